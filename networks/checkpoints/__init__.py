@@ -1,0 +1,1 @@
+"""Reading and writing files: bundles, and one adapter for each foreign format."""

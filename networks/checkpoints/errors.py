@@ -1,0 +1,11 @@
+"""The one exception that is meant for people."""
+
+from __future__ import annotations
+
+
+class GanvasError(Exception):
+    """Bad input from outside: a file, a folder, a configuration.
+
+    The message is one sentence that says what is wrong, where, and how to mend it. The command line prints it and
+    exits with status 2; programming errors stay ``ValueError`` and ``TypeError``.
+    """

@@ -1,0 +1,83 @@
+"""A latent code of any generator, in any of its spaces: what samplers, inversion and edits pass around."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Space = Literal["z", "w", "w+", "s", "layout"]
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A batch of latent codes.
+
+    Args:
+        space: which space ``tensors`` live in.
+        tensors: batch first. ``z``: ``{"z": [N, z_dim]}``; ``w``: ``{"w": [N, w_dim]}``; ``w+``:
+            ``{"ws": [N, num_ws, w_dim]}``; ``s``: one ``[N, C]`` for each affine path.
+        label: class label ``[N, c_dim]`` of a conditional generator.
+        generator_hash: the generator these codes belong to.
+        noise_seed: seed of the noise maps where noise is random.
+
+    Raises:
+        ValueError: if the tensors disagree on the batch size.
+    """
+
+    space: Space
+    tensors: dict[str, Tensor] = field(repr=False)
+    label: Tensor | None = field(default=None, repr=False)
+    generator_hash: str | None = None
+    noise_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        sizes = {name: len(t) for name, t in self.tensors.items()}
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"latent tensors must share their batch size, got {sizes}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Latent:
+        if isinstance(index, int):
+            index = slice(index, index + 1) if index != -1 else slice(index, None)
+        pick = {name: t[index] for name, t in self.tensors.items()}
+        return replace(self, tensors=pick, label=None if self.label is None else self.label[index])
+
+    def split(self, size: int) -> Iterator[Latent]:
+        """Consecutive pieces of at most ``size`` items."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def to(self, device: torch.device | str) -> Latent:
+        """The same codes on another device."""
+        moved = {name: t.to(device) for name, t in self.tensors.items()}
+        return replace(self, tensors=moved, label=None if self.label is None else self.label.to(device))
+
+    def replace(self, **tensors: Tensor) -> Latent:
+        """The same latent with some tensors exchanged, e.g. ``latent.replace(ws=ws + delta)``."""
+        unknown = tensors.keys() - self.tensors.keys()
+        if unknown:
+            raise ValueError(f"a {self.space} latent has {sorted(self.tensors)}, not {sorted(unknown)}")
+        return replace(self, tensors={**self.tensors, **tensors})
+
+    @staticmethod
+    def cat(latents: Sequence[Latent]) -> Latent:
+        """Join batches of one space and one generator.
+
+        Raises:
+            ValueError: if there is nothing to join, or the spaces or generators differ.
+        """
+        if not latents:
+            raise ValueError("nothing to join: the list of latents is empty")
+        first = latents[0]
+        for other in latents[1:]:
+            if (other.space, other.generator_hash) != (first.space, first.generator_hash):
+                raise ValueError("latents of different spaces or generators cannot be joined")
+        tensors = {name: torch.cat([item.tensors[name] for item in latents]) for name in first.tensors}
+        labels = [item.label for item in latents if item.label is not None]
+        return replace(first, tensors=tensors, label=torch.cat(labels) if labels else None)

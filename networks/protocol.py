@@ -1,0 +1,42 @@
+"""What every generator offers, so that heads, encoders, mappers and editors need not know which one they drive."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, overload, runtime_checkable
+
+from torch import Tensor
+
+from networks.latent import Latent
+
+Features = dict[str, Tensor]
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A frozen generator: latent codes in, images in [-1, 1] and native-resolution features out."""
+
+    img_resolution: int
+    img_channels: int
+    hash: str  # sha256 over the stored tensors, see networks.checkpoints.bundle.tensors_hash
+
+    @property
+    def feature_shapes(self) -> dict[str, tuple[int, int]]:
+        """Feature map name -> (channels, resolution), coarse to fine."""
+        ...
+
+    @property
+    def constant_features(self) -> frozenset[str]:
+        """Names of the maps that are the same for every image."""
+        ...
+
+    def sample(self, n: int, seed: int, label: Tensor | None = None, truncation: float = 1.0) -> Latent:
+        """Draw ``n`` latents; item i depends only on ``(seed, i)``."""
+        ...
+
+    @overload
+    def render(self, latent: Latent, features: Literal[False] = False) -> Tensor: ...
+    @overload
+    def render(self, latent: Latent, features: Literal[True]) -> tuple[Tensor, Features]: ...
+    def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, Features]:
+        """Images ``[N, C, H, W]``, with ``features`` also the maps named by ``feature_shapes``."""
+        ...
