@@ -1,0 +1,7 @@
+"""StyleGAN2: generator and discriminators (Karras et al. 2020, arXiv 1912.04958)."""
+
+from networks.stylegan2.discriminator import Discriminator
+from networks.stylegan2.generator import Generator
+from networks.stylegan2.lean_discriminator import LeanDiscriminator
+
+__all__ = ["Discriminator", "Generator", "LeanDiscriminator"]

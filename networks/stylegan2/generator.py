@@ -1,0 +1,118 @@
+"""The StyleGAN2 generator: mapping and synthesis behind the ``Generator`` protocol (Karras et al. 2020)."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from networks.latent import Latent
+from networks.stylegan2.mapping import MappingNetwork
+from networks.stylegan2.synthesis import Architecture, Noise, SynthesisNetwork
+
+
+class Generator(nn.Module):
+    """``z -> w -> image``. Its constructor arguments are kept in ``config`` and rebuild it."""
+
+    def __init__(
+        self,
+        img_resolution: int,                  # a power of two, at least 16
+        img_channels: int = 3,                # channels of the image
+        z_dim: int = 512,                     # width of z
+        w_dim: int = 512,                     # width of w
+        c_dim: int = 0,                       # width of the class label; 0 for none
+        mapping_layers: int = 8,              # depth of the mapping network
+        mapping_lr_mult: float = 0.01,        # learning-rate multiplier of the mapping network
+        w_avg_beta: float = 0.998,            # decay of the running mean of w, for truncation
+        channel_base: int = 32768,            # channels times resolution, before the bound below
+        channel_max: int = 512,               # largest number of channels
+        architecture: Architecture = "skip",  # skip, resnet or orig
+        num_fp16_res: int = 0,                # how many of the finest resolutions compute in half precision
+        half_dtype: str = "float16",          # float16 or bfloat16
+        conv_clamp: float | None = None,      # bound on magnitudes; 256 with float16
+        channels_last: bool = False,          # memory layout of the activations
+    ) -> None:  # fmt: skip
+        arguments = {k: v for k, v in locals().items() if k in inspect.signature(Generator).parameters}
+        super().__init__()
+        self.config: dict[str, Any] = arguments
+        self.z_dim, self.w_dim, self.c_dim = z_dim, w_dim, c_dim
+        self.img_resolution, self.img_channels = img_resolution, img_channels
+        self.synthesis = SynthesisNetwork(
+            w_dim, img_resolution, img_channels, channel_base, channel_max, architecture,
+            num_fp16_res, half_dtype, conv_clamp, channels_last,
+        )  # fmt: skip
+        self.num_ws = self.synthesis.num_ws
+        self.mapping = MappingNetwork(
+            z_dim, c_dim, w_dim, self.num_ws, mapping_layers, mapping_lr_mult, w_avg_beta
+        )  # fmt: skip
+        self.hash = ""  # set by networks.checkpoints when loaded from or saved to a file
+
+    @property
+    def w_avg(self) -> Tensor:
+        """The mean of W, ``[w_dim]``."""
+        return self.mapping.w_avg
+
+    @property
+    def feature_shapes(self) -> dict[str, tuple[int, int]]:
+        """Feature name -> (channels, resolution), coarse to fine."""
+        return self.synthesis.feature_shapes
+
+    @property
+    def constant_features(self) -> frozenset[str]:
+        """The learned 4x4 constant: the same for every image."""
+        return frozenset({"b4.const"})
+
+    def forward(
+        self,
+        z: Tensor,                       # [N, z_dim]
+        c: Tensor | None = None,         # [N, c_dim]
+        truncation: float = 1.0,         # psi
+        cutoff: int | None = None,       # truncate only the first rows
+        noise: Noise = "const",          # see SynthesisNetwork
+    ) -> Tensor:  # [N, C, R, R] in about [-1, 1]  # fmt: skip
+        return self.synthesis(self.mapping(z, c, truncation, cutoff), noise=noise)
+
+    @torch.no_grad()
+    def sample(self, n: int, seed: int, label: Tensor | None = None, truncation: float = 1.0) -> Latent:
+        """Draw ``n`` codes in W+; item i depends only on ``(seed, i)``, whatever ``n`` is.
+
+        Args:
+            n: how many.
+            seed: any integer from 0.
+            label: ``[n, c_dim]`` for a conditional generator.
+            truncation: psi; 1 draws from all of W, 0 gives the mean.
+
+        Raises:
+            ValueError: if a conditional generator gets no label.
+        """
+        # One generator for each item: the draw of item i must not move when n changes.
+        z = torch.stack([torch.randn(self.z_dim, generator=_item_rng(seed, i)) for i in range(n)])
+        ws = self.mapping(z.to(self.w_avg.device), label, truncation)
+        return Latent("w+", {"ws": ws}, label, self.hash or None)
+
+    def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Images ``[N, C, R, R]`` in about [-1, 1] for a latent in z, w, w+ or s, with constant noise.
+
+        Raises:
+            ValueError: if the latent is in a space that StyleGAN2 does not have.
+        """
+        match latent.space:
+            case "z":
+                ws = self.mapping(latent.tensors["z"], latent.label)
+            case "w":
+                ws = latent.tensors["w"][:, None].expand(-1, self.num_ws, -1)
+            case "w+":
+                ws = latent.tensors["ws"]
+            case "s":
+                return self.synthesis.from_styles(latent.tensors, features=features)
+            case _:
+                raise ValueError(f"StyleGAN2 renders z, w, w+ and s, not {latent.space!r}")
+        return self.synthesis(ws, features=features)
+
+
+def _item_rng(seed: int, index: int) -> torch.Generator:
+    """An independent stream for each item: the pair is mixed into one 64-bit seed (splitmix64's odd constants)."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + (index + 1) * 0xBF58476D1CE4E5B9) & (2**63 - 1)
+    return torch.Generator().manual_seed(mixed)

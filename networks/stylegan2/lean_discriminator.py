@@ -1,0 +1,63 @@
+"""A discriminator for small compute: pixel-unshuffled input, residual blocks with average pooling.
+
+It sees the same pixels as the official one with a quarter of the positions at full width, and needs no filter: about
+half the time of the official network at 64x64 on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from networks.stylegan2.discriminator import DiscriminatorEpilogue
+from networks.stylegan2.layers import Conv2d
+
+
+class LeanBlock(nn.Module):
+    """Two 3x3 convolutions and an average pool beside a pooled 1x1 skip: half the resolution."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv0 = Conv2d(in_channels, in_channels, 3, act="lrelu")
+        self.conv1 = Conv2d(in_channels, out_channels, 3, act="lrelu")
+        self.skip = Conv2d(in_channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, I, H, W] -> [N, O, H/2, W/2]
+        # Pooling commutes with the 1x1 skip: pool first, a quarter of the work.
+        residual = self.skip(F.avg_pool2d(x, 2), gain=math.sqrt(0.5))
+        return residual + F.avg_pool2d(self.conv1(self.conv0(x), gain=math.sqrt(0.5)), 2)
+
+
+class LeanDiscriminator(nn.Module):
+    """Image to a logit ``[N, 1]``.
+
+    Raises:
+        ValueError: if ``channels`` does not lead from half the resolution to 4x4, or the image does not fit.
+    """
+
+    def __init__(
+        self,
+        img_resolution: int,                                # a power of two, at least 16
+        img_channels: int = 3,                              # channels of the image
+        channels: Sequence[int] = (64, 96, 128, 128),       # at R/2, R/4, ..., 4
+        mbstd_group_size: int | None = 4,                   # see minibatch_std; 0 leaves it out
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if img_resolution >> len(channels) != 4:
+            raise ValueError(f"{len(channels)} channel counts lead from {img_resolution} to "
+                             f"{img_resolution >> len(channels)}, not to 4")  # fmt: skip
+        self.img_resolution, self.img_channels = img_resolution, img_channels
+        self.stem = Conv2d(4 * img_channels, channels[0], 3, act="lrelu")
+        self.blocks = nn.Sequential(*(LeanBlock(a, b) for a, b in zip(channels, channels[1:], strict=False)))
+        self.b4 = DiscriminatorEpilogue(channels[-1], 0, img_channels, "resnet", mbstd_group_size, None)
+
+    def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:  # [N, C, R, R] -> [N, 1]
+        if img.shape[1:] != (self.img_channels, self.img_resolution, self.img_resolution):
+            size = f"[N, {self.img_channels}, {self.img_resolution}, {self.img_resolution}]"
+            raise ValueError(f"img must be {size}, got {list(img.shape)}")
+        if c is not None:
+            raise ValueError("the lean discriminator takes no labels; use the official one")
+        return self.b4(self.blocks(self.stem(F.pixel_unshuffle(img, 2))), None, None)

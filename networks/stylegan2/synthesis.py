@@ -1,0 +1,239 @@
+"""The synthesis network of StyleGAN2: W+ to an image, with its native-resolution features (Karras et al. 2020, figure 7).
+
+Parameter names are those of the official PyTorch release, so that its weights load without renaming. A row of ``ws`` is
+shared between a block's ToRGB and the next block's first convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cuda_ops.bias_act import bias_act
+from cuda_ops.upfirdn2d import setup_filter, upsample2d
+from networks.stylegan2.layers import Conv2d, FullyConnected, modulated_conv2d
+
+Architecture = Literal["orig", "skip", "resnet"]
+Noise = Literal["const", "random", "none"]
+Styles = dict[str, Tensor]
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU."""
+
+    noise_const: Tensor
+    resample_filter: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,                 # channels of the input
+        out_channels: int,                # channels of the output
+        w_dim: int,                       # width of w
+        resolution: int,                  # resolution of the output
+        up: int = 1,                      # 2 doubles the resolution
+        conv_clamp: float | None = None,  # bound on the output's magnitude, for half precision
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.resolution, self.up, self.conv_clamp = resolution, up, conv_clamp
+        self.register_buffer("resample_filter", setup_filter())
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor, styles: Tensor, noise: Noise, fused: bool, gain: float = 1.0) -> Tensor:
+        match noise:
+            case "random":
+                shape = [len(x), 1, self.resolution, self.resolution]
+                n = torch.randn(shape, device=x.device) * self.noise_strength
+            case "const":
+                n = self.noise_const * self.noise_strength
+            case "none":
+                n = None
+            case _:
+                raise ValueError(f"noise must be const, random or none, got {noise!r}")
+        x = modulated_conv2d(x, self.weight, styles, n, self.up, self.resample_filter, fused=fused)
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return bias_act(x, self.bias, act="lrelu", gain=math.sqrt(2) * gain, clamp=clamp)
+
+
+class ToRGB(nn.Module):
+    """Modulated 1x1 convolution to image channels, without demodulation or activation."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, conv_clamp: float | None = None) -> None:
+        super().__init__()
+        self.conv_clamp = conv_clamp
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.weight_gain = 1 / math.sqrt(in_channels)
+
+    def forward(self, x: Tensor, styles: Tensor, fused: bool) -> Tensor:
+        # The fan-in gain sits on the style, so that S stays what the affine layer gives.
+        x = modulated_conv2d(x, self.weight, styles * self.weight_gain, demodulate=False, fused=fused)
+        return bias_act(x, self.bias, clamp=self.conv_clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution: two convolutions (one at 4x4), and its part of the image.
+
+    Raises:
+        ValueError: if the architecture is unknown.
+    """
+
+    resample_filter: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,                 # channels of the block below; 0 for the first block
+        out_channels: int,                # channels of this block
+        w_dim: int,                       # width of w
+        resolution: int,                  # resolution of this block
+        img_channels: int,                # channels of the image
+        is_last: bool,                    # the last block always has a ToRGB
+        architecture: Architecture,       # skip, resnet or orig
+        conv_clamp: float | None,         # bound on magnitudes, for half precision
+        dtype: torch.dtype,               # precision of the convolutions
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if architecture not in ("orig", "skip", "resnet"):
+            raise ValueError(f"architecture must be orig, skip or resnet, got {architecture!r}")
+        self.in_channels, self.resolution, self.architecture, self.dtype = in_channels, resolution, architecture, dtype
+        self.register_buffer("resample_filter", setup_filter())
+        if in_channels == 0:
+            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+        else:
+            self.conv0 = SynthesisLayer(in_channels, out_channels, w_dim, resolution, 2, conv_clamp)
+        self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, resolution, 1, conv_clamp)
+        if is_last or architecture == "skip":
+            self.torgb = ToRGB(out_channels, img_channels, w_dim, conv_clamp)
+        if in_channels and architecture == "resnet":
+            self.skip = Conv2d(in_channels, out_channels, kernel_size=1, bias=False, up=2)
+
+    @property
+    def layers(self) -> list[str]:
+        """The convolutions of this block in order; each takes one row of ws."""
+        return ["conv1"] if self.in_channels == 0 else ["conv0", "conv1"]
+
+    def forward(
+        self, x: Tensor | None, img: Tensor | None, styles: Styles, noise: Noise, fused: bool, features: dict | None
+    ) -> tuple[Tensor, Tensor | None]:
+        name = f"b{self.resolution}"
+        if x is None:
+            # Taken from the styles, whose batch size is the only one known here.
+            n = len(styles[f"{name}.conv1"])
+            x = self.const.to(self.dtype).expand(n, *self.const.shape)
+            if features is not None:
+                features[f"{name}.const"] = x
+        x = x.to(self.dtype)
+        residual = self.skip(x, gain=math.sqrt(0.5)) if hasattr(self, "skip") else None
+        for layer in self.layers:
+            gain = math.sqrt(0.5) if residual is not None and layer == "conv1" else 1.0
+            x = getattr(self, layer)(x, styles[f"{name}.{layer}"], noise, fused, gain)
+            if layer == "conv1" and residual is not None:
+                x = residual + x
+            if features is not None:
+                features[f"{name}.{layer}"] = x
+        if img is not None:
+            img = upsample2d(img, self.resample_filter)
+        if hasattr(self, "torgb"):
+            rgb = self.torgb(x, styles[f"{name}.torgb"], fused).to(torch.float32)
+            img = rgb if img is None else img + rgb
+        return x, img
+
+
+class SynthesisNetwork(nn.Module):
+    """``ws -> image``; every layer count follows from the resolution.
+
+    Raises:
+        ValueError: if the resolution is not a power of two of at least 16, or ``ws`` has the wrong shape.
+    """
+
+    def __init__(
+        self,
+        w_dim: int,                           # width of w
+        img_resolution: int,                  # a power of two, at least 16
+        img_channels: int = 3,                # channels of the image
+        channel_base: int = 32768,            # channels times resolution, before the bound below
+        channel_max: int = 512,               # largest number of channels
+        architecture: Architecture = "skip",  # skip, resnet or orig
+        num_fp16_res: int = 0,                # how many of the finest resolutions compute in half precision
+        half_dtype: str = "float16",          # float16 or bfloat16
+        conv_clamp: float | None = None,      # bound on magnitudes; 256 with float16
+        channels_last: bool = False,          # memory layout of the activations: faster on CPUs and tensor cores
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if img_resolution < 16 or img_resolution & (img_resolution - 1):
+            raise ValueError(f"img_resolution must be a power of two of at least 16, got {img_resolution}")
+        self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
+        self.channels_last = channels_last
+        log2 = img_resolution.bit_length() - 1
+        self.block_resolutions = [2**i for i in range(2, log2 + 1)]
+        half_from = max(2 ** (log2 + 1 - num_fp16_res), 8)
+        channels = {r: min(channel_base // r, channel_max) for r in self.block_resolutions}
+        for r in self.block_resolutions:
+            half = num_fp16_res > 0 and r >= half_from
+            self.add_module(f"b{r}", SynthesisBlock(
+                channels[r // 2] if r > 4 else 0, channels[r], w_dim, r, img_channels, r == img_resolution,
+                architecture, conv_clamp, getattr(torch, half_dtype) if half else torch.float32,
+            ))  # fmt: skip
+        self.num_ws = 2 * log2 - 2
+
+    def blocks(self) -> Iterator[SynthesisBlock]:
+        """The blocks, coarse to fine."""
+        for r in self.block_resolutions:
+            yield getattr(self, f"b{r}")
+
+    def style_rows(self) -> dict[str, int]:
+        """Affine path -> its row of ``ws``, in the order of use."""
+        rows, i = {}, 0
+        for block in self.blocks():
+            for layer in block.layers:
+                rows[f"b{block.resolution}.{layer}"] = i
+                i += 1
+            if hasattr(block, "torgb"):
+                rows[f"b{block.resolution}.torgb"] = i
+        return rows
+
+    def styles(self, ws: Tensor) -> Styles:
+        """W+ to S: affine path -> ``[N, C]``, before the ToRGB gain (Wu et al. 2021, StyleSpace)."""
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(f"ws must be [N, {self.num_ws}, {self.w_dim}], got {list(ws.shape)}")
+        ws = ws.to(torch.float32)
+        return {path: self.get_submodule(path).affine(ws[:, row]) for path, row in self.style_rows().items()}
+
+    def from_styles(
+        self, styles: Styles, noise: Noise = "const", features: bool = False, fused: bool | None = None
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """S to an image; the second half of ``forward``."""
+        x, img, maps = None, None, {} if features else None
+        for block in self.blocks():
+            one_kernel = (not self.training and (block.dtype == torch.float32 and len(styles["b4.conv1"]) == 1))
+            x, img = block(x, img, styles, noise, one_kernel if fused is None else fused, maps)
+            if self.channels_last and block.resolution == 4:
+                x = x.contiguous(memory_format=torch.channels_last)
+        return img if maps is None else (img, maps)
+
+    def forward(
+        self,
+        ws: Tensor,                    # [N, num_ws, w_dim]
+        noise: Noise = "const",        # the stored maps, fresh ones, or none
+        features: bool = False,        # also return every convolution's output
+        fused: bool | None = None,     # one grouped convolution; by default only for single images at inference
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:  # [N, C, R, R]  # fmt: skip
+        return self.from_styles(self.styles(ws), noise, features, fused)
+
+    @property
+    def feature_shapes(self) -> dict[str, tuple[int, int]]:
+        """Feature name -> (channels, resolution), coarse to fine."""
+        shapes = {"b4.const": (self.b4.const.shape[0], 4)}
+        for block in self.blocks():
+            for layer in block.layers:
+                path = f"b{block.resolution}.{layer}"
+                shapes[path] = (self.get_submodule(path).weight.shape[0], block.resolution)
+        return shapes
