@@ -1,0 +1,26 @@
+"""Where trained bundles lie: the zoo that ships with the project, and the folders named in ``GANVAS_ZOO``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def zoo_folders() -> list[Path]:
+    """The packaged zoo, then each folder in the environment variable ``GANVAS_ZOO`` (separated as in ``PATH``)."""
+    # zoo/ lies beside networks/, both in a checkout and in an installed wheel.
+    packaged = Path(__file__).resolve().parents[2] / "zoo"
+    extra = [Path(folder) for folder in os.environ.get("GANVAS_ZOO", "").split(os.pathsep) if folder]
+    return [packaged, *extra]
+
+
+def resolve(path: str | Path) -> Path:
+    """``path`` itself, or for ``zoo/NAME`` that is not there the file of that name in a zoo folder.
+
+    So the same command works in a checkout and from any folder once Ganvas is installed. A path that is nowhere comes
+    back unchanged; the reader then says that it is missing.
+    """
+    path = Path(path)
+    if path.exists() or path.parent != Path("zoo"):
+        return path
+    return next((folder / path.name for folder in zoo_folders() if (folder / path.name).is_file()), path)
