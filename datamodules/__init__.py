@@ -1,0 +1,1 @@
+"""Where images, masks, latents and texts come from."""
