@@ -1,0 +1,18 @@
+"""Figures of merit: pure functions, and accumulators where a set comes in batches."""
+
+from networks.metrics.kid import extract_features, kid
+from networks.metrics.psnr import psnr
+from networks.metrics.segmentation import IGNORE, SegmentationScore
+from networks.metrics.uncertainty import RiskCoverage, image_uncertainty, jensen_shannon, risk_coverage
+
+__all__ = [
+    "IGNORE",
+    "RiskCoverage",
+    "SegmentationScore",
+    "extract_features",
+    "image_uncertainty",
+    "jensen_shannon",
+    "kid",
+    "psnr",
+    "risk_coverage",
+]

@@ -1,0 +1,67 @@
+"""Kernel inception distance: an unbiased distance between two sets of images (Binkowski et al. 2018, arXiv 1801.01401).
+
+The features may come from any network; a figure names it ("KID-EffLite0"), for figures of two networks do not compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:
+    """``k(x, y) = (x . y / d + 1)^3``: ``[N, D], [M, D] -> [N, M]``."""
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def mmd2(x: Tensor, y: Tensor) -> Tensor:
+    """Unbiased squared maximum mean discrepancy of two samples, ``[N, D], [M, D] -> []``; may be negative.
+
+    Raises:
+        ValueError: if a sample has fewer than two vectors or the widths differ.
+    """
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
+        raise ValueError(f"need two samples [N >= 2, D] of one width, got {list(x.shape)} and {list(y.shape)}")
+
+    def within(a: Tensor) -> Tensor:
+        kernel = polynomial_kernel(a, a)
+        # The diagonal compares a vector with itself: leaving it out is what makes the estimate unbiased.
+        return (kernel.sum() - kernel.trace()) / (len(a) * (len(a) - 1))
+
+    return within(x) + within(y) - 2 * polynomial_kernel(x, y).mean()
+
+
+def kid(
+    real: Tensor,             # features of real images, [N, D]
+    fake: Tensor,             # features of generated images, [M, D]
+    subsets: int = 100,       # how many random subsets are averaged
+    subset_size: int = 1000,  # size of a subset of either set; at most the smaller set
+    seed: int = 0,            # of the subsets
+) -> tuple[float, float]:
+    """Mean and standard deviation of :func:`mmd2` over random subsets, each drawn without replacement.
+
+    The deviation is that of one subset's estimate, as the common implementations report it.
+
+    Raises:
+        ValueError: if a subset is larger than a set, or there is none.
+    """
+    if subsets < 1 or subset_size > min(len(real), len(fake)):
+        raise ValueError(f"cannot draw {subsets} subsets of {subset_size} from {len(real)} and {len(fake)} vectors")
+    generator = torch.Generator().manual_seed(seed)
+    # float64: the estimate is a small difference of large means.
+    real, fake = real.double().cpu(), fake.double().cpu()
+    values = []
+    for _ in range(subsets):
+        x = real[torch.randperm(len(real), generator=generator)[:subset_size]]
+        y = fake[torch.randperm(len(fake), generator=generator)[:subset_size]]
+        values.append(mmd2(x, y))
+    scores = torch.stack(values)
+    return scores.mean().item(), scores.std(correction=0).item()
+
+
+@torch.no_grad()
+def extract_features(network: nn.Module, batches: Iterable[Tensor]) -> Tensor:
+    """Features ``[N, D]`` of batches of images in [-1, 1], on the CPU."""
+    return torch.cat([network(images).cpu() for images in batches])
