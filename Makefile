@@ -1,0 +1,35 @@
+# `make demo` and `make test` work on a fresh clone: they create .venv and install what they need.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test test-all lint gpu-check clean
+
+demo: $(STAMP)
+	$(BIN)/ganvas train experiment=segmentation/demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-all: lint
+	$(BIN)/python -m pytest -m "not gpu"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+gpu-check: $(STAMP)
+	$(BIN)/ganvas doctor
+	$(BIN)/python -m pytest -m gpu
+
+clean:
+	rm -rf .venv build *.egg-info
+
+# Remade when the dependencies change; removed first, so that a broken install never looks finished.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Ganvas needs Python 3.11 or newer: install one, or name it with make PYTHON=/path/to/python3." >&2; exit 1; }
+	@rm -f $@
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

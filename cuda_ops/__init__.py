@@ -1,0 +1,1 @@
+"""Custom operations, each once: its contract, a PyTorch reference, its kernel and its autograd."""

@@ -1,0 +1,1 @@
+"""The command line: one file a verb; it composes a configuration, calls the other rooms and keeps the run's record."""

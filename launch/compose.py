@@ -1,0 +1,150 @@
+"""From the words on the command line to one checked configuration, with Hydra's compose API.
+
+What Hydra would say in a page, a person gets in one sentence (:class:`GanvasError`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from launch.paths import CONF
+from launch.schemas import VERBS, group_schemas, options, register
+from networks.checkpoints.errors import GanvasError
+
+
+def compose(verb: str, words: Sequence[str], command: str = "") -> DictConfig:
+    """The configuration of ``ganvas <verb> <words>``, read-only and complete.
+
+    Args:
+        verb: a key of :data:`launch.schemas.VERBS`.
+        words: ``key=value`` each, as the shell hands them over.
+        command: what was typed, kept in the configuration for the record.
+
+    Raises:
+        GanvasError: for an unknown key, a wrong type, an unknown choice, or a missing value.
+    """
+    register()
+    overrides = [_override(verb, word) for word in words]
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = hydra_compose(verb, overrides, return_hydra_config=True)
+            choices = cfg.hydra.runtime.choices
+            with open_dict(cfg):
+                del cfg["hydra"]
+            cfg.command = command
+            if "experiment" in cfg:
+                cfg.experiment = choices.get("experiment")
+            OmegaConf.resolve(cfg)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise GanvasError(_sentence(verb, words, error)) from error
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise GanvasError(_missing_sentence(verb, missing))
+    OmegaConf.set_readonly(cfg, True)
+    return cfg
+
+
+def _override(verb: str, word: str) -> str:
+    """One ``key=value`` in Hydra's grammar, the values of text keys quoted so that they arrive as typed."""
+    key, equals, value = word.partition("=")
+    if not equals or not key.replace(".", "").replace("_", "").replace("/", "").isalnum():
+        raise GanvasError(f"`{word}` is not an option: write key=value, as in `ganvas {verb} --help`.")
+    if key in text_keys(verb) and value != "null":
+        # A backslash keeps OmegaConf from reading ${...} as a reference to another key.
+        return f"{key}={QuotedString(value.replace('${', chr(92) + '${'), Quote.single).with_quotes()}"
+    try:
+        parsed = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise GanvasError(f"`{word}` cannot be read; a list is written {key}=[a,b].") from error
+    if parsed.is_sweep_override():
+        raise GanvasError(f"`{word}` gives several values: `ganvas {verb}` takes one; write a list as {key}=[a,b].")
+    return word
+
+
+def text_keys(verb: str) -> frozenset[str]:
+    """Keys whose values are text, taken as typed: commas, quotes, brackets, spaces and ``=`` included."""
+    found = {key for key, kind in _typed_keys(VERBS[verb], "") if _is_text(kind)}
+    for group, choices in group_schemas(verb).items():
+        for schema in choices.values():
+            found |= {key for key, kind in _typed_keys(schema, f"{group}.") if _is_text(kind)}
+    return frozenset(found - {"experiment"})  # the name of a file in conf/experiment, not text
+
+
+def _typed_keys(schema: type, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, kind in get_type_hints(schema).items():
+        if hasattr(kind, "__dataclass_fields__"):
+            yield from _typed_keys(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", kind
+
+
+def _is_text(kind: Any) -> bool:
+    if get_origin(kind) in (Union, types.UnionType):
+        return set(get_args(kind)) <= {str, type(None)}
+    return kind is str
+
+
+def _sentence(verb: str, words: Sequence[str], error: Exception) -> str:
+    """What Hydra or OmegaConf refused, for people."""
+    if isinstance(error, MissingConfigException):
+        return _choice_sentence(error)
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    key = getattr(cause, "full_key", None) or ""
+    word = next((word for word in words if word.partition("=")[0] == key), None)
+    if word is None and isinstance(cause, (ConfigKeyError, ConfigAttributeError)):
+        word = next((word for word in words if f"'{word.partition('=')[0]}'" in str(error)), None)
+    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and word:
+        key = word.partition("=")[0]
+        return f"`ganvas {verb}` has no option `{key}`{_nearest(key, known_keys(verb)) or '.'}"
+    return f"`{word or key or verb}` does not fit: {_first_line(cause)}."
+
+
+def known_keys(verb: str) -> list[str]:
+    """Everything that may stand before ``=``: options, options of every choice of a group, and the groups."""
+    found = {key for key, _ in options(VERBS[verb])}
+    for group, choices in group_schemas(verb).items():
+        found.add(group.replace(".", "/"))
+        found |= {key for schema in choices.values() for key, _ in options(schema, f"{group}.")}
+    return sorted(found)
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    """The known words most like ``word``, comparing last parts too, as the end of a sentence."""
+    tail = word.rpartition(".")[2]
+    close = [key for key in known if key.rpartition(".")[2] == tail] or difflib.get_close_matches(word, known, 3, 0.5)
+    return "; did you mean " + " or ".join(f"`{key}`" for key in close) + "?" if close else ""
+
+
+def _choice_sentence(error: MissingConfigException) -> str:
+    path = str(error.missing_cfg_file or "")
+    group, _, name = path.partition("/")
+    available = choices_of(group)
+    known = f"; known: {', '.join(available)}." if available else "."
+    return f"there is no {group} `{name}`{_nearest(name, available) or known}"
+
+
+def choices_of(group: str) -> list[str]:
+    """The names that ``group=`` accepts: the files below ``conf/<group>``."""
+    folder = CONF / group
+    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml"))
+
+
+def _missing_sentence(verb: str, missing: Sequence[str]) -> str:
+    if "task.name" in missing:
+        return "nothing says what to train: add experiment=NAME (`ganvas configs` lists them)."
+    return f"`ganvas {verb}` needs {', '.join(f'{key}=…' for key in missing)}; `ganvas {verb} --help` says more."
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")

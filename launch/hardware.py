@@ -1,0 +1,37 @@
+"""The ``trainer`` group as Lightning understands it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from networks.checkpoints.errors import GanvasError
+
+
+def trainer_arguments(settings: DictConfig) -> dict[str, Any]:
+    """Arguments of ``pytorch_lightning.Trainer`` that say on which devices it runs, and how.
+
+    Args:
+        settings: ``cfg.trainer``.
+    """
+    arguments = OmegaConf.to_container(settings)
+    arguments.pop("threads")  # not Lightning's: see use_threads
+    return arguments
+
+
+def use_threads(settings: DictConfig) -> None:
+    """Let torch use as many CPU threads as ``cfg.trainer`` says."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+
+
+def check_devices(settings: DictConfig) -> None:
+    """Refuse a GPU run on a machine without one.
+
+    Raises:
+        GanvasError: naming what to change.
+    """
+    if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise GanvasError(f"trainer.accelerator={settings.accelerator} but torch sees no GPU here: use trainer=cpu.")

@@ -1,0 +1,31 @@
+"""``ganvas <verb> --help``: the options of a verb, read from its schema."""
+
+from __future__ import annotations
+
+from dataclasses import Field
+from typing import Any
+
+from launch.paths import CONF
+from launch.schemas import MANDATORY, VERBS, default_of, group_schemas, options
+
+
+def describe(verb: str, does: str, example: str) -> str:
+    """What ``ganvas <verb> --help`` prints: every key with type, default and one line, then an example."""
+    lines = [f"ganvas {verb} key=value …    {does}", ""]
+    lines += [_row(key, item) for key, item in options(VERBS[verb])]
+    for group, choices in group_schemas(verb).items():
+        for name, schema in choices.items():
+            lines += ["", f"with {group.replace('.', '/')}={name}:"]
+            lines += [_row(key, item) for key, item in options(schema, f"{group}.")]
+    groups = {key.split(".")[0] for key, _ in options(VERBS[verb]) if "." in key} | set(group_schemas(verb))
+    choices = {group: sorted(file.stem for file in (CONF / group).glob("*.yaml")) for group in sorted(groups)}
+    rows = [f"  {group}={'|'.join(names)}" for group, names in choices.items() if names]
+    if rows:
+        lines += ["", "choices:", *rows]
+    return "\n".join([*lines, "", f"example: {example}"])
+
+
+def _row(key: str, item: Field[Any]) -> str:
+    default = default_of(item)
+    shown = {MANDATORY: "needed", None: "null", "": "''"}.get(default, str(default))
+    return f"  {key:<28} {str(item.type).replace(' | None', ''):<12} {shown:<10} {item.metadata['doc']}"

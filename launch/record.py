@@ -1,0 +1,185 @@
+"""The record of a run: one directory that says what ran, how it went and what came out; opened again, the run goes on.
+
+``runs/<experiment>/<time>/{config.yaml,command.txt,metrics.jsonl,report.md,images/,checkpoints/,export/}``
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from launch.wandb_log import WandbLog
+from networks.checkpoints.errors import GanvasError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FREE_KEYS = ("out", "debug", "command", "wandb", "trainer")  # may differ when a run goes on
+
+
+class RunRecord:
+    """A run directory that is being written.
+
+    Args:
+        path: the directory, which exists and holds ``config.yaml``.
+        cfg: the run's configuration.
+        resumed: whether the directory had been written before.
+    """
+
+    def __init__(self, path: Path, cfg: DictConfig, resumed: bool) -> None:
+        self.path, self.resumed = path, resumed
+        self.images = path / "images"
+        self.checkpoints = path / "checkpoints"
+        self.export = path / "export"
+        self.metrics = path / "metrics.jsonl"
+        self.report = path / "report.md"
+        for folder in (self.images, self.checkpoints, self.export):
+            folder.mkdir(exist_ok=True)
+        self._cfg = cfg
+        self._wandb = WandbLog(cfg.wandb, path, OmegaConf.to_container(cfg))
+
+    @classmethod
+    def open(cls, cfg: DictConfig) -> RunRecord:
+        """Start the run that ``cfg`` describes, or go on with it where ``cfg.out`` holds it already.
+
+        Raises:
+            GanvasError: if ``cfg.out`` holds another run, naming the first key that differs, or is no run directory.
+        """
+        path = Path(cfg.out) if cfg.out else _fresh_path(cfg.experiment or cfg.task.name)
+        saved = path / "config.yaml"
+        resumed = saved.exists()
+        if resumed:
+            _refuse_other_run(saved, cfg)
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise GanvasError(f"{path} exists and is not a run directory: give another out=, or an empty folder.")
+        path.mkdir(parents=True, exist_ok=True)
+        if not resumed:
+            _write_whole(saved, OmegaConf.to_yaml(cfg))
+        with (path / "command.txt").open("a") as file:
+            file.write(cfg.command + "\n")
+        return cls(path, cfg, resumed)
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with this run."""
+        words = [word for word in shlex.split(self._cfg.command) if not word.startswith("out=")]
+        return shlex.join([*words, f"out={self.path}"])
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Add one line to ``metrics.jsonl`` (and to W&B).
+
+        Args:
+            values: name -> figure; a figure that is not finite is written as null.
+            step: the run's clock, e.g. images seen.
+        """
+        figures = {name: _json_number(value) for name, value in values.items()}
+        line = json.dumps({"step": step, **figures}) + "\n"
+        # One write to a file opened for appending: a killed run leaves whole lines.
+        descriptor = os.open(self.metrics, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+        self._wandb.scalars(values, step)
+
+    def rewind(self, step: int) -> None:
+        """Drop the lines after ``step``: a resumed run writes them again."""
+        if self.metrics.exists():
+            kept = [json.dumps(line) + "\n" for line in read_metrics(self.metrics) if line["step"] <= step]
+            _write_whole(self.metrics, "".join(kept))
+
+    def image(self, name: str, picture: Image, step: int = 0) -> Path:
+        """Keep a picture as ``images/<name>.png`` (and in W&B).
+
+        Returns:
+            Where it lies; ``path.relative_to(record.path)`` is the link for ``report.md``.
+        """
+        path = self.images / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+        self._wandb.image(name, path, step)
+        return path
+
+    def write_report(self, markdown: str) -> None:
+        """Write ``report.md``, whole or not at all."""
+        _write_whole(self.report, markdown)
+
+    def finish(self, figures: Mapping[str, float | str]) -> None:
+        """Close the record and print its last lines: the figures, the report's path and each bundle's."""
+        if not self.report.exists():
+            self.write_report(_plain_report(self._cfg, figures))
+        bundles = sorted(self.export.glob("*.safetensors"))
+        self._wandb.finish(figures, bundles)
+        for name, value in figures.items():
+            print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+        print(f"report: {self.report}")
+        for bundle in bundles:
+            print(f"bundle: {bundle}")
+
+    def close(self) -> None:
+        """Let go of what an unfinished run holds open; after :meth:`finish` there is nothing to do."""
+        self._wandb.close()
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a ``metrics.jsonl``; one that a power cut left half-written is skipped."""
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def _fresh_path(experiment: str) -> Path:
+    base = Path("runs") / experiment / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    tries = (base.with_name(f"{base.name}-{i}") if i > 1 else base for i in range(1, 1000))
+    return next(path for path in tries if not path.exists())
+
+
+def _refuse_other_run(saved: Path, cfg: DictConfig) -> None:
+    before = _flat(OmegaConf.load(saved))
+    now = _flat(OmegaConf.create(OmegaConf.to_yaml(cfg)))
+    absent = object()
+    for key in sorted(before.keys() | now.keys()):
+        if key.split(".")[0] not in FREE_KEYS and before.get(key, absent) != now.get(key, absent):
+            raise GanvasError(
+                f"{saved.parent} holds a run with {key}={before.get(key)} and this one has {key}={now.get(key)}: "
+                "give the same options to resume it, or another out=."
+            )
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists stay whole."""
+    found: dict[str, Any] = {}
+    for key, value in OmegaConf.to_container(node).items() if isinstance(node, DictConfig) else node.items():
+        if isinstance(value, dict) and value:
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _plain_report(cfg: DictConfig, figures: Mapping[str, float | str]) -> str:
+    rows = [f"| {name} | {value} |" for name, value in figures.items()]
+    table = ["| figure | value |", "|---|---|", *rows] if rows else []
+    return "\n".join([f"# {cfg.experiment or cfg.task.name}", "", f"`{cfg.command}`", "", *table, ""])
+
+
+def _json_number(value: float) -> float | int | None:
+    number = value if isinstance(value, int) else float(value)
+    return number if math.isfinite(number) else None
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that is never seen half-written."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)

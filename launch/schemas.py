@@ -1,0 +1,213 @@
+"""The options of every verb as dataclasses: what may be configured, of which type, and what it means.
+
+Hydra composes ``conf/<verb>.yaml`` on top of these, so an unknown or mistyped key is refused before any work starts.
+No torch here: ``ganvas <verb> --help`` reads the same classes and must be quick.
+
+The options of one subject live in a module of their own, ``launch/schemas_<subject>.py``, found by its name: it holds
+dataclasses whose fields come from :func:`option`, and ``SCHEMAS: dict[str, type]`` from ``group/name`` to the class.
+Hydra knows each as ``group/name_schema``, and ``conf/<group>/<name>.yaml`` starts with ``defaults: [name_schema]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+MANDATORY = "???"  # OmegaConf's mark of a value that the user must give
+
+
+def option(default: Any, doc: str, *, memory: bool = False, runtime: tuple[str, ...] = (), hidden: bool = False) -> Any:
+    """A documented field of a schema.
+
+    Args:
+        default: its value when nothing is said; ``MANDATORY`` when the user must say it; a class for a sub-schema or
+            a list, which is then called.
+        doc: one line, shown by ``ganvas <verb> --help``.
+        memory: lowering this value saves memory, so an out-of-memory sentence names it.
+        runtime: on a ``_target_`` field, the constructor arguments that code passes at run time.
+        hidden: left out of the help.
+    """
+    metadata = {"doc": doc, "memory": memory, "runtime": runtime, "hidden": hidden}
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class TaskConfig:
+    """What is trained. Each task extends this."""
+
+    name: str = option(MANDATORY, "which training function runs: launch/train_<name>.py", hidden=True)
+
+
+@dataclass
+class DataConfig:
+    """Where images come from. Each source extends this."""
+
+
+@dataclass
+class TrainerConfig:
+    """Devices and precision: the arguments of a Lightning Trainer, and threads."""
+
+    accelerator: str = option("cpu", "cpu, gpu, or auto")
+    devices: int = option(1, "how many devices; -1 for all")
+    num_nodes: int = option(1, "how many machines")
+    strategy: str = option("auto", "Lightning strategy, e.g. ddp")
+    precision: str = option("32-true", "Lightning precision: 32-true, bf16-mixed or 16-mixed")
+    deterministic: bool = option(False, "refuse operations that differ from run to run")
+    threads: int | None = option(None, "CPU threads; null leaves torch's choice")
+
+
+@dataclass
+class WandbConfig:
+    """Weights & Biases; offline unless asked."""
+
+    mode: str = option("offline", "offline, online or disabled")
+    project: str = option("ganvas", "project that runs are filed under")
+    entity: str | None = option(None, "team or user; null for the account's own")
+    group: str | None = option(None, "group that runs are shown in")
+
+
+@dataclass
+class ExportConfig:
+    """What goes into the bundle."""
+
+    embed_generator: bool = option(False, "put the generator into the bundle, so that one file is enough")
+
+
+@dataclass
+class VerbConfig:
+    """What every verb understands."""
+
+    debug: bool = option(False, "show the traceback of an error")
+    command: str = option("", "the command as typed, kept in the record", hidden=True)
+
+
+@dataclass
+class TrainConfig(VerbConfig):
+    """Train what an experiment describes; the same command with the same out= resumes it."""
+
+    experiment: str | None = option(None, "a complete run from conf/experiment (`ganvas configs` lists them)")
+    seed: int = option(0, "seed of everything random")
+    out: str | None = option(None, "run directory; default runs/<experiment>/<time>")
+    generator: str | None = option(None, "generator bundle, e.g. zoo/avatars64.safetensors")
+    images: str | None = option(None, "folder of images")
+    masks: str | None = option(None, "folder of PNG index masks named like the images")
+    classes: str | None = option(None, "text file of class names, one a line: `name` or `name #rrggbb`")
+    n: int | None = option(None, "how many held-out images are evaluated; null for the experiment's number")
+    task: TaskConfig = option(TaskConfig, "what is trained")
+    data: DataConfig = option(DataConfig, "where images come from")
+    trainer: TrainerConfig = option(TrainerConfig, "devices and precision")
+    wandb: WandbConfig = option(WandbConfig, "Weights & Biases")
+    export: ExportConfig = option(ExportConfig, "what goes into the bundle")
+
+
+@dataclass
+class SampleConfig(VerbConfig):
+    """Draw images from a generator: PNGs, a grid and the latents."""
+
+    generator: str = option(MANDATORY, "generator bundle")
+    out: str = option(MANDATORY, "folder to write to")
+    n: int = option(16, "how many images")
+    seed: int = option(0, "image i depends only on (seed, i)")
+    truncation: float = option(1.0, "1 for the whole variety, towards 0 for the average image")
+    batch: int = option(16, "images rendered at once", memory=True)
+    device: str = option("cpu", "cpu or cuda")
+
+
+@dataclass
+class DoctorConfig(VerbConfig):
+    """Say what is installed, what is missing and how to mend it."""
+
+    wandb: WandbConfig = option(WandbConfig, "Weights & Biases")
+
+
+@dataclass
+class ConfigsConfig(VerbConfig):
+    """List the experiments that `ganvas train` knows."""
+
+    match: str = option("", "show only names that contain this text")
+
+
+VERBS: dict[str, type[VerbConfig]] = {
+    "train": TrainConfig,
+    "sample": SampleConfig,
+    "configs": ConfigsConfig,
+    "doctor": DoctorConfig,
+}
+
+
+def schemas() -> dict[str, type]:
+    """Every group schema: ``group/name`` -> dataclass."""
+    found: dict[str, type] = {}
+    for file in sorted(Path(__file__).parent.glob("schemas_*.py")):
+        found |= import_module(f"launch.{file.stem}").SCHEMAS
+    return found
+
+
+def register() -> None:
+    """Tell Hydra of all schemas: ``<verb>_schema`` at the root, ``<name>_schema`` in each group."""
+    from hydra.core.config_store import ConfigStore  # here, so that the help does not wait for Hydra
+
+    store = ConfigStore.instance()
+    for verb, schema in VERBS.items():
+        store.store(name=f"{verb}_schema", node=schema)
+    for path, schema in schemas().items():
+        group, _, name = path.rpartition("/")
+        store.store(group=group, name=f"{name}_schema", node=schema)
+
+
+def default_of(item: Field[Any]) -> Any:
+    """The default of a dataclass field, its factory called."""
+    return item.default if item.default_factory is MISSING else item.default_factory()
+
+
+def options(schema: type, prefix: str = "") -> Iterator[tuple[str, Field[Any]]]:
+    """All settable keys of a schema with dots for nesting, sub-schemas unfolded.
+
+    Example:
+        >>> dict(options(SampleConfig))["truncation"].default
+        1.0
+    """
+    for item in fields(schema):
+        default = default_of(item)
+        if is_dataclass(default):
+            yield from options(type(default), f"{prefix}{item.name}.")
+        elif not item.metadata.get("hidden") and item.name != "_target_":
+            yield f"{prefix}{item.name}", item
+
+
+def group_schemas(verb: str) -> dict[str, dict[str, type]]:
+    """The choices of each group that ``verb`` has: ``{"task": {"stylegan2": StyleGan2Config, ...}, ...}``."""
+    root = {item.name for item in fields(VERBS[verb]) if is_dataclass(default_of(item))}
+    found: dict[str, dict[str, type]] = {}
+    for path, schema in schemas().items():
+        group, _, name = path.rpartition("/")
+        if group.split("/")[0] in root:
+            found.setdefault(group.replace("/", "."), {})[name] = schema
+    return found
+
+
+def memory_keys(cfg: Any) -> list[str]:
+    """The keys of a composed configuration that lower the memory needed."""
+    from omegaconf import DictConfig, OmegaConf  # composed already, so Hydra is loaded
+
+    found: list[str] = []
+
+    def walk(node: DictConfig, prefix: str) -> None:
+        schema = OmegaConf.get_type(node)
+        if schema is None or not is_dataclass(schema):
+            return
+        for item in fields(schema):
+            child = node._get_node(item.name)
+            if isinstance(child, DictConfig):
+                walk(child, f"{prefix}{item.name}.")
+            elif item.metadata.get("memory"):
+                found.append(f"{prefix}{item.name}")
+
+    if cfg is not None:
+        walk(cfg, "")
+    return found
