@@ -70,6 +70,7 @@ def modulated_conv2d(
     resample_filter: Tensor | None = None,
     demodulate: bool = True,
     fused: bool = False,
+    gain: float = 1.0,
 ) -> Tensor:
     """Convolution whose weights are scaled by a style, and renormalised (Karras et al. 2020, equations 1 and 3).
 
@@ -82,6 +83,8 @@ def modulated_conv2d(
         resample_filter: low-pass filter, needed for ``up=2``.
         demodulate: scale each output channel to unit expected norm.
         fused: one grouped convolution with a kernel for each sample; otherwise the input and the output are scaled.
+        gain: factor on the output and its noise. The activation's gain can go here, where it costs nothing, because a
+            leaky ReLU lets positive factors through.
 
     Returns:
         ``[N, O, up*H, up*W]``.
@@ -95,21 +98,23 @@ def modulated_conv2d(
         fan_in = weight[0].numel()
         weight = weight / (math.sqrt(fan_in) * weight.abs().amax(dim=[1, 2, 3], keepdim=True))
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
+    noise = None if noise is None else noise.to(x.dtype) * gain
     if fused:
-        w = _modulate_weight(weight, styles, demodulate).to(x.dtype)  # [N, O, I, k, k]
+        w = (_modulate_weight(weight, styles, demodulate) * gain).to(x.dtype)  # [N, O, I, k, k]
         x = x.reshape(1, n * c, *x.shape[2:])
         w = w.reshape(-1, *w.shape[2:])
         x = _conv_up(x, w, resample_filter, n) if up == 2 else F.conv2d(x, w, padding=w.shape[-1] // 2, groups=n)
         x = x.reshape(n, -1, *x.shape[2:])
-    else:
-        x = x * styles.to(x.dtype)[:, :, None, None]
-        w = weight.to(x.dtype)
-        x = _conv_up(x, w, resample_filter, 1) if up == 2 else F.conv2d(x, w, padding=w.shape[-1] // 2)
-        if demodulate:
-            # sum over k of (w s)^2 is a matrix product: no kernel for each sample is ever built.
-            energy = styles.square() @ weight.square().sum(dim=[2, 3]).T  # [N, O]
-            x = x * (energy + 1e-8).rsqrt().to(x.dtype)[:, :, None, None]
-    return x if noise is None else x + noise.to(x.dtype)
+        return x if noise is None else x + noise
+    x = x * styles.to(x.dtype)[:, :, None, None]
+    w = weight.to(x.dtype) if demodulate else (weight * gain).to(x.dtype)
+    x = _conv_up(x, w, resample_filter, 1) if up == 2 else F.conv2d(x, w, padding=w.shape[-1] // 2)
+    if not demodulate:
+        return x if noise is None else x + noise
+    # The sum over k of (w s)^2 is a matrix product: no kernel for each sample is ever built.
+    energy = styles.square() @ weight.square().sum(dim=[2, 3]).T  # [N, O]
+    scale = (gain * (energy + 1e-8).rsqrt()).to(x.dtype)[:, :, None, None]
+    return x * scale if noise is None else torch.addcmul(noise, x, scale)
 
 
 class Conv2d(nn.Module):

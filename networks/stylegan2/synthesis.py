@@ -57,9 +57,10 @@ class SynthesisLayer(nn.Module):
                 n = None
             case _:
                 raise ValueError(f"noise must be const, random or none, got {noise!r}")
-        x = modulated_conv2d(x, self.weight, styles, n, self.up, self.resample_filter, fused=fused)
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(x, self.bias, act="lrelu", gain=math.sqrt(2) * gain, clamp=clamp)
+        gain *= math.sqrt(2)
+        x = modulated_conv2d(x, self.weight, styles, n, self.up, self.resample_filter, fused=fused, gain=gain)
+        return bias_act(x, self.bias * gain, act="lrelu", gain=1.0, clamp=clamp)
 
 
 class ToRGB(nn.Module):

@@ -1,0 +1,58 @@
+"""Endless shuffled batches of images for GAN training, resumable at any image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from networks.checkpoints.errors import GanvasError
+
+
+class ShuffledImages(IterableDataset):
+    """Batches ``[B, C, H, W]`` in [-1, 1], epoch after epoch; each epoch's order depends only on ``(seed, epoch)``.
+
+    Args:
+        images: ``uint8 [N, C, H, W]``, held in memory.
+        batch_size: images in a batch; batches run across the end of an epoch.
+        seed: seed of the order.
+        start: images already seen: the stream goes on exactly there.
+
+    Raises:
+        GanvasError: if there are fewer than two images.
+    """
+
+    def __init__(self, images: Tensor, batch_size: int, seed: int, start: int = 0) -> None:
+        if len(images) < 2:
+            raise GanvasError(f"a GAN needs at least 2 images to train on, got {len(images)}: add images to the folder")
+        self.images, self.batch_size, self.seed, self.start = images, batch_size, seed, start
+
+    def _indices(self) -> Iterator[int]:
+        epoch, offset = divmod(self.start, len(self.images))
+        while True:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+            yield from order[offset:]
+            epoch, offset = epoch + 1, 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        indices = self._indices()
+        while True:
+            batch = self.images[[next(indices) for _ in range(self.batch_size)]]
+            yield batch.to(torch.float32) / 127.5 - 1
+
+
+class GANImages(pl.LightningDataModule):
+    """Feeds a GAN trainer; goes on at the module's ``images_seen`` after a resume."""
+
+    def __init__(self, images: Tensor, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.images, self.batch_size, self.seed = images, batch_size, seed
+
+    def train_dataloader(self) -> DataLoader:
+        start = int(self.trainer.lightning_module.images_seen)
+        stream = ShuffledImages(self.images, self.batch_size, self.seed, start)
+        return DataLoader(stream, batch_size=None, pin_memory=torch.cuda.is_available())

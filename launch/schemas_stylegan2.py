@@ -1,0 +1,110 @@
+"""Options of ``task=stylegan2``: the networks and their training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from launch.schemas import TaskConfig, option
+
+
+@dataclass
+class GeneratorConfig:
+    """Arguments of ``networks.stylegan2.Generator``; the defaults are the official network's."""
+
+    _target_: str = option("networks.stylegan2.Generator", "class")
+    img_resolution: int = option(64, "a power of two, at least 16")
+    img_channels: int = option(3, "channels of the image")
+    z_dim: int = option(512, "width of z")
+    w_dim: int = option(512, "width of w")
+    c_dim: int = option(0, "width of the class label; 0 for none")
+    mapping_layers: int = option(8, "depth of the mapping network")
+    mapping_lr_mult: float = option(0.01, "learning-rate multiplier of the mapping network")
+    w_avg_beta: float = option(0.998, "decay of the running mean of w")
+    channel_base: int = option(32768, "channels times resolution, before channel_max", memory=True)
+    channel_max: int = option(512, "largest number of channels", memory=True)
+    architecture: str = option("skip", "skip, resnet or orig")
+    num_fp16_res: int = option(0, "how many of the finest resolutions compute in half precision")
+    half_dtype: str = option("float16", "float16 or bfloat16")
+    conv_clamp: float | None = option(None, "bound on magnitudes; 256 with float16")
+    channels_last: bool = option(False, "memory layout of the activations; faster on CPUs and tensor cores")
+
+
+@dataclass
+class DiscriminatorConfig:
+    """A discriminator; each extends this."""
+
+    _target_: str = option("???", "class", hidden=True)
+
+
+@dataclass
+class OfficialDiscriminatorConfig(DiscriminatorConfig):
+    """Arguments of ``networks.stylegan2.Discriminator``."""
+
+    _target_: str = option("networks.stylegan2.Discriminator", "class")
+    img_resolution: int = option(64, "a power of two, at least 16")
+    img_channels: int = option(3, "channels of the image")
+    c_dim: int = option(0, "width of the class label; 0 for none")
+    channel_base: int = option(32768, "channels times resolution, before channel_max", memory=True)
+    channel_max: int = option(512, "largest number of channels", memory=True)
+    architecture: str = option("resnet", "resnet, skip or orig")
+    mapping_layers: int = option(8, "depth of the label embedding")
+    mbstd_group_size: int | None = option(4, "group of the mini-batch standard deviation; 0 leaves it out")
+    num_fp16_res: int = option(0, "how many of the finest resolutions compute in half precision")
+    half_dtype: str = option("float16", "float16 or bfloat16")
+    conv_clamp: float | None = option(None, "bound on magnitudes; 256 with float16")
+
+
+@dataclass
+class LeanDiscriminatorConfig(DiscriminatorConfig):
+    """Arguments of ``networks.stylegan2.LeanDiscriminator``: for small compute."""
+
+    _target_: str = option("networks.stylegan2.LeanDiscriminator", "class")
+    img_resolution: int = option(64, "a power of two, at least 16")
+    img_channels: int = option(3, "channels of the image")
+    channels: list[int] = field(
+        default_factory=lambda: [64, 96, 128, 128], metadata={"doc": "channels at half the resolution, a quarter, … 4"}
+    )
+    mbstd_group_size: int | None = option(4, "group of the mini-batch standard deviation; 0 leaves it out")
+
+
+@dataclass
+class AdversarialConfig:
+    """Arguments of ``trainers.stylegan2.StyleGAN2Trainer``."""
+
+    _target_: str = option(
+        "trainers.stylegan2.StyleGAN2Trainer", "class", runtime=("generator", "discriminator", "seed")
+    )
+    total_images: int = option(25_000_000, "length of the run, in images seen")
+    loss: str = option("logistic", "logistic (non-saturating) or hinge")
+    single_backward: bool = option(True, "one pass through D serves both networks (logistic loss only)")
+    lr_g: float = option(2.5e-3, "Adam's rate for G")
+    lr_d: float = option(2.5e-3, "Adam's rate for D")
+    final_lr: float = option(0.1, "share of the rates left at the end; cosine over the last half of the run")
+    r1_gamma: float = option(0.5, "weight of the R1 penalty; grows with the square of the resolution")
+    r1_interval: int = option(16, "batches between R1 steps")
+    style_mixing: float = option(0.0, "probability of a second latent from a random layer on")
+    ema_halflife: float = option(5000.0, "half-life of the averaged generator, in images")
+    ema_rampup: float | None = option(0.08, "half-life is at most this share of the images seen")
+
+
+@dataclass
+class StyleGAN2Config(TaskConfig):
+    """Train StyleGAN2 on a folder of images or on avatars."""
+
+    name: str = option("stylegan2", "which training function runs", hidden=True)
+    generator: GeneratorConfig = option(GeneratorConfig, "the network that draws")
+    discriminator: DiscriminatorConfig = option(DiscriminatorConfig, "the network that judges")
+    training: AdversarialConfig = option(AdversarialConfig, "losses, rates and averages")
+    batch_size: int = option(16, "images in a batch", memory=True)
+    log_every: int = option(1600, "images between lines of metrics.jsonl")
+    checkpoint_every: int = option(8000, "images between checkpoints and sample grids")
+    kid_every: int = option(40_000, "images between KID measurements")
+    kid_samples: int = option(2000, "real and generated images compared by KID")
+    kid_features: str = option("efficientnet-lite0", "feature network of KID")
+
+
+SCHEMAS = {
+    "task/stylegan2": StyleGAN2Config,
+    "task/discriminator/official": OfficialDiscriminatorConfig,
+    "task/discriminator/lean": LeanDiscriminatorConfig,
+}

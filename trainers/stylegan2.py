@@ -1,0 +1,138 @@
+"""Training of StyleGAN2 with a clock of images seen (Karras et al. 2020; lazy regularisation, section 3.1)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from networks.gan_losses import Loss, discriminator_loss, generator_image_gradient, generator_loss, r1_penalty
+from networks.stylegan2 import Generator
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a number; the last checkpoint is good."""
+
+
+class StyleGAN2Trainer(pl.LightningModule):
+    """Generator against discriminator, with an averaged copy of the generator (``G_ema``) for use.
+
+    Every random draw follows from ``(seed, images_seen)``, so a resumed run continues as if it had never stopped.
+
+    Raises:
+        DivergedError: when a loss is not finite.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,              # the network to train
+        discriminator: nn.Module,          # image -> logit
+        total_images: int,                 # length of the run, in images seen
+        seed: int = 0,                     # seed of every draw
+        loss: Loss = "logistic",           # logistic (non-saturating) or hinge
+        single_backward: bool = True,      # one pass through D serves both networks (logistic loss only)
+        lr_g: float = 2.5e-3,              # Adam's rate for G
+        lr_d: float = 2.5e-3,              # Adam's rate for D
+        final_lr: float = 0.1,             # share of the rates left at the end of the run (cosine over the last half)
+        r1_gamma: float = 0.5,             # weight of the R1 penalty
+        r1_interval: int = 16,             # batches between R1 steps; its weight and D's optimiser are scaled to match
+        style_mixing: float = 0.0,         # probability of a second latent from a random layer on
+        ema_halflife: float = 5000.0,      # half-life of G_ema, in images
+        ema_rampup: float | None = 0.08,   # half-life is at most this share of the images seen; None for no ramp
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.automatic_optimization = False
+        self.G, self.D = generator, discriminator
+        self.G_ema = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.total_images, self.seed, self.loss = total_images, seed, loss
+        self.single_backward = single_backward and loss == "logistic"
+        self.lr_g, self.lr_d, self.final_lr = lr_g, lr_d, final_lr
+        self.r1_gamma, self.r1_interval, self.style_mixing = r1_gamma, r1_interval, style_mixing
+        self.ema_halflife, self.ema_rampup = ema_halflife, ema_rampup
+        self.register_buffer("clock", torch.zeros([], dtype=torch.int64))  # images seen; saved with the weights
+
+    @property
+    def images_seen(self) -> int:
+        """Real images shown to the discriminator so far."""
+        return int(self.clock)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        # Lazy regularisation makes one update in c + 1 stand for c: rate and betas follow (section 3.1).
+        c = self.r1_interval / (self.r1_interval + 1)
+        g = torch.optim.Adam(self.G.parameters(), lr=self.lr_g, betas=(0.0, 0.99), eps=1e-8)
+        d = torch.optim.Adam(self.D.parameters(), lr=self.lr_d * c, betas=(0.0, 0.99**c), eps=1e-8)
+        return [g, d]
+
+    def _rate(self) -> float:
+        """Share of the base rates: 1 in the first half of the run, then a cosine down to ``final_lr``."""
+        t = min(max(2 * self.images_seen / self.total_images - 1, 0.0), 1.0)
+        return self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * t))
+
+    def _latents(self, n: int) -> Tensor:  # -> ws [n, num_ws, w_dim]
+        z = torch.randn(2, n, self.G.z_dim, device=self.device)
+        ws = self.G.mapping(z[0], update_w_avg=True)
+        if self.style_mixing > 0 and torch.rand([]) < self.style_mixing:
+            cut = int(torch.randint(1, self.G.num_ws, []))
+            ws = torch.cat([ws[:, :cut], self.G.mapping(z[1])[:, cut:]], dim=1)
+        return ws
+
+    def training_step(self, real: Tensor, batch_idx: int) -> None:
+        torch.manual_seed((self.seed << 40) + self.images_seen)
+        opt_g, opt_d = self.optimizers()
+        for optimizer, lr in ((opt_g, self.lr_g), (opt_d, self.lr_d * self.r1_interval / (self.r1_interval + 1))):
+            optimizer.param_groups[0]["lr"] = lr * self._rate()
+        if isinstance(self.G, Generator) and self.G.config["channels_last"]:
+            real = real.contiguous(memory_format=torch.channels_last)
+
+        fake = self.G.synthesis(self._latents(len(real)), noise="random")
+        figures = self._step_both(real, fake, opt_g, opt_d)
+        if (self.images_seen // len(real)) % self.r1_interval == 0:
+            figures["r1"] = self._regularise(real, opt_d)
+        self.clock += len(real)
+        self._update_ema(len(real))
+        if not all(math.isfinite(v) for v in figures.values()):
+            raise DivergedError(f"the loss is not a number after {self.images_seen} images: {figures}")
+        self.figures = figures
+
+    def _step_both(self, real: Tensor, fake: Tensor, opt_g: Any, opt_d: Any) -> dict[str, float]:
+        """One update of each network on the same fakes."""
+        leaf = fake.detach().requires_grad_(True)
+        fake_logits, real_logits = self.D(leaf), self.D(real)
+        loss_d = discriminator_loss(real_logits, fake_logits, self.loss)
+        opt_d.zero_grad(set_to_none=True)
+        self.manual_backward(loss_d, inputs=None if self.single_backward else list(self.D.parameters()))
+        opt_g.zero_grad(set_to_none=True)
+        if self.single_backward:
+            gradient = generator_image_gradient(leaf.grad, fake_logits)
+        else:
+            (gradient,) = torch.autograd.grad(generator_loss(self.D(leaf), self.loss), leaf)
+        fake.backward(gradient)
+        opt_d.step()
+        opt_g.step()
+        return {
+            "loss_d": float(loss_d.detach()),
+            "loss_g": float(generator_loss(fake_logits.detach(), self.loss)),
+            "real_sign": float(real_logits.detach().sign().mean()),  # near 1: D memorises (Karras et al. 2020b)
+        }
+
+    def _regularise(self, real: Tensor, opt_d: Any) -> float:
+        penalty = r1_penalty(self.D, real).mean()
+        opt_d.zero_grad(set_to_none=True)
+        self.manual_backward(penalty * (self.r1_gamma / 2 * self.r1_interval))
+        opt_d.step()
+        return float(penalty.detach())
+
+    @torch.no_grad()
+    def _update_ema(self, batch: int) -> None:
+        halflife = self.ema_halflife
+        if self.ema_rampup is not None:
+            halflife = min(halflife, self.images_seen * self.ema_rampup)
+        beta = 0.5 ** (batch / max(halflife, 1e-8))
+        for average, value in zip(self.G_ema.parameters(), self.G.parameters(), strict=True):
+            average.lerp_(value, 1 - beta)
+        for average, value in zip(self.G_ema.buffers(), self.G.buffers(), strict=True):
+            average.copy_(value)
