@@ -6,6 +6,7 @@ What Hydra would say in a page, a person gets in one sentence (:class:`GanvasErr
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterator, Sequence
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -42,10 +43,10 @@ def compose(verb: str, words: Sequence[str], command: str = "") -> DictConfig:
             choices = cfg.hydra.runtime.choices
             with open_dict(cfg):
                 del cfg["hydra"]
-            cfg.command = command
+            cfg.command = literal(command)
             if "experiment" in cfg:
                 cfg.experiment = choices.get("experiment")
-            OmegaConf.resolve(cfg)
+            OmegaConf.to_container(cfg, resolve=True)  # finds a dangling ${...} of a file here, not in mid-run
     except (HydraException, OmegaConfBaseException) as error:
         raise GanvasError(_sentence(verb, words, error)) from error
     missing = sorted(OmegaConf.missing_keys(cfg))
@@ -61,8 +62,7 @@ def _override(verb: str, word: str) -> str:
     if not equals or not key.replace(".", "").replace("_", "").replace("/", "").isalnum():
         raise GanvasError(f"`{word}` is not an option: write key=value, as in `ganvas {verb} --help`.")
     if key in text_keys(verb) and value != "null":
-        # A backslash keeps OmegaConf from reading ${...} as a reference to another key.
-        return f"{key}={QuotedString(value.replace('${', chr(92) + '${'), Quote.single).with_quotes()}"
+        return f"{key}={quoted(value)}"
     try:
         parsed = OverridesParser.create().parse_override(word)
     except HydraException as error:
@@ -70,6 +70,16 @@ def _override(verb: str, word: str) -> str:
     if parsed.is_sweep_override():
         raise GanvasError(f"`{word}` gives several values: `ganvas {verb}` takes one; write a list as {key}=[a,b].")
     return word
+
+
+def quoted(text: str) -> str:
+    """``text`` in Hydra's grammar, as a value that arrives as it is."""
+    return QuotedString(literal(text), Quote.single).with_quotes()
+
+
+def literal(text: str) -> str:
+    """``text`` as OmegaConf must be given it, so that ``${...}`` is not a reference to another key."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
 def text_keys(verb: str) -> frozenset[str]:

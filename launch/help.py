@@ -27,5 +27,6 @@ def describe(verb: str, does: str, example: str) -> str:
 
 def _row(key: str, item: Field[Any]) -> str:
     default = default_of(item)
-    shown = {MANDATORY: "needed", None: "null", "": "''"}.get(default, str(default))
-    return f"  {key:<28} {str(item.type).replace(' | None', ''):<12} {shown:<10} {item.metadata['doc']}"
+    words = {MANDATORY: "needed", "None": "null", "": "''"}
+    shown = words.get(str(default), str(default))
+    return f"  {key:<36} {str(item.type).replace(' | None', ''):<10} {shown:<12} {item.metadata['doc']}"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from launch.wandb_log import WandbLog
+from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 
 if TYPE_CHECKING:
@@ -179,7 +180,5 @@ def _json_number(value: float) -> float | int | None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write a file that is never seen half-written."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)

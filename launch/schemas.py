@@ -23,15 +23,15 @@ def option(default: Any, doc: str, *, memory: bool = False, runtime: tuple[str, 
     """A documented field of a schema.
 
     Args:
-        default: its value when nothing is said; ``MANDATORY`` when the user must say it; a class for a sub-schema or
-            a list, which is then called.
+        default: its value when nothing is said; ``MANDATORY`` when the user must say it; the class of a sub-schema or
+            any function that makes the value.
         doc: one line, shown by ``ganvas <verb> --help``.
         memory: lowering this value saves memory, so an out-of-memory sentence names it.
         runtime: on a ``_target_`` field, the constructor arguments that code passes at run time.
         hidden: left out of the help.
     """
     metadata = {"doc": doc, "memory": memory, "runtime": runtime, "hidden": hidden}
-    if isinstance(default, type):
+    if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
 

@@ -1,0 +1,73 @@
+"""Text arrives as typed, wrong keys are refused, and the configuration is closed."""
+
+from __future__ import annotations
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from omegaconf.errors import ReadonlyConfigError
+
+from launch.compose import compose, known_keys, quoted, text_keys
+from networks.checkpoints.errors import GanvasError
+
+SAMPLE = ["generator=g", "out=o"]
+AWKWARD = ["a,b", "[a]", "it's", '"q"', "a = b", "${oc.env:HOME}", "\\", "x\\'y", "{a:1}", "a b ", "\\${x}", "$x"]
+
+
+@pytest.mark.parametrize("value", [*AWKWARD, "", "true", "1", "~", "ünï/cödé"])
+def test_text_is_taken_verbatim(value: str) -> None:
+    assert compose("sample", ["generator=g", f"out={value}"]).out == value
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("a ,'\"\\\\\\[]{}()=$$:#~?é"), max_size=12).filter(lambda text: text != "???"))
+def test_any_text_survives_both_grammars(value: str) -> None:
+    parsed = OverridesParser.create().parse_override(f"out={quoted(value)}").value()
+    assert OmegaConf.create({"out": parsed}).out == value
+
+
+def test_null_clears_text_that_may_be_absent() -> None:
+    assert compose("doctor", ["wandb.entity=null"]).wandb.entity is None
+
+
+def test_numbers_keep_their_type() -> None:
+    cfg = compose("sample", [*SAMPLE, "n=3", "truncation=1", "debug=true"])
+    assert (cfg.n, cfg.truncation, cfg.debug) == (3, 1.0, True)
+
+
+def test_groups_choose_files_and_single_values_override_them() -> None:
+    cfg = compose("doctor", ["wandb=online", "wandb.project=a,b"])
+    assert (cfg.wandb.mode, cfg.wandb.project) == ("online", "a,b")
+
+
+def test_the_command_is_kept() -> None:
+    command = "ganvas sample 'out=${x}'"
+    assert compose("sample", SAMPLE, command=command).command == command
+
+
+def test_the_configuration_is_closed() -> None:
+    cfg = compose("sample", SAMPLE)
+    with pytest.raises(ReadonlyConfigError):
+        cfg.n = 5
+    assert OmegaConf.is_struct(cfg)
+    assert "hydra" not in cfg
+
+
+def test_text_keys_are_those_whose_type_is_text() -> None:
+    keys = text_keys("train")
+    assert {"generator", "images", "out", "wandb.project", "trainer.precision"} <= keys
+    assert not {"seed", "experiment", "trainer.devices"} & keys
+    assert "trainer.threads" in known_keys("train")
+
+
+@pytest.mark.parametrize("word", ["+new=1", "~n", "++n=2", "n", "=3", "n@x=1"])
+def test_only_key_value_is_understood(word: str) -> None:
+    with pytest.raises(GanvasError, match="is not an option"):
+        compose("sample", [*SAMPLE, word])
+
+
+def test_null_where_a_value_is_needed() -> None:
+    with pytest.raises(GanvasError, match="`seed=null` does not fit"):
+        compose("sample", [*SAMPLE, "seed=null"])
