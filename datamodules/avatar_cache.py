@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,9 +13,24 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from datamodules.avatar_masks import PART_CLASSES
 from datamodules.avatar_parts import distribution_of
+from datamodules.masks import atomic
 
-_FORMAT = 1   # raise when what is drawn changes for the same settings
+_FORMAT = 2   # raise when the code draws something else from the same settings
+
+
+@dataclass(frozen=True)
+class AvatarTable:
+    """The first ``n`` avatars of a draw, column by column."""
+
+    images: np.ndarray             # uint8 [n, 3, H, W]
+    masks: np.ndarray | None       # uint8 [n, H, W]
+    attributes: list[dict[str, str | None]]
+
+    def __add__(self, other: AvatarTable) -> AvatarTable:
+        masks = None if self.masks is None or other.masks is None else np.concatenate([self.masks, other.masks])
+        return AvatarTable(np.concatenate([self.images, other.images]), masks, self.attributes + other.attributes)
 
 
 def cache_dir() -> Path:
@@ -22,34 +38,34 @@ def cache_dir() -> Path:
     return Path(os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas")
 
 
-def cache_key(style: str, **settings: object) -> str:
-    """A file name that changes with anything that could change a pixel."""
-    packages = {name: version(name) for name in ("dicebear-core", "dicebear-styles", "resvg-py")}
-    everything = [_FORMAT, style, settings, repr(distribution_of(style)), packages]
-    digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
-    return f"{style}-{settings['split']}-{settings['resolution']}-{digest[:16]}"
-
-
 class AvatarCache:
-    """The first ``n`` avatars of one key, extended when more are asked for."""
+    """One file that holds the first avatars of a draw, and grows when more are asked for.
 
-    def __init__(self, key: str) -> None:
-        self.path = cache_dir() / "avatars" / f"{key}.safetensors"
+    Its name hashes everything that could change a pixel: settings, tables of parts and classes, package versions.
+    """
 
-    def read(self, count: int) -> dict[str, np.ndarray] | None:
-        """At most ``count`` of the stored avatars; None if there are none or the file is damaged."""
+    def __init__(self, style: str, split: str, seed: int, resolution: int, masks: bool) -> None:
+        packages = {name: version(name) for name in ("dicebear-core", "dicebear-styles", "resvg-py")}
+        tables = [repr(distribution_of(style)), repr(PART_CLASSES.get(style)) if masks else None]
+        key = json.dumps([_FORMAT, style, split, seed, resolution, masks, tables, packages])
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        self.path = cache_dir() / "avatars" / f"{style}-{split}-{resolution}-{digest}.safetensors"
+
+    def read(self, count: int) -> AvatarTable | None:
+        """At most the first ``count`` stored avatars; None if there are none or the file is damaged."""
         try:
             with safe_open(self.path, framework="numpy") as file:
-                return {name: file.get_slice(name)[:count] for name in file.keys()}  # noqa: SIM118 (not a dict)
+                columns = {name: file.get_slice(name)[:count] for name in ("images", "masks") if name in file.keys()}  # noqa: SIM118
+                attributes = json.loads(file.get_tensor("attributes").tobytes())
         except (FileNotFoundError, SafetensorError):
             return None
+        return AvatarTable(columns["images"], columns.get("masks"), attributes[:count])
 
-    def write(self, arrays: dict[str, np.ndarray]) -> None:
+    def write(self, table: AvatarTable) -> None:
         """Replace the file in one step, so that a reader sees the old one or the new one, never half."""
+        columns = {"images": table.images, "attributes": np.frombuffer(json.dumps(table.attributes).encode(), np.uint8)}
+        if table.masks is not None:
+            columns["masks"] = table.masks
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
-        try:
-            save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial)
-            partial.replace(self.path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomic(self.path) as partial:
+            save_file({name: np.ascontiguousarray(column) for name, column in columns.items()}, partial)

@@ -6,34 +6,38 @@ The art is DiceBear's (``dicebear-core``, ``dicebear-styles``), the rasteriser r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
-from datamodules.avatar_cache import AvatarCache, cache_key
-from datamodules.avatar_render import AvatarAddress, draw_avatar, render_image, style_definition
+from datamodules.avatar_cache import AvatarCache, AvatarTable
+from datamodules.avatar_captions import caption
+from datamodules.avatar_masks import AVATAR_CLASSES, drawn_classes
+from datamodules.avatar_render import AvatarAddress, RenderedAvatar, render_avatar, style_definition
+from datamodules.masks import LabelledImages
 from networks.checkpoints.errors import GanvasError
 
-SPLITS = ("train", "teacher", "heldout", "labels")   # each has its own seeds, so none shares an avatar with another
+__all__ = ["AVATAR_CLASSES", "SPLITS", "AvatarSet", "render_avatars", "stratified_labels"]
 
-T = TypeVar("T")
+SPLITS = ("train", "teacher", "heldout", "labels")   # each has its own random numbers, so none shares an avatar
 
-_CHUNK = 64          # avatars a worker takes at a time
-_POOL_FROM = 400     # below this, starting processes costs more than it saves
+_CHUNK = 32             # avatars a worker takes at a time
+_POOL_FROM = 300        # below this, starting processes costs more than it saves
+_STRATA = 16            # the labels among which every class must occur often enough
+_SEEN_SHARE = 1 / 1024  # of the image's pixels: four at 64 x 64. A class with fewer has not really occurred
 
 
 @dataclass(frozen=True)
-class AvatarSet:
-    """Rendered avatars."""
+class AvatarSet(LabelledImages):
+    """Rendered avatars with what is known of them."""
 
-    images: np.ndarray             # uint8 [N, 3, H, W]
-    masks: np.ndarray | None       # uint8 [N, H, W] class ids
+    attributes: tuple[dict[str, str | None], ...] = ()   # part and colour names of each; see ``draw_avatar``
+    captions: tuple[str, ...] = ()                       # one English sentence each
 
 
 def render_avatars(
@@ -62,45 +66,121 @@ def render_avatars(
         progress: show a progress bar.
 
     Raises:
-        GanvasError: unknown split or style, or a count or resolution below one.
+        GanvasError: an unknown split or style, a style without masks, or a count or resolution below one.
     """
-    _check(count, split, resolution)
-    style_definition(style)
-    cache = AvatarCache(cache_key(style=style, split=split, seed=seed, resolution=resolution, masks=masks))
-    stored = cache.read(count)
-    have = 0 if stored is None else len(stored["images"])
+    _check(count, split, resolution, style, masks)
+    cache = AvatarCache(style, split, seed, resolution, masks)
+    table = cache.read(count)
+    have = 0 if table is None else len(table.images)
     if have < count:
-        render = partial(_render_one, style, split, seed, resolution)
-        with tqdm(total=count - have, desc=f"{style} {split}", unit="image", disable=not progress) as bar:
-            fresh = []
-            for image in _parallel(render, range(have, count), workers):
-                fresh.append(image)
-                bar.update()
-        images = np.stack(fresh)
-        stored = {"images": images if stored is None else np.concatenate([stored["images"], images])}
-        cache.write(stored)
-    return AvatarSet(stored["images"], None)
+        render = partial(_render, style, split, seed, resolution, masks)
+        rendered = _in_order(render, range(have, count), workers)
+        bar = tqdm(rendered, desc=f"{style} {split}", total=count - have, unit="image", disable=not progress)
+        fresh = _as_table(list(bar), masks)
+        table = fresh if table is None else table + fresh
+        cache.write(table)
+    return AvatarSet(
+        images=table.images,
+        masks=table.masks,
+        names=tuple(f"{style}-{split}-{seed}-{i:05d}" for i in range(count)),
+        classes=AVATAR_CLASSES if masks else None,
+        attributes=tuple(table.attributes),
+        captions=tuple(caption(a) for a in table.attributes),
+    )
 
 
-def _render_one(style: str, split: str, seed: int, resolution: int, index: int) -> np.ndarray:
-    return render_image(draw_avatar(AvatarAddress(style, split, seed, index)), resolution)
+def stratified_labels(
+    seed: int,
+    n: int = 16,
+    minimum: int = 2,
+    pool: int = 256,
+    resolution: int = 64,
+    style: str = "avataaars",
+    workers: int | None = None,
+    progress: bool = True,
+) -> AvatarSet:
+    """Draw avatars to label, so that each class occurs at least ``minimum`` times among the first 16.
+
+    The draw of ``n`` labels is the first ``n`` of the draw of 16 (or of more), and its first few already show most
+    classes: the next label is always the one that shows most of what is still short. What is short no longer, the
+    rest of the 16, follows the style's own distribution.
+
+    Args:
+        seed: the draw; other seeds draw other avatars.
+        n: how many labels.
+        minimum: images that every class must occur in, among the first 16.
+        pool: candidates of the split ``labels`` that the first 16 are chosen from.
+        resolution: pixels a side.
+        style: a DiceBear style with masks.
+        workers: see ``render_avatars``.
+        progress: show a progress bar.
+
+    Raises:
+        GanvasError: if the pool has no 16 avatars with every class that often, or what ``render_avatars`` refuses.
+    """
+    if n < 1:
+        raise GanvasError(f"The number of labels must be at least 1, got {n}.")
+    if pool < _STRATA:
+        raise GanvasError(f"The pool of label candidates must hold at least {_STRATA} avatars, got {pool}.")
+    candidates = render_avatars(max(pool, n), "labels", seed, resolution, True, style, workers, progress)
+    shows = candidates.class_pixels() >= resolution**2 * _SEEN_SHARE
+    first = _stratify(shows[:pool], minimum * drawn_classes(style))
+    rest = [i for i in range(len(candidates)) if i not in set(first)]
+    return candidates.take([*first, *rest][:n])
 
 
-def _parallel(function: Callable[[int], T], indices: range, workers: int | None) -> Iterator[T]:
-    """Map over indices in order, in spawned processes where that pays."""
+def _stratify(shows: np.ndarray, minimum: np.ndarray) -> list[int]:
+    """Greedily choose rows of ``shows`` (bool ``[N, K]``) until column k was shown ``minimum[k]`` times."""
+    scarce = shows.sum(axis=0) < minimum
+    if scarce.any():
+        k = scarce.argmax()
+        raise GanvasError(f"The class {AVATAR_CLASSES.names[k]!r} occurs in fewer than {minimum[k]} of the "
+                          f"{len(shows)} label candidates; ask for a larger pool or a smaller minimum.")
+    chosen: list[int] = []
+    count = np.zeros(shows.shape[1], dtype=int)
+    while (short := count < minimum).any():
+        # A class not seen at all weighs more than all classes seen too rarely, so that few labels cover much.
+        need = short + (short & (count == 0)) * shows.shape[1]
+        gain = shows @ need
+        gain[chosen] = -1
+        chosen.append(int(gain.argmax()))
+        count += shows[chosen[-1]]
+    if len(chosen) > _STRATA:
+        raise GanvasError(f"It takes {len(chosen)} labels to show every class {minimum.max()} times, more than "
+                          f"{_STRATA}; ask for a smaller minimum.")
+    return chosen
+
+
+def _render(style: str, split: str, seed: int, resolution: int, masks: bool, index: int) -> RenderedAvatar:
+    return render_avatar(AvatarAddress(style, split, seed, index), resolution, masks)
+
+
+def _in_order(render: partial[RenderedAvatar], indices: range, workers: int | None) -> Iterator[RenderedAvatar]:
+    """Render in order, in spawned processes where that pays."""
     workers = min(workers or os.cpu_count() or 1, len(indices) // _CHUNK + 1)
-    if workers <= 1 or len(indices) < _POOL_FROM:
-        yield from map(function, indices)
+    if workers == 1 or len(indices) < _POOL_FROM:
+        yield from map(render, indices)
         return
     # Spawn, not fork: the parent may hold threads (torch, a CUDA context) that a forked child cannot use.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(function, indices, chunksize=_CHUNK)
+        yield from pool.map(render, indices, chunksize=_CHUNK)
 
 
-def _check(count: int, split: str, resolution: int) -> None:
+def _as_table(rendered: list[RenderedAvatar], masks: bool) -> AvatarTable:
+    return AvatarTable(
+        images=np.stack([r.image for r in rendered]),
+        masks=np.stack([r.mask for r in rendered]) if masks else None,
+        attributes=[r.attributes for r in rendered],
+    )
+
+
+def _check(count: int, split: str, resolution: int, style: str, masks: bool) -> None:
     if split not in SPLITS:
         raise GanvasError(f"There is no avatar split {split!r}; choose one of: {', '.join(SPLITS)}.")
     if count < 1:
         raise GanvasError(f"The number of avatars must be at least 1, got {count}.")
     if resolution < 1:
         raise GanvasError(f"The resolution of avatars must be at least 1 pixel, got {resolution}.")
+    style_definition(style)
+    if masks:
+        drawn_classes(style)   # refuses a style without a table before any work is done

@@ -1,0 +1,219 @@
+"""Folders of images and index masks: what people bring, and what rendered avatars are exported as."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datamodules.masks import (
+    IGNORE,
+    ClassList,
+    LabelledImages,
+    index_palette,
+    open_image,
+    read_image,
+    read_mask,
+    voc_palette,
+    write_image,
+    write_mask,
+)
+from networks.checkpoints.errors import GanvasError
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_LOSSY = (".jpg", ".jpeg")
+
+
+def read_folder(
+    images: str | Path,
+    masks: str | Path | None = None,
+    classes: ClassList | str | Path | None = None,
+    resolution: int | None = None,
+) -> LabelledImages:
+    """Read a folder of images, and the masks that belong to them.
+
+    An image and its mask have the same stem (``cat.jpg``, ``cat.png``); the result is sorted by stem. The classes are,
+    by the first of these that applies:
+
+    1. the argument: a list, or a ``.json`` or ``.txt`` file as below;
+    2. ``classes.json`` in the mask folder: a list of names, or ``{"names": [...], "palette": [[r, g, b], ...]}``;
+    3. ``classes.txt`` in the mask folder: one name a line;
+    4. the masks: as many classes as the largest id in use says, with the colours of the first index mask.
+
+    An image that is not square is centred on a black square whose margin is "ignore" in the mask; ``valid`` says where
+    the picture is.
+
+    Args:
+        images: folder of images.
+        masks: folder of masks; None: images only.
+        classes: class list, or its file.
+        resolution: resize every (padded) image to this many pixels a side, by area, masks by nearest neighbour.
+            None: as they are, which must be one size.
+
+    Raises:
+        GanvasError: a missing or empty folder, a partner missing, sizes that differ, or an unreadable file.
+    """
+    pictures = _by_stem(Path(images), "images")
+    labels = None if masks is None else _partners(pictures, Path(images), Path(masks))
+    listed = None if labels is None else find_classes(Path(masks), list(labels.values()), classes)
+    rows, targets, windows = [], [], []
+    for stem, file in pictures.items():
+        image = read_image(file)
+        mask = None if labels is None else read_mask(labels[stem], listed)
+        if mask is not None and mask.shape != image.shape[1:]:
+            raise GanvasError(f"The mask {labels[stem]} is {_size(mask)}, but its image {file} is {_size(image)}; "
+                              "make them the same size.")
+        image, mask, window = _to_square(image, mask, resolution)
+        rows.append(image)
+        targets.append(mask)
+        windows.append(window)
+        if image.shape != rows[0].shape:
+            raise GanvasError(f"{file} is {_size(image)}, but the images before it are {_size(rows[0])} (in a square); "
+                              "give a resolution to resize them all.")
+    return LabelledImages(
+        images=np.stack(rows),
+        masks=None if labels is None else np.stack(targets),
+        names=tuple(pictures),
+        classes=listed,
+        valid=np.array(windows, dtype=np.int64),
+    )
+
+
+def write_folder(labelled: LabelledImages, out: str | Path) -> Path:
+    """Write ``out/images/*.png``, and ``out/masks/*.png`` with ``classes.json`` where there are masks.
+
+    ``read_folder(out/images, out/masks)`` reads them back, pixel for pixel.
+
+    Raises:
+        GanvasError: if ``out`` already holds files.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise GanvasError(f"{out} already exists and is not an empty folder; choose another place.")
+    (out / "images").mkdir(parents=True)
+    for name, image in zip(labelled.names, labelled.images, strict=True):
+        write_image(out / "images" / f"{name}.png", image)
+    if labelled.masks is not None and labelled.classes is not None:
+        (out / "masks").mkdir()
+        (out / "masks" / "classes.json").write_text(json.dumps(labelled.classes.to_json()) + "\n", encoding="utf-8")
+        for name, mask in zip(labelled.names, labelled.masks, strict=True):
+            write_mask(out / "masks" / f"{name}.png", mask, labelled.classes)
+    return out
+
+
+def find_classes(folder: Path, files: list[Path], given: ClassList | str | Path | None = None) -> ClassList:
+    """The class list of a mask folder, by the rules of ``read_folder``; the log says which one applied.
+
+    Raises:
+        GanvasError: an unusable class file, or masks that do not tell their classes.
+    """
+    if isinstance(given, ClassList):
+        return given
+    if given is not None:
+        return read_classes(Path(given))
+    for name in ("classes.json", "classes.txt"):
+        if (folder / name).is_file():
+            log.info("classes from %s", folder / name)
+            return read_classes(folder / name)
+    inferred = _infer_classes(files, folder)
+    log.info("%d classes inferred from the ids in %s", len(inferred), folder)
+    return inferred
+
+
+def read_classes(path: Path) -> ClassList:
+    """Read ``classes.json`` or ``classes.txt``.
+
+    Raises:
+        GanvasError: if it is missing or not as described in ``read_folder``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".txt":
+            return ClassList.of_names([line.strip() for line in text.splitlines() if line.strip()])
+        return ClassList.from_json(json.loads(text))
+    except OSError as error:
+        raise GanvasError(f"The class file {path} cannot be read ({error.strerror}).") from error
+    except ValueError as error:   # also undecodable text and broken JSON
+        raise GanvasError(f"The class file {path} is not usable: {error}.") from error
+
+
+def _infer_classes(files: list[Path], folder: Path) -> ClassList:
+    used: set[int] = set()
+    palette = None
+    for file in files:
+        image = open_image(file)
+        if image.mode not in ("P", "L", "1"):
+            raise GanvasError(f"The mask {file} holds colours (kind {image.mode}), which tell no class ids; "
+                              f"put a classes.json with names and palette into {folder}.")
+        if image.mode == "P" and palette is None:
+            palette = index_palette(image)
+        used |= {int(i) for i in np.unique(np.asarray(image))}
+    if used <= {0, IGNORE} and IGNORE in used:
+        raise GanvasError(f"The masks in {folder} hold only 0 and 255, and 255 means 'ignore'; save the object as 1, "
+                          "or name the classes in classes.json.")
+    count = max(used - {IGNORE}, default=0) + 1
+    names = tuple(f"class {i}" for i in range(count))
+    try:
+        return ClassList(names, tuple(tuple(int(v) for v in c) for c in palette[:count]))
+    except (TypeError, ValueError):   # no palette, or one that gives two classes the same colour
+        return ClassList(names, voc_palette(count))
+
+
+def _by_stem(folder: Path, what: str) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise GanvasError(f"There is no folder {folder} for the {what}.")
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith("."):
+            continue
+        if file.stem in found:
+            raise GanvasError(f"{found[file.stem]} and {file.name} have the same stem; rename one of them.")
+        found[file.stem] = file
+    if not found:
+        raise GanvasError(f"The folder {folder} holds no {what} ({', '.join(IMAGE_SUFFIXES)}).")
+    return dict(sorted(found.items()))
+
+
+def _partners(pictures: dict[str, Path], images: Path, masks: Path) -> dict[str, Path]:
+    """The masks by stem, one an image."""
+    labels = _by_stem(masks, "masks")
+    for stem, file in pictures.items():
+        if stem not in labels:
+            raise GanvasError(f"The image {file} has no mask {stem}.png in {masks}; add it, or move the image away.")
+    for stem, file in labels.items():
+        if stem not in pictures:
+            raise GanvasError(f"The mask {file} has no image of that name in {images}; add it, or move the mask away.")
+        if file.suffix.lower() in _LOSSY:
+            raise GanvasError(f"The mask {file} is a JPEG, which changes class ids; save it as PNG.")
+    return labels
+
+
+def _to_square(
+    image: np.ndarray, mask: np.ndarray | None, resolution: int | None
+) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int, int, int]]:
+    """Centre on a square canvas, resize, and say where the picture ended up: top, left, height, width."""
+    height, width = image.shape[1:]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    margin = ((top, side - height - top), (left, side - width - left))
+    image = np.pad(image, ((0, 0), *margin))
+    mask = None if mask is None else np.pad(mask, margin, constant_values=IGNORE)
+    window = np.array([top, left, top + height, left + width])
+    if resolution is not None and resolution != side:
+        size = (resolution, resolution)
+        # Box is the exact area mean when shrinking; when enlarging it would only repeat pixels.
+        smooth = Image.Resampling.BOX if resolution < side else Image.Resampling.BICUBIC
+        image = np.asarray(Image.fromarray(image.transpose(1, 2, 0)).resize(size, smooth)).transpose(2, 0, 1)
+        mask = None if mask is None else np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+        window = np.rint(window * resolution / side).astype(int)
+    y0, x0, y1, x1 = (int(v) for v in window)
+    return np.ascontiguousarray(image), mask, (y0, x0, y1 - y0, x1 - x0)
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[-1]}x{array.shape[-2]}"
