@@ -53,7 +53,7 @@ class BlurPool(nn.Module):
 
 
 def _compose(weight: Tensor, taps_y: tuple[float, ...], taps_x: tuple[float, ...]) -> Tensor:
-    """One kernel ``[O, I, k + a - 1, k + b - 1]`` for a convolution ``[O, I, k, k]`` and the symmetric filter after it."""
+    """One kernel for a convolution and the filter after it: ``[O, I, k, k] -> [O, I, k + a - 1, k + b - 1]``."""
     taps = torch.outer(torch.tensor(taps_y), torch.tensor(taps_x))[None, None]
     full = F.conv2d(weight.flatten(0, 1)[:, None], taps, padding=(len(taps_y) - 1, len(taps_x) - 1))
     return full.unflatten(0, weight.shape[:2])[:, :, 0]

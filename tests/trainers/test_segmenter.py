@@ -1,0 +1,150 @@
+"""The labeller learns, resumes to the same weights, and stops on a loss that is no number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from networks.checkpoints.errors import GanvasError
+from networks.unet import UNet
+from trainers.segmenter import SegmenterTrainer, degrade, dice_loss, mask_batches, mirror
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def squares(n: int = 24) -> tuple[Tensor, Tensor]:
+    """Bright squares on dark ground, with their masks: ``uint8 [N, 3, 16, 16]``, ``uint8 [N, 16, 16]``."""
+    random, masks = seeded(), torch.zeros(n, 16, 16, dtype=torch.uint8)
+    for mask in masks:
+        y, x = torch.randint(0, 8, (2,), generator=random).tolist()
+        mask[y : y + 8, x : x + 8] = 1
+    return (masks[:, None] * 180 + 40).expand(-1, 3, -1, -1).contiguous(), masks
+
+
+def module(total_steps: int, **changes: object) -> SegmenterTrainer:
+    torch.manual_seed(0)
+    return SegmenterTrainer(UNet(2, (8, 8)), ("ground", "square"), **{"total_steps": total_steps, "lr": 1e-2, **changes})
+
+
+def fit(trained: SegmenterTrainer, folder: Path, epochs: int, checkpoint: Path | None = None) -> pl.Trainer:
+    images, masks = squares()
+    trainer = pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=folder,
+    )  # fmt: skip
+    trainer.fit(trained, mask_batches(images, masks, 8, shuffle_seed=0), ckpt_path=checkpoint, weights_only=True)
+    return trainer
+
+
+def test_it_learns_and_scores_what_it_learned(tmp_path: Path) -> None:
+    trained = module(total_steps=45)
+    trainer = fit(trained, tmp_path, epochs=15)
+    images, masks = squares()
+    trainer.validate(trained, mask_batches(images, masks, 8), verbose=False)
+    assert trained.score.compute()["miou"] > 0.9
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    whole = module(total_steps=12)
+    fit(whole, tmp_path, epochs=4)
+    first = fit(module(total_steps=12), tmp_path, epochs=2)
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    torch.manual_seed(99)  # nothing may hang on the global state
+    resumed = module(total_steps=12)
+    fit(resumed, tmp_path, epochs=4, checkpoint=tmp_path / "last.ckpt")
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_loss_that_is_no_number_names_the_step(tmp_path: Path) -> None:
+    broken = module(total_steps=12)
+    with torch.no_grad():
+        broken.network.head.bias[0] = float("nan")
+    with pytest.raises(GanvasError, match=r"not a number at step 0 \(batch 0 of epoch 0\)"):
+        fit(broken, tmp_path, epochs=1)
+
+
+def test_the_rate_warms_up_and_ends_at_nothing() -> None:
+    trained = module(100)
+    rates = [trained._rate(step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.2)
+    assert max(rates) == rates[5] == 1
+    assert rates[100] == pytest.approx(0)
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+
+
+# --- data
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 999))
+def test_degraded_images_stay_in_range_and_in_place(seed: int) -> None:
+    images = squares(4)[0].float() / 127.5 - 1
+    worse = degrade(images, seeded(seed))
+    assert worse.abs().max() <= 1
+    assert (worse - images).abs().mean() < 0.35
+    # What was bright is still brighter than what was dark, pixel by pixel, on average over each square.
+    bright = images > 0
+    assert worse[bright].mean() - worse[~bright].mean() > 0.8
+
+
+def test_images_and_masks_are_mirrored_together() -> None:
+    images, masks = squares(8)
+    flipped, flipped_masks = mirror(images.float(), masks, seeded(1))
+    assert torch.equal(flipped[:, 0] > 100, flipped_masks == 1)
+    changed = [not torch.equal(a, b) for a, b in zip(masks, flipped_masks, strict=True)]
+    assert any(changed)
+    assert not all(changed)
+
+
+def test_each_epoch_shows_every_image_once_in_an_order_of_its_own() -> None:
+    images = torch.arange(12, dtype=torch.uint8).view(12, 1, 1, 1).expand(-1, 3, 4, 4)
+    loader = mask_batches(images, images[:, 0], 4, shuffle_seed=0)
+    orders = []
+    for epoch in (0, 1, 0):
+        loader.sampler.set_epoch(epoch)
+        orders.append(torch.cat([masks[:, 0, 0] for _, masks in loader]).tolist())
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(12))
+    assert orders[0] == orders[2] != orders[1]
+    values, _ = next(iter(loader))
+    assert -1 <= values.min() <= values.max() <= 1
+
+
+# --- Dice
+
+
+def sure(masks: Tensor, classes: int) -> Tensor:
+    return 50.0 * torch.nn.functional.one_hot(masks.long(), classes).movedim(-1, 1)
+
+
+def test_dice_is_zero_for_the_truth_and_one_for_its_opposite() -> None:
+    masks = squares(4)[1]
+    assert dice_loss(sure(masks, 2), masks).item() == pytest.approx(0, abs=1e-4)
+    assert dice_loss(sure(1 - masks, 2), masks).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_dice_weighs_classes_not_pixels() -> None:
+    masks = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    masks[0, 0, 0] = 1
+    missed = sure(torch.zeros_like(masks), 2)
+    assert dice_loss(missed, masks).item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_dice_does_not_see_ignored_pixels_or_absent_classes() -> None:
+    masks = squares(2)[1]
+    logits = torch.randn(2, 3, 16, 16, generator=seeded())
+    ignored = masks.clone()
+    ignored[:, :4] = 255
+    changed = logits.clone()
+    changed[:, :, :4] += torch.randn(2, 3, 4, 16, generator=seeded(1))
+    torch.testing.assert_close(dice_loss(logits, ignored), dice_loss(changed, ignored))
+    nothing = dice_loss(logits, torch.full_like(masks, 255))
+    assert nothing.item() == 0

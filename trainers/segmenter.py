@@ -1,0 +1,156 @@
+"""Training of the feed-forward labeller (``networks/unet.py``) on rendered images with exact masks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Sampler
+
+from networks.checkpoints.errors import GanvasError
+from networks.metrics.segmentation import IGNORE, SegmentationScore
+from networks.unet import UNet
+
+
+def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Make rendered images a little like generated ones: soft edges, another exposure, noise.
+
+    Args:
+        images: ``[N, C, H, W]`` in [-1, 1].
+        generator: source of the strengths, drawn for each image.
+
+    Returns:
+        Images in [-1, 1], each pixel showing what it showed before, so that the masks stay true.
+    """
+    def draw(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
+
+    soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    images = images.lerp(soft, draw(0.0, 0.8))
+    images = images * draw(0.9, 1.1) + draw(-0.1, 0.1)
+    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    return (images + noise * draw(0.0, 0.06)).clamp(-1, 1)
+
+
+def mirror(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Flip a random half of the images left to right, with their masks."""
+    flip = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+    return (
+        torch.where(flip[:, None, None, None], images.flip(-1), images),
+        torch.where(flip[:, None, None], masks.flip(-1), masks),
+    )
+
+
+def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """One minus the soft Dice overlap (Milletari et al. 2016, arXiv 1606.04797), a mean over the classes of the batch.
+
+    Cross-entropy counts pixels; this counts classes, as mIoU does, so that an eyebrow weighs as much as the hair.
+
+    Args:
+        logits: ``[N, K, H, W]``.
+        masks: class ids ``[N, H, W]``, 255 = ignore.
+    """
+    scored = (masks != IGNORE)[:, None]
+    target = F.one_hot(masks.long().clamp_max(logits.shape[1] - 1), logits.shape[1]).movedim(-1, 1) * scored
+    probabilities = logits.softmax(1) * scored
+    present = target.sum((0, 2, 3))
+    overlap = 2 * (probabilities * target).sum((0, 2, 3)) / (probabilities.sum((0, 2, 3)) + present).clamp_min(1.0)
+    return 1 - overlap[present > 0].mean() if (present > 0).any() else logits.sum() * 0
+
+
+class SegmenterTrainer(pl.LightningModule):
+    """Cross-entropy and Dice on degraded images, AdamW, one cosine from warm-up to nothing.
+
+    Every random draw follows from ``(seed, step)``, so a resumed run goes on as if it had never stopped.
+
+    Raises:
+        GanvasError: when the loss is not a number, naming the step.
+    """
+
+    def __init__(
+        self,
+        network: UNet,               # the network to train
+        class_names: Sequence[str],  # name of each class id
+        total_steps: int,            # length of the run, in batches
+        seed: int = 0,               # of the augmentation
+        lr: float = 3e-3,            # AdamW's peak rate
+        weight_decay: float = 0.01,  # AdamW's decay
+        dice: float = 0.5,           # weight of the Dice loss; 0 leaves cross-entropy alone
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.network, self.class_names, self.total_steps, self.seed = network, tuple(class_names), total_steps, seed
+        self.lr, self.weight_decay, self.dice = lr, weight_decay, dice
+        self.score = SegmentationScore(self.class_names)
+        self.figures: dict[str, float] = {}  # of the last step
+
+    def configure_optimizers(self) -> dict[str, object]:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        """Share of the peak rate: a linear warm-up over a twentieth of the run, then a cosine to 0."""
+        warmup = max(1, self.total_steps // 20)
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, self.total_steps - warmup))))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, masks = batch
+        draws = torch.Generator(device=images.device).manual_seed((self.seed << 32) + self.global_step)
+        images, masks = mirror(images, masks, draws)
+        logits = self.network(degrade(images, draws))
+        loss = F.cross_entropy(logits, masks.long(), ignore_index=IGNORE)
+        if self.dice:
+            loss = loss + self.dice * dice_loss(logits, masks)
+        self.figures = {"loss": float(loss.detach())}
+        if not math.isfinite(self.figures["loss"]):
+            raise GanvasError(
+                f"the loss is not a number at step {self.global_step} (batch {batch_idx} of epoch "
+                f"{self.current_epoch}): lower the learning rate; the last checkpoint is good"
+            )
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.score = SegmentationScore(self.class_names)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        images, masks = batch
+        self.score.update(self.network(images).float().softmax(1), masks)
+
+
+class EpochOrder(Sampler[int]):
+    """A shuffle that depends only on ``(seed, epoch)``; Lightning sets the epoch, also after a resume."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed, self.epoch = size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        draws = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
+        return iter(torch.randperm(self.size, generator=draws).tolist())
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def mask_batches(images: Tensor, masks: Tensor, batch_size: int, shuffle_seed: int | None = None) -> DataLoader:
+    """Batches of images in [-1, 1] with their masks, from memory.
+
+    Args:
+        images: ``uint8 [N, C, H, W]``.
+        masks: ``uint8 [N, H, W]``.
+        batch_size: images in a batch; in training the last, smaller one is left out.
+        shuffle_seed: shuffles each epoch anew; None keeps the order.
+    """
+    def collate(indices: list[int]) -> tuple[Tensor, Tensor]:
+        return images[indices].float() / 127.5 - 1, masks[indices]
+
+    order = None if shuffle_seed is None else EpochOrder(len(images), shuffle_seed)
+    return DataLoader(range(len(images)), batch_size, sampler=order, collate_fn=collate, drop_last=order is not None)
