@@ -1,0 +1,71 @@
+"""Inversions kept on disk, one file an image, so that no image is inverted twice and a stopped run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from networks.checkpoints.bundle import read_bundle, save_bundle, tensors_hash
+from networks.checkpoints.errors import GanvasError
+
+KIND = "inversion"
+ALGORITHM = 1  # raised when the same settings give another result
+
+
+def default_folder() -> Path:
+    """``$GANVAS_CACHE/inversions``, or ``~/.cache/ganvas/inversions``."""
+    base = os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas"
+    return Path(base) / "inversions"
+
+
+class InversionCache:
+    """A folder of inverted codes. What cannot be read counts as absent: it is then computed and written again.
+
+    Args:
+        folder: where; :func:`default_folder` if not given. It is made when something is kept.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = Path(folder) if folder is not None else default_folder()
+
+    @staticmethod
+    def key(generator_hash: str, image: Tensor, settings: Mapping[str, Any], start: Tensor | None = None) -> str:
+        """The name under which a result is kept: all that the result depends on, and nothing else.
+
+        Args:
+            generator_hash: of the generator.
+            image: what the inversion sees, ``[C, R, R]``.
+            settings: those that change the result, as plain JSON values.
+            start: the code it starts from, where one was given.
+        """
+        tensors = {"image": image} if start is None else {"image": image, "start": start}
+        parts = [ALGORITHM, generator_hash, tensors_hash(tensors), dict(settings)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def get(self, key: str) -> Tensor | None:
+        """The code ``[num_ws, w_dim]`` kept under ``key``, or None."""
+        path = self._path(key)
+        if not path.is_file():
+            return None
+        try:
+            return read_bundle(path).tensors.get("ws")
+        except GanvasError:
+            return None
+
+    def put(self, key: str, ws: Tensor, generator_hash: str) -> None:
+        """Keep a code, whole or not at all.
+
+        Raises:
+            GanvasError: if the folder cannot be written.
+        """
+        save_bundle(self._path(key), {"ws": ws}, {"kind": KIND, "generator": {"hash": generator_hash}})
+
+    def _path(self, key: str) -> Path:
+        # Two levels: a folder with a hundred thousand files is slow to list.
+        return self.folder / key[:2] / f"{key}.safetensors"

@@ -1,0 +1,265 @@
+"""Inversion: the code in W+ whose image is a given image, found by optimisation.
+
+Abdal et al. 2019 (Image2StyleGAN, arXiv 1904.03189) optimise W+ under a pixel and a perceptual loss; the schedule of
+the learning rate is that of Karras et al. 2020 (arXiv 1912.04958, appendix D). Two things are ours: codes are measured
+in standard deviations of W around its mean, so that one learning rate fits every generator, and the search starts from
+the most similar of many samples. Noise maps are not optimised: what hides in them is lost to every edit and every
+segmentation, so images are made by ``generator.render``, with the stored noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from editors.images import fit, to_tensor
+from editors.inversion_cache import InversionCache
+from networks.checkpoints.errors import GanvasError
+from networks.critics import perceptual
+from networks.critics.lpips_distance import Embedding, PerceptualCritic
+from networks.latent import Latent
+from networks.protocol import Generator
+
+CRITIC_SIZES = (32, 256)  # images are enlarged or shrunk to this range before the perceptual critic sees them
+SHORTLIST = 8             # samples nearest in pixels among which the perceptual critic chooses
+THUMBNAIL = 64            # resolution of the pixel search
+
+
+@dataclass(frozen=True)
+class InversionSettings:
+    """What an inversion does. Everything but ``batch`` changes the result."""
+
+    steps: int = 200                                # Adam steps for each image
+    rate: float = 0.1                               # largest step, in standard deviations of W
+    ramp_up: float = 0.05                           # share of the steps in which the rate rises
+    ramp_down: float = 0.25                         # share of the steps in which it falls (cosine)
+    perceptual: float = 1.0                         # weight of the perceptual distance
+    pixel: float = 1.0                              # weight of the mean squared pixel difference
+    delta: float = 1e-3                             # weight of the mean squared distance from the mean of W
+    space: Literal["w+", "w"] = "w+"                # w: one code for all layers
+    start: Literal["nearest", "mean"] = "nearest"   # nearest of `samples` samples, or the mean of W
+    samples: int = 1000                             # how many samples the start is chosen from
+    seed: int = 0                                   # of the samples
+    critic: str = "stlpips-alex"                    # see networks.critics.perceptual
+    batch: int = field(default=16, metadata={"changes_result": False})  # images optimised at once
+
+    def __post_init__(self) -> None:
+        choices = {"space": ("w+", "w"), "start": ("nearest", "mean")}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise GanvasError(f"inversion {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        for name in ("steps", "samples", "batch", "rate"):
+            if getattr(self, name) <= 0:
+                raise GanvasError(f"inversion {name} must be greater than 0, got {getattr(self, name)}")
+
+    def of_result(self) -> dict[str, Any]:
+        """The settings that change the result, as plain values."""
+        return {name: value for name, value in asdict(self).items() if name != "batch"}
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """Codes of real images, and how well they reproduce them."""
+
+    latent: Latent                                      # in W+, [N, num_ws, w_dim]
+    target: Tensor = field(repr=False)                  # the images as the generator could make them, [N, C, R, R]
+    reconstruction: Tensor = field(repr=False)          # [N, C, R, R]
+    psnr: Tensor                                        # [N], dB, of values scaled to [0, 1]
+    distance: Tensor                                    # [N], perceptual
+    settings: InversionSettings
+
+
+def invert(
+    generator: Generator,
+    images: Tensor,                                     # [N, C, H, W], uint8 or floats in [-1, 1]
+    settings: InversionSettings | None = None,
+    critic: PerceptualCritic | None = None,             # the network that settings.critic names, if at hand
+    start: Latent | None = None,                        # codes to start from, e.g. an encoder's; in W or W+
+    cache: InversionCache | None = None,
+    names: Sequence[str] = (),                          # of the images, for sentences
+    progress: bool = False,                             # show a progress bar
+) -> Inversion:
+    """Find the codes of ``images``.
+
+    An image's result depends on nothing but the image (up to rounding): the loss is a sum over images and Adam works
+    element by element, so a batch is as many separate optimisations that share their arithmetic.
+
+    Raises:
+        GanvasError: if the images do not fit the generator, or the optimisation diverges.
+    """
+    settings = settings or InversionSettings()
+    problem = _Problem(generator, settings, critic or perceptual(settings.critic))
+    target = fit(to_tensor(images), generator.img_channels, generator.img_resolution).to(problem.mean.device)
+    first = None if start is None else problem.expand(_ws_of(start, generator))
+    keys = _keys(generator, target, settings, first) if cache is not None else []
+    found = [cache.get(key) if cache is not None else None for key in keys] or [None] * len(target)
+    todo = [i for i, ws in enumerate(found) if ws is None]
+    with tqdm(total=len(todo) * settings.steps, desc="invert", unit="step", disable=not progress) as bar:
+        for chunk in _chunks(todo, settings.batch):
+            begin = problem.nearest(target[chunk]) if first is None else first[chunk]
+            labels = [names[i] if names else f"image {i}" for i in chunk]
+            for i, ws in zip(chunk, problem.optimise(target[chunk], begin, labels, bar), strict=True):
+                found[i] = ws
+                if cache is not None:
+                    cache.put(keys[i], ws, generator.hash)
+    ws = torch.stack([item.to(target.device) for item in found if item is not None])
+    return _assess(problem, Latent("w+", {"ws": ws}, generator_hash=generator.hash or None), target)
+
+
+class _Problem:
+    """One generator, one critic, one set of settings: the loss, where to start, and the descent."""
+
+    def __init__(self, generator: Generator, settings: InversionSettings, critic: PerceptualCritic) -> None:
+        self.generator, self.settings = generator, settings
+        samples = generator.sample(settings.samples, settings.seed)
+        if samples.space != "w+":
+            raise GanvasError(f"inversion works in W+, and this generator samples in {samples.space}")
+        self.samples = samples
+        self.mean = generator.sample(1, 0, truncation=0.0).tensors["ws"]  # [1, num_ws, w_dim]
+        self.std = (samples.tensors["ws"] - self.mean).square().mean().sqrt().clamp_min(1e-8)
+        self.critic = critic.to(self.mean.device)
+        self._thumbnails: Tensor | None = None
+
+    def render(self, ws: Tensor) -> Tensor:
+        return self.generator.render(Latent("w+", {"ws": ws}))
+
+    def embed(self, images: Tensor) -> Embedding:
+        """Perceptual features, at a resolution that the critic accepts."""
+        size, (low, high) = images.shape[-1], CRITIC_SIZES
+        if size < low:
+            images = F.interpolate(images, scale_factor=math.ceil(low / size))
+        elif size > high:
+            images = F.avg_pool2d(images, size // high)
+        return self.critic.features(images.expand(-1, 3, -1, -1))
+
+    def expand(self, ws: Tensor) -> Tensor:
+        """``[N, w_dim]`` or ``[N, num_ws, w_dim]`` to ``[N, num_ws, w_dim]``."""
+        ws = ws[:, None] if ws.ndim == 2 else ws
+        return ws.to(self.mean.device).expand(-1, self.mean.shape[1], -1)
+
+    def loss(self, units: Tensor, target: Tensor, embedding: Embedding) -> Tensor:
+        """The loss of each image, ``[N]``, for codes in standard deviations from the mean."""
+        s = self.settings
+        image = self.render(self.mean + self.std * units)
+        pixel = (image - target).square().flatten(1).mean(1)
+        distance = self.critic.distance(self.embed(image), embedding)
+        return s.pixel * pixel + s.perceptual * distance + s.delta * units.square().flatten(1).mean(1)
+
+    def optimise(self, target: Tensor, begin: Tensor, names: Sequence[str], bar: tqdm) -> Tensor:
+        """The best code met on the way from ``begin``, for each image; ``[N, num_ws, w_dim]``."""
+        units = (begin - self.mean) / self.std
+        units = (units.mean(1, keepdim=True) if self.settings.space == "w" else units).contiguous().requires_grad_()
+        optimiser = torch.optim.Adam([units])
+        with torch.no_grad():
+            embedding = self.embed(target)
+        best, lowest = units.detach().clone(), torch.full([len(target)], math.inf, device=target.device)
+        for step in range(self.settings.steps):
+            optimiser.param_groups[0]["lr"] = self.settings.rate * _ramp(step, self.settings)
+            loss = self.loss(units.expand(-1, self.mean.shape[1], -1), target, embedding)
+            _require_finite(loss, step, names, self.settings)
+            better = loss.detach() < lowest
+            # `where` makes a new tensor: keeping `units` itself would keep whatever Adam turns it into.
+            best = torch.where(better[:, None, None], units.detach(), best)
+            lowest = torch.where(better, loss.detach(), lowest)
+            (units.grad,) = torch.autograd.grad(loss.sum(), units)
+            optimiser.step()
+            bar.update(len(target))
+        return self.expand(self.mean + self.std * best).contiguous()
+
+    @torch.no_grad()
+    def nearest(self, target: Tensor) -> Tensor:
+        """The codes to start from, ``[N, num_ws, w_dim]``.
+
+        All samples are compared as thumbnails, and the few nearest of each image by the whole loss.
+        """
+        if self.settings.start == "mean":
+            return self.mean.expand(len(target), -1, -1)
+        if self._thumbnails is None:
+            pieces = self.samples.split(max(self.settings.batch, 16))
+            self._thumbnails = torch.cat([_thumbnail(self.generator.render(piece)) for piece in pieces])
+        pixels = torch.cdist(_thumbnail(target), self._thumbnails)
+        shortlist = pixels.topk(min(SHORTLIST, len(self.samples)), largest=False).indices  # [N, k]
+        ws, embedding = self.samples.tensors["ws"], self.embed(target)
+        losses = [self.loss((ws[pick] - self.mean) / self.std, target, embedding) for pick in shortlist.T]
+        choice = torch.stack(losses, dim=1).argmin(1, keepdim=True)
+        return ws[shortlist.gather(1, choice)[:, 0]]
+
+
+@torch.no_grad()
+def _assess(problem: _Problem, latent: Latent, target: Tensor) -> Inversion:
+    """Render the codes and compare."""
+    images, distances = [], []
+    for piece, truth in zip(latent.split(problem.settings.batch), target.split(problem.settings.batch), strict=True):
+        image = problem.generator.render(piece).clamp(-1, 1)
+        images.append(image)
+        distances.append(problem.critic.distance(problem.embed(image), problem.embed(truth)))
+    reconstruction = torch.cat(images)
+    return Inversion(
+        latent, target, reconstruction, psnr(reconstruction, target), torch.cat(distances), problem.settings
+    )
+
+
+def psnr(x: Tensor, y: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of images in [-1, 1], ``[N]`` in dB; at most 100, which is what equal images get.
+
+    Example:
+        >>> psnr(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.2)).item()
+        20.0
+    """
+    mse = ((x - y) / 2).square().flatten(1).mean(1)  # the range of values is 2; the ratio is taken for a range of 1
+    return -10 * mse.clamp_min(1e-10).log10()
+
+
+def _ramp(step: int, settings: InversionSettings) -> float:
+    """The share of the full learning rate at ``step``: up linearly, down with a cosine."""
+    t = (step + 0.5) / settings.steps  # the middle of the step, so that none has rate 0
+    up = min(1.0, t / settings.ramp_up) if settings.ramp_up > 0 else 1.0
+    down = min(1.0, (1 - t) / settings.ramp_down) if settings.ramp_down > 0 else 1.0
+    return up * (0.5 - 0.5 * math.cos(math.pi * down))
+
+
+def _require_finite(loss: Tensor, step: int, names: Sequence[str], settings: InversionSettings) -> None:
+    bad = (~torch.isfinite(loss)).nonzero().flatten().tolist()
+    if bad:
+        raise GanvasError(
+            f"the inversion of {names[bad[0]]} diverged at step {step} (its loss is NaN or infinite);"
+            f" lower the rate (now {settings.rate:g}) or take the image out"
+        )
+
+
+def _ws_of(start: Latent, generator: Generator) -> Tensor:
+    if start.space not in ("w", "w+"):
+        raise ValueError(f"an inversion starts in w or w+, not in {start.space}")
+    if start.generator_hash and generator.hash and start.generator_hash != generator.hash:
+        raise GanvasError(
+            f"the codes to start from belong to generator {start.generator_hash[:12]}, not to {generator.hash[:12]};"
+            " use an encoder of this generator"
+        )
+    return start.tensors["ws" if start.space == "w+" else "w"]
+
+
+def _keys(generator: Generator, target: Tensor, settings: InversionSettings, start: Tensor | None) -> list[str]:
+    if not generator.hash:
+        raise ValueError("a generator without a hash cannot be cached for: save it and load it again")
+    return [
+        InversionCache.key(generator.hash, image, settings.of_result(), None if start is None else start[i])
+        for i, image in enumerate(target)
+    ]
+
+
+def _chunks(items: Sequence[int], size: int) -> Iterator[list[int]]:
+    for at in range(0, len(items), size):
+        yield list(items[at : at + size])
+
+
+def _thumbnail(images: Tensor) -> Tensor:
+    """Flat vectors of at most 64x64 pixels."""
+    factor = max(1, images.shape[-1] // THUMBNAIL)
+    return (F.avg_pool2d(images, factor) if factor > 1 else images).flatten(1)

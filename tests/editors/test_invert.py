@@ -1,0 +1,213 @@
+"""Inversion finds codes, keeps the best, treats each image on its own, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from editors import invert as module
+from editors.inversion_cache import InversionCache
+from editors.invert import InversionSettings, invert, psnr
+from networks.checkpoints.errors import GanvasError
+from networks.latent import Latent
+
+FAST = InversionSettings(steps=3, samples=16, batch=4)
+
+
+@pytest.fixture
+def images(generator) -> Tensor:
+    """Four images that the generator can make, from codes that its search for a start does not hold."""
+    return generator.render(generator.sample(4, seed=99)).clamp(-1, 1)
+
+
+@pytest.fixture
+def optimised(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The names of the images of each optimisation that runs."""
+    calls: list[list[str]] = []
+    original = module._Problem.optimise
+
+    def counted(self, target, begin, names, bar):
+        calls.append(list(names))
+        return original(self, target, begin, names, bar)
+
+    monkeypatch.setattr(module._Problem, "optimise", counted)
+    return calls
+
+
+def test_codes_come_back_in_w_plus_with_what_they_render_to(generator, critic, images) -> None:
+    found = invert(generator, images, FAST, critic)
+    assert found.latent.space == "w+"
+    assert found.latent.tensors["ws"].shape == (4, generator.num_ws, generator.w_dim)
+    assert found.latent.generator_hash == generator.hash
+    torch.testing.assert_close(found.reconstruction, generator.render(found.latent).clamp(-1, 1))
+    torch.testing.assert_close(found.psnr, psnr(found.reconstruction, images))
+
+
+def test_more_steps_come_closer_in_pixels_and_perception(generator, critic, images) -> None:
+    few, many = (invert(generator, images[:2], replace(FAST, steps=n, start="mean"), critic) for n in (1, 50))
+    assert (many.psnr > few.psnr + 3).all()
+    assert (many.distance < few.distance).all()
+
+
+def test_the_search_finds_the_sample_that_the_image_is(generator, critic) -> None:
+    samples = generator.sample(FAST.samples, FAST.seed)
+    images = generator.render(samples[[3, 12]])
+    found = invert(generator, images, replace(FAST, steps=1, delta=0.0), critic)
+    torch.testing.assert_close(found.latent.tensors["ws"], samples.tensors["ws"][[3, 12]], rtol=1e-4, atol=1e-4)
+
+
+def test_the_best_code_on_the_way_is_kept(generator, critic, images) -> None:
+    begin = generator.sample(4, seed=5)
+    wild = replace(FAST, rate=30.0, ramp_up=0.0, steps=5, delta=0.0)
+    found = invert(generator, images, wild, critic, start=begin)
+    problem = module._Problem(generator, wild, critic)
+
+    def loss(latent: Latent) -> Tensor:
+        units = (latent.tensors["ws"] - problem.mean) / problem.std
+        return problem.loss(units, images, problem.embed(images))
+
+    assert (loss(found.latent) <= loss(begin) + 1e-5).all()
+
+
+def test_an_image_does_not_see_its_batch(generator, critic, images) -> None:
+    settings = replace(FAST, steps=4)
+    together = invert(generator, images, replace(settings, batch=4), critic)
+    alone = invert(generator, images, replace(settings, batch=1), critic)
+    torch.testing.assert_close(together.latent.tensors["ws"], alone.latent.tensors["ws"], rtol=1e-3, atol=1e-3)
+
+
+def test_w_keeps_one_code_for_all_layers(generator, critic, images) -> None:
+    ws = invert(generator, images[:2], replace(FAST, space="w"), critic).latent.tensors["ws"]
+    assert torch.equal(ws, ws[:, :1].expand_as(ws))
+
+
+def test_a_heavy_delta_stays_at_the_mean(generator, critic, images) -> None:
+    far, near = (invert(generator, images, replace(FAST, start="mean", delta=d), critic) for d in (0.0, 1e3))
+    mean = generator.w_avg
+    spread = [(x.latent.tensors["ws"] - mean).square().mean() for x in (far, near)]
+    assert spread[1] < 0.1 * spread[0]
+
+
+def test_bytes_and_floats_are_the_same_image(generator, critic, images) -> None:
+    as_bytes = ((images[:2] + 1) * 127.5).round().to(torch.uint8)
+    a = invert(generator, as_bytes, replace(FAST, steps=2), critic)
+    b = invert(generator, as_bytes.float() / 127.5 - 1, replace(FAST, steps=2), critic)
+    assert torch.equal(a.latent.tensors["ws"], b.latent.tensors["ws"])
+
+
+def test_a_second_run_computes_nothing_and_new_images_only_themselves(
+    generator, critic, images, optimised, tmp_path
+) -> None:
+    cache = InversionCache(tmp_path)
+    first = invert(generator, images[:2], FAST, critic, cache=cache)
+    again = invert(generator, images[:2], replace(FAST, batch=1), critic, cache=cache)
+    assert len(optimised) == 1
+    assert torch.equal(first.latent.tensors["ws"], again.latent.tensors["ws"])
+    invert(generator, images[[3, 1, 2, 0]], FAST, critic, cache=cache, names=["d", "b", "c", "a"])
+    assert optimised[1:] == [["d", "c"]]
+
+
+def test_a_stopped_run_goes_on_to_the_same_result(generator, critic, images, monkeypatch, tmp_path) -> None:
+    settings = replace(FAST, batch=2)
+    whole = invert(generator, images, settings, critic)
+    original, calls = module._Problem.optimise, []
+
+    def stop_at_second(self, *args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(module._Problem, "optimise", stop_at_second)
+    with pytest.raises(KeyboardInterrupt):
+        invert(generator, images, settings, critic, cache=InversionCache(tmp_path))
+    resumed = invert(generator, images, settings, critic, cache=InversionCache(tmp_path))
+    assert len(calls) == 1 + 1 + 1
+    assert torch.equal(resumed.latent.tensors["ws"], whole.latent.tensors["ws"])
+
+
+def test_a_damaged_cache_file_is_made_again(generator, critic, images, optimised, tmp_path) -> None:
+    cache = InversionCache(tmp_path)
+    first = invert(generator, images[:1], FAST, critic, cache=cache)
+    (file,) = tmp_path.rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:50])
+    again = invert(generator, images[:1], FAST, critic, cache=cache)
+    assert len(optimised) == 2
+    assert torch.equal(first.latent.tensors["ws"], again.latent.tensors["ws"])
+
+
+@pytest.mark.parametrize("change", [{"steps": 4}, {"critic": "lpips-vgg"}, {"seed": 1}, {"pixel": 2.0}, {"space": "w"}])
+def test_settings_that_change_the_result_change_the_key(change: dict) -> None:
+    image = torch.zeros(3, 4, 4)
+    key = InversionCache.key("g", image, FAST.of_result())
+    assert key != InversionCache.key("g", image, replace(FAST, **change).of_result())
+    assert key == InversionCache.key("g", image, replace(FAST, batch=1).of_result())
+    assert key != InversionCache.key("h", image, FAST.of_result())
+    assert key != InversionCache.key("g", image + 1, FAST.of_result())
+    assert key != InversionCache.key("g", image, FAST.of_result(), start=torch.zeros(1))
+
+
+def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    assert InversionCache().folder == tmp_path / "inversions"
+
+
+def test_codes_of_another_generator_are_no_start(generator, critic, images) -> None:
+    foreign = replace(generator.sample(4, 0), generator_hash="f" * 64)
+    with pytest.raises(GanvasError, match="belong to generator ffffffffffff, not to"):
+        invert(generator, images, FAST, critic, start=foreign)
+
+
+def test_divergence_names_the_step_and_the_image(generator, critic, images) -> None:
+    broken = replace(FAST, rate=1e30, ramp_up=0.0)
+    with pytest.raises(GanvasError, match=r"inversion of a\.png diverged at step [1-9]\d*.*lower the rate"):
+        invert(generator, images[:2], broken, critic, names=["a.png", "b.png"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [((1, 3, 16, 20), r"must be square.*got 20x16"), ((1, 4, 16, 16), "3 channels and got 4")],
+)
+def test_images_that_do_not_fit_are_named(generator, critic, shape: tuple[int, ...], sentence: str) -> None:
+    with pytest.raises(GanvasError, match=sentence.replace("3 channels", "of 3 channels")):
+        invert(generator, torch.zeros(shape), FAST, critic)
+
+
+def test_nan_images_are_refused(generator, critic) -> None:
+    with pytest.raises(GanvasError, match="NaN or infinite"):
+        invert(generator, torch.full((1, 3, 16, 16), math.nan), FAST, critic)
+
+
+def test_another_resolution_is_resized_and_said(generator, critic, images) -> None:
+    large = images[:1].repeat_interleave(2, 2).repeat_interleave(2, 3)
+    with pytest.warns(UserWarning, match="32x32 are resized to 16x16"):
+        found = invert(generator, large, replace(FAST, steps=1), critic)
+    assert (found.target - images[:1]).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [({"space": "z"}, r"space must be one of w\+, w"), ({"start": "far"}, "start must be"), ({"steps": 0}, "steps")],
+)
+def test_settings_that_make_no_sense_are_refused(change: dict, sentence: str) -> None:
+    with pytest.raises(GanvasError, match=sentence):
+        replace(FAST, **change)
+
+
+@given(steps=st.integers(1, 400), up=st.floats(0, 1), down=st.floats(0, 1))
+@hypothesis_settings(deadline=None, max_examples=50)
+def test_the_rate_rises_and_falls_and_is_never_zero(steps: int, up: float, down: float) -> None:
+    settings = InversionSettings(steps=steps, ramp_up=up, ramp_down=down)
+    ramp = [module._ramp(step, settings) for step in range(steps)]
+    assert all(0 < r <= 1 for r in ramp)
+    highest = ramp.index(max(ramp))
+    assert ramp[: highest + 1] == sorted(ramp[: highest + 1])
+    assert ramp[highest:] == sorted(ramp[highest:], reverse=True)
