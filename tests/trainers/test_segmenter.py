@@ -29,9 +29,10 @@ def squares(n: int = 24) -> tuple[Tensor, Tensor]:
     return (masks[:, None] * 180 + 40).expand(-1, 3, -1, -1).contiguous(), masks
 
 
-def module(total_steps: int, **changes: object) -> SegmenterTrainer:
+def labeller(total_steps: int, **changes: object) -> SegmenterTrainer:
     torch.manual_seed(0)
-    return SegmenterTrainer(UNet(2, (8, 8)), ("ground", "square"), **{"total_steps": total_steps, "lr": 1e-2, **changes})
+    arguments = {"total_steps": total_steps, "lr": 1e-2, **changes}
+    return SegmenterTrainer(UNet(2, (8, 8)), ("ground", "square"), **arguments)
 
 
 def fit(trained: SegmenterTrainer, folder: Path, epochs: int, checkpoint: Path | None = None) -> pl.Trainer:
@@ -45,7 +46,7 @@ def fit(trained: SegmenterTrainer, folder: Path, epochs: int, checkpoint: Path |
 
 
 def test_it_learns_and_scores_what_it_learned(tmp_path: Path) -> None:
-    trained = module(total_steps=45)
+    trained = labeller(total_steps=45)
     trainer = fit(trained, tmp_path, epochs=15)
     images, masks = squares()
     trainer.validate(trained, mask_batches(images, masks, 8), verbose=False)
@@ -53,19 +54,19 @@ def test_it_learns_and_scores_what_it_learned(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
-    whole = module(total_steps=12)
+    whole = labeller(total_steps=12)
     fit(whole, tmp_path, epochs=4)
-    first = fit(module(total_steps=12), tmp_path, epochs=2)
+    first = fit(labeller(total_steps=12), tmp_path, epochs=2)
     first.save_checkpoint(tmp_path / "last.ckpt")
     torch.manual_seed(99)  # nothing may hang on the global state
-    resumed = module(total_steps=12)
+    resumed = labeller(total_steps=12)
     fit(resumed, tmp_path, epochs=4, checkpoint=tmp_path / "last.ckpt")
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_a_loss_that_is_no_number_names_the_step(tmp_path: Path) -> None:
-    broken = module(total_steps=12)
+    broken = labeller(total_steps=12)
     with torch.no_grad():
         broken.network.head.bias[0] = float("nan")
     with pytest.raises(GanvasError, match=r"not a number at step 0 \(batch 0 of epoch 0\)"):
@@ -73,7 +74,7 @@ def test_a_loss_that_is_no_number_names_the_step(tmp_path: Path) -> None:
 
 
 def test_the_rate_warms_up_and_ends_at_nothing() -> None:
-    trained = module(100)
+    trained = labeller(100)
     rates = [trained._rate(step) for step in range(101)]
     assert rates[0] == pytest.approx(0.2)
     assert max(rates) == rates[5] == 1
