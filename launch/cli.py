@@ -25,6 +25,14 @@ class Verb(NamedTuple):
 VERBS = {
     "train": Verb("launch.train", "train what an experiment describes", "ganvas train experiment=segmentation/demo"),
     "sample": Verb("launch.sample", "draw images from a generator", "ganvas sample generator=G.safetensors out=DIR"),
+    "invert": Verb(
+        "launch.invert", "find the codes of images",
+        "ganvas invert images=DIR generator=G.safetensors out=DIR",
+    ),
+    "evaluate": Verb(
+        "launch.evaluate", "score a segmentation bundle on images with masks",
+        "ganvas evaluate bundle=B.safetensors images=DIR masks=DIR out=DIR",
+    ),
     "configs": Verb("launch.configs", "list the experiments", "ganvas configs match=avatars", torch=False),
     "doctor": Verb("launch.doctor", "say what is installed and what is missing", "ganvas doctor"),
 }

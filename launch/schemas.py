@@ -119,6 +119,51 @@ class SampleConfig(VerbConfig):
 
 
 @dataclass
+class InversionConfig:
+    """Arguments of ``editors.invert.InversionSettings``."""
+
+    _target_: str = option("editors.invert.InversionSettings", "class")
+    steps: int = option(200, "Adam steps for each image")
+    rate: float = option(0.1, "largest step, in standard deviations of W")
+    ramp_up: float = option(0.05, "share of the steps in which the rate rises")
+    ramp_down: float = option(0.25, "share of the steps in which it falls")
+    perceptual: float = option(1.0, "weight of the perceptual distance")
+    pixel: float = option(1.0, "weight of the mean squared pixel difference")
+    delta: float = option(1e-3, "weight of the mean squared distance from the mean of W")
+    space: str = option("w+", "w+, or w: one code for all layers")
+    start: str = option("nearest", "nearest of the samples, or mean: the mean of W")
+    samples: int = option(1000, "how many samples the start is chosen from")
+    seed: int = option(0, "of the samples")
+    critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
+    batch: int = option(16, "images optimised at once", memory=True)
+
+
+@dataclass
+class InvertConfig(VerbConfig):
+    """Find the codes of real images: latents, reconstructions, a contact sheet and figures for each image."""
+
+    images: str = option(MANDATORY, "an image, or a folder of images")
+    generator: str = option(MANDATORY, "generator bundle")
+    out: str = option(MANDATORY, "folder to write to")
+    device: str = option("cpu", "cpu or cuda")
+    inversion: InversionConfig = option(InversionConfig, "how")
+
+
+@dataclass
+class EvaluateConfig(VerbConfig):
+    """Score a segmentation bundle on images with masks: mIoU by both rules, IoU by class, accuracy, calibration."""
+
+    bundle: str = option(MANDATORY, "segmentation bundle")
+    images: str = option(MANDATORY, "folder of images")
+    masks: str = option(MANDATORY, "folder of PNG index masks named like the images")
+    out: str = option(MANDATORY, "folder to write the report to")
+    generator: str | None = option(None, "generator bundle, if it lies neither beside the bundle nor in a zoo")
+    n: int | None = option(None, "only the first n images")
+    device: str = option("cpu", "cpu or cuda")
+    inversion: InversionConfig = option(InversionConfig, "how the images are inverted")
+
+
+@dataclass
 class DoctorConfig(VerbConfig):
     """Say what is installed, what is missing and how to mend it."""
 
@@ -135,6 +180,8 @@ class ConfigsConfig(VerbConfig):
 VERBS: dict[str, type[VerbConfig]] = {
     "train": TrainConfig,
     "sample": SampleConfig,
+    "invert": InvertConfig,
+    "evaluate": EvaluateConfig,
     "configs": ConfigsConfig,
     "doctor": DoctorConfig,
 }

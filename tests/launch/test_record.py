@@ -75,7 +75,7 @@ def test_figures_that_are_not_finite_stay_json(tmp_path: Path) -> None:
 
 def test_another_configuration_is_refused_by_its_first_key(tmp_path: Path) -> None:
     RunRecord.open(config(tmp_path))
-    with pytest.raises(GanvasError, match=r"holds a run with task\.widths=\[4, 8\] and this one has task\.widths=\[4\]"):
+    with pytest.raises(GanvasError, match=r"run with task\.widths=\[4, 8\] and this one has task\.widths=\[4\]"):
         RunRecord.open(config(tmp_path, task={"widths": [4]}))
     assert OmegaConf.load(tmp_path / "config.yaml").task.widths == [4, 8]
 

@@ -1,0 +1,100 @@
+"""Every shipped configuration composes, and every schema fits the constructor that it feeds."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, fields, is_dataclass
+from importlib import import_module
+
+import pytest
+import pytorch_lightning as pl
+from omegaconf import OmegaConf
+
+from launch import configs
+from launch.compose import choices_of, compose
+from launch.hardware import trainer_arguments
+from launch.paths import CONF
+from launch.schemas import VERBS, default_of, group_schemas, memory_keys, option, options, schemas
+
+EXPERIMENTS = choices_of("experiment")
+ALL_SCHEMAS = [*VERBS.values(), *schemas().values()]
+
+
+def nested(schema: type) -> list[type]:
+    """The schema and those inside it."""
+    inner = [type(default_of(item)) for item in fields(schema) if is_dataclass(default_of(item))]
+    return [schema, *(deep for found in inner for deep in nested(found))]
+
+
+TARGETS = sorted(
+    {deep for schema in ALL_SCHEMAS for deep in nested(schema) if getattr(deep, "_target_", "???") != "???"},
+    key=lambda schema: schema.__name__,
+)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_and_says_what_it_is(name: str) -> None:
+    cfg = compose("train", [f"experiment={name}"])
+    assert cfg.experiment == name
+    assert (CONF.parent / "launch" / f"train_{cfg.task.name}.py").exists()
+    assert configs.summary(CONF / "experiment" / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("group", [group for group in group_schemas("train") if choices_of(group.replace(".", "/"))])
+def test_every_schema_of_a_group_has_its_file(group: str) -> None:
+    assert set(group_schemas("train")[group]) <= set(choices_of(group.replace(".", "/")))
+
+
+@pytest.mark.parametrize("schema", TARGETS, ids=lambda schema: schema.__name__)
+def test_a_schema_offers_exactly_what_its_constructor_takes(schema: type) -> None:
+    module, _, name = schema._target_.rpartition(".")
+    signature = inspect.signature(getattr(import_module(module), name))
+    own = {item.name: item for item in fields(schema)}
+    runtime = own.pop("_target_").metadata.get("runtime", ())
+    assert set(own) | set(runtime) == set(signature.parameters)
+    assert not set(own) & set(runtime)
+
+
+@pytest.mark.parametrize("schema", sorted({deep for schema in ALL_SCHEMAS for deep in nested(schema)}, key=str))
+def test_every_option_says_what_it_means(schema: type) -> None:
+    assert schema.__doc__
+    assert all(item.metadata.get("doc") for _, item in options(schema))
+
+
+@pytest.mark.parametrize("name", [name for name in choices_of("trainer") if name == "cpu"])
+def test_trainer_settings_are_lightning_s_own(name: str) -> None:
+    arguments = trainer_arguments(compose("train", ["task.name=x", f"trainer={name}"]).trainer)
+    assert arguments.keys() <= inspect.signature(pl.Trainer.__init__).parameters.keys()
+    trainer = pl.Trainer(**arguments, logger=False, enable_checkpointing=False)
+    assert (trainer.num_devices, trainer.precision) == (1, "32-true")
+
+
+def test_an_experiment_and_then_the_words_decide() -> None:
+    cfg = compose("train", ["data=avatars", "task=stylegan2", "data.resolution=32", "trainer.threads=1", "seed=0"])
+    assert (cfg.data.resolution, cfg.trainer.threads, cfg.seed) == (32, 1, 0)
+
+
+@dataclass
+class Inner:
+    """Options inside others."""
+
+    batch: int = option(4, "images at once", memory=True)
+    rate: float = option(0.1, "rate")
+
+
+@dataclass
+class Outer:
+    """Options."""
+
+    inner: Inner = option(Inner, "inner")
+
+
+def test_memory_keys_are_the_ones_marked() -> None:
+    assert memory_keys(OmegaConf.structured(Outer)) == ["inner.batch"]
+    assert memory_keys(None) == []
+
+
+def test_listing_shows_each_experiment_once(capsys: pytest.CaptureFixture[str]) -> None:
+    configs.run(compose("configs", []))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == EXPERIMENTS
