@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("cuda_ops", "networks", "datamodules", "trainers", "editors", "launch")
+FILES = sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 
 def test_contracts_are_kept() -> None:
@@ -27,7 +28,7 @@ def test_every_room_is_under_contract_and_in_the_wheel() -> None:
     assert all((ROOT / room / "__init__.py").exists() for room in ROOMS)
 
 
-@pytest.mark.parametrize("path", sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*.py")))
+@pytest.mark.parametrize("path", FILES, ids=str)
 def test_a_file_is_one_concept(path: Path) -> None:
     text = (ROOT / path).read_text()
     assert ast.get_docstring(ast.parse(text)), f"{path} does not say what it is"
