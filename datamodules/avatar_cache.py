@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +17,8 @@ from safetensors.numpy import save_file
 from datamodules.avatar_masks import PART_CLASSES
 from datamodules.avatar_parts import distribution_of
 from datamodules.masks import atomic
+
+log = logging.getLogger(__name__)
 
 _FORMAT = 2   # raise when the code draws something else from the same settings
 
@@ -62,10 +65,16 @@ class AvatarCache:
         return AvatarTable(columns["images"], columns.get("masks"), attributes[:count])
 
     def write(self, table: AvatarTable) -> None:
-        """Replace the file in one step, so that a reader sees the old one or the new one, never half."""
+        """Replace the file in one step, so that a reader sees the old one or the new one, never half.
+
+        A place that cannot be written to costs time, not the run: the log says so.
+        """
         columns = {"images": table.images, "attributes": np.frombuffer(json.dumps(table.attributes).encode(), np.uint8)}
         if table.masks is not None:
             columns["masks"] = table.masks
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(self.path) as partial:
-            save_file({name: np.ascontiguousarray(column) for name, column in columns.items()}, partial)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(self.path) as partial:
+                save_file({name: np.ascontiguousarray(column) for name, column in columns.items()}, partial)
+        except (OSError, SafetensorError) as error:   # safetensors wraps what the disk says
+            log.warning("rendered avatars are not kept (%s); set GANVAS_CACHE to a folder with room", error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 
@@ -126,7 +126,9 @@ def stratified_labels(
     shows = candidates.class_pixels() >= resolution**2 * _SEEN_SHARE
     first = _stratify(shows[:pool], minimum * drawn_classes(style))
     rest = [i for i in range(len(candidates)) if i not in set(first)]
-    return candidates.take([*first, *rest][:n])
+    drawn = candidates.take([*first, *rest][:n])
+    # The order is part of the draw; with the rank in front, a folder written from it is read back in the same order.
+    return replace(drawn, names=tuple(f"{rank:03d}-{name}" for rank, name in enumerate(drawn.names)))
 
 
 def _stratify(shows: np.ndarray, minimum: np.ndarray) -> list[int]:
