@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.images import read_rgb
+from networks.checkpoints.images import read_image
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 
@@ -29,7 +30,7 @@ def to_tensor(image: ImageLike) -> Tensor:
         ValueError: if an array or a tensor has another form.
     """
     if isinstance(image, str | Path):
-        image = read_rgb(image)
+        image = torch.from_numpy(read_image(image))
     elif isinstance(image, Image.Image):
         image = np.asarray(image.convert("RGB"))
     if isinstance(image, np.ndarray):
@@ -37,16 +38,24 @@ def to_tensor(image: ImageLike) -> Tensor:
             raise ValueError(f"an array must be uint8 [H, W, C], got {image.dtype} {list(image.shape)}")
         image = torch.from_numpy(image.copy()).permute(2, 0, 1)
     image = image[None] if image.ndim == 3 else image
-    if image.ndim != 4:
-        raise ValueError(f"images must be [N, C, H, W], got {list(image.shape)}")
+    if image.ndim != 4 or len(image) == 0:
+        raise ValueError(f"images must be [N, C, H, W] with N >= 1, got {list(image.shape)}")
     image = image.float() / 127.5 - 1 if image.dtype == torch.uint8 else image.float()
     if not torch.isfinite(image).all():
         raise GanvasError("an image has values that are NaN or infinite; check where it comes from")
     return image
 
 
+def gather(what: ImageLike | Sequence[ImageLike], channels: int, resolution: int) -> Tensor:
+    """One image or several, in any form, as one batch of the generator's form, ``[N, C, R, R]`` in [-1, 1]."""
+    items = list(what) if isinstance(what, list | tuple) else [what]
+    if not items:
+        raise GanvasError("there are no images; give at least one")
+    return torch.cat([fit(to_tensor(item), channels, resolution) for item in items])
+
+
 def fit(images: Tensor, channels: int, resolution: int) -> Tensor:
-    """``images [N, C, H, W]`` at the generator's resolution; says so if it has to resize.
+    """``images [N, C, H, W]`` at the generator's resolution; warns if it has to resize.
 
     Raises:
         GanvasError: if an image is not square or has another number of channels.
@@ -64,14 +73,3 @@ def fit(images: Tensor, channels: int, resolution: int) -> Tensor:
     warnings.warn(f"images of {width}x{height} are resized to {resolution}x{resolution}", stacklevel=2)
     resized = F.interpolate(images, (resolution, resolution), mode="bicubic", antialias=True, align_corners=False)
     return resized.clamp(-1, 1)
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Floats in [-1, 1] to bytes, rounded."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
-
-def to_pil(image: Tensor) -> Image.Image:
-    """One image ``[C, H, W]`` in [-1, 1]."""
-    array = to_uint8(image).permute(1, 2, 0).cpu().numpy()
-    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)

@@ -21,10 +21,12 @@ from tqdm import tqdm
 
 from editors.images import fit, to_tensor
 from editors.inversion_cache import InversionCache
+from editors.ownership import require_owner
 from networks.checkpoints.errors import GanvasError
 from networks.critics import perceptual
 from networks.critics.lpips_distance import Embedding, PerceptualCritic
 from networks.latent import Latent
+from networks.metrics import psnr
 from networks.protocol import Generator
 
 CRITIC_SIZES = (32, 256)  # images are enlarged or shrunk to this range before the perceptual critic sees them
@@ -206,17 +208,6 @@ def _assess(problem: _Problem, latent: Latent, target: Tensor) -> Inversion:
     )
 
 
-def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of images in [-1, 1], ``[N]`` in dB; at most 100, which is what equal images get.
-
-    Example:
-        >>> psnr(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.2)).item()
-        20.0
-    """
-    mse = ((x - y) / 2).square().flatten(1).mean(1)  # the range of values is 2; the ratio is taken for a range of 1
-    return -10 * mse.clamp_min(1e-10).log10()
-
-
 def _ramp(step: int, settings: InversionSettings) -> float:
     """The share of the full learning rate at ``step``: up linearly, down with a cosine."""
     t = (step + 0.5) / settings.steps  # the middle of the step, so that none has rate 0
@@ -237,11 +228,7 @@ def _require_finite(loss: Tensor, step: int, names: Sequence[str], settings: Inv
 def _ws_of(start: Latent, generator: Generator) -> Tensor:
     if start.space not in ("w", "w+"):
         raise ValueError(f"an inversion starts in w or w+, not in {start.space}")
-    if start.generator_hash and generator.hash and start.generator_hash != generator.hash:
-        raise GanvasError(
-            f"the codes to start from belong to generator {start.generator_hash[:12]}, not to {generator.hash[:12]};"
-            " use an encoder of this generator"
-        )
+    require_owner(start, generator)
     return start.tensors["ws" if start.space == "w+" else "w"]
 
 

@@ -1,47 +1,50 @@
-"""Image files in: any PNG, JPEG or WebP becomes 8-bit RGB by the same rules everywhere."""
+"""Picture files in: PNG, JPEG, WebP and more become 8-bit RGB by the same rules everywhere."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from networks.checkpoints.errors import GanvasError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 
-
-def read_rgb(path: str | Path) -> np.ndarray:
-    """Read an image file.
-
-    Grey images get three equal channels, 16-bit values are scaled to 8 bits, transparency is laid on white, and a
-    camera's rotation flag is applied.
-
-    Returns:
-        ``uint8 [H, W, 3]``.
+def open_image(path: Path) -> Image.Image:
+    """Open and fully decode an image file.
 
     Raises:
-        GanvasError: if the file is missing, cut short or not an image.
+        GanvasError: if it is missing, truncated or no image.
     """
-    path = Path(path)
     try:
         with Image.open(path) as image:
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+            image.load()
+            return image
     except FileNotFoundError as error:
-        raise GanvasError(f"there is no image {path}; check the path") from error
-    except UnidentifiedImageError as error:
-        raise GanvasError(f"{path} is not an image that can be read; use PNG, JPEG or WebP") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise GanvasError(f"{path} is damaged ({error}); save it again or take it out of the folder") from error
+        raise GanvasError(f"There is no file {path}; check the path.") from error
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise GanvasError(f"{path} cannot be read as an image ({error}); is it truncated? Save it again.") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        # PNG stores 16 bits; 257 maps 65535 onto 255 exactly.
-        return Image.fromarray((values / 257).round().clip(0, 255).astype(np.uint8)).convert("RGB")
-    if "A" in image.mode or "transparency" in image.info:
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a picture as ``uint8 [3, H, W]``.
+
+    Grey becomes three equal channels; 16 bits a channel are scaled to 8 (65535 to 255); transparency is composited on
+    white, as a browser would show it; the EXIF orientation of a photograph is applied.
+
+    Raises:
+        GanvasError: if the file is missing, damaged, or of a kind without a fixed range (32-bit integers, floats).
+    """
+    path = Path(path)
+    opened = open_image(path)
+    kind = opened.format  # exif_transpose may give a copy, which no longer knows its file format
+    image = ImageOps.exif_transpose(opened)
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):
+        grey = np.asarray(image).astype(np.float64) / 257.0
+        image = Image.fromarray(np.rint(grey).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise GanvasError(f"{path} holds 32-bit numbers, whose black and white are unknown; save it with 8 or 16 bits.")
+    if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))

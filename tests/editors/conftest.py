@@ -28,6 +28,11 @@ def generator_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def other_generator_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_generator(tmp_path_factory.mktemp("zoo") / "other.safetensors", tiny_generator(seed=9), {})
+
+
+@pytest.fixture(scope="session")
 def generator(generator_file: Path) -> Generator:
     return load_generator(generator_file)
 

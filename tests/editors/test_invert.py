@@ -15,9 +15,10 @@ from torch import Tensor
 
 from editors import invert as module
 from editors.inversion_cache import InversionCache
-from editors.invert import InversionSettings, invert, psnr
+from editors.invert import InversionSettings, invert
 from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
+from networks.metrics import psnr
 
 FAST = InversionSettings(steps=3, samples=16, batch=4)
 
@@ -162,7 +163,7 @@ def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPat
 
 def test_codes_of_another_generator_are_no_start(generator, critic, images) -> None:
     foreign = replace(generator.sample(4, 0), generator_hash="f" * 64)
-    with pytest.raises(GanvasError, match="belong to generator ffffffffffff, not to"):
+    with pytest.raises(GanvasError, match="these latents belong to generator ffffffffffff, not to"):
         invert(generator, images, FAST, critic, start=foreign)
 
 

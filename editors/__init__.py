@@ -1,0 +1,23 @@
+"""What is done with a trained bundle, from a notebook or a script: no Hydra, no Lightning.
+
+>>> from editors import load                                                  # doctest: +SKIP
+>>> editor = load("runs/segmentation/avatars16/export/segmentation.safetensors")  # doctest: +SKIP
+>>> editor.segment("photo.png").save_png("masks")                             # doctest: +SKIP
+"""
+
+from editors.generator import GeneratorEditor
+from editors.inversion_cache import InversionCache
+from editors.invert import Inversion, InversionSettings
+from editors.loading import load
+from editors.segmentation import Classes, Segmentation, SegmentationEditor
+
+__all__ = [
+    "Classes",
+    "GeneratorEditor",
+    "Inversion",
+    "InversionCache",
+    "InversionSettings",
+    "Segmentation",
+    "SegmentationEditor",
+    "load",
+]
