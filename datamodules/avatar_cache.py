@@ -16,7 +16,8 @@ from safetensors.numpy import save_file
 
 from datamodules.avatar_masks import PART_CLASSES
 from datamodules.avatar_parts import distribution_of
-from datamodules.masks import atomic
+from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.errors import GanvasError
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,7 @@ class AvatarCache:
         if table.masks is not None:
             columns["masks"] = table.masks
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic(self.path) as partial:
+            with atomic_path(self.path) as partial:
                 save_file({name: np.ascontiguousarray(column) for name, column in columns.items()}, partial)
-        except (OSError, SafetensorError) as error:   # safetensors wraps what the disk says
+        except (GanvasError, SafetensorError) as error:
             log.warning("rendered avatars are not kept (%s); set GANVAS_CACHE to a folder with room", error)

@@ -14,14 +14,13 @@ from datamodules.masks import (
     ClassList,
     LabelledImages,
     index_palette,
-    open_image,
-    read_image,
     read_mask,
     voc_palette,
     write_image,
     write_mask,
 )
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.images import open_image, read_image
 
 log = logging.getLogger(__name__)
 

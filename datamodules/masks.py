@@ -5,17 +5,17 @@ A mask is ``uint8`` class ids; 255 means "ignore": never trained on, never score
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.images import open_image
 
 IGNORE = 255
 IGNORE_COLOR = (224, 224, 192)   # what Pascal VOC paints "void" with; its colour map never gives it to a class
@@ -160,58 +160,9 @@ class LabelledImages:
         return np.stack([np.bincount(m.ravel(), minlength=256)[: len(self.classes)] for m in self.masks])
 
 
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes ``path`` only if the block succeeds."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def open_image(path: Path) -> Image.Image:
-    """Open and fully decode an image file.
-
-    Raises:
-        GanvasError: if it is missing, truncated or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except FileNotFoundError as error:
-        raise GanvasError(f"There is no file {path}.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise GanvasError(f"{path} cannot be read as an image ({error}); is it truncated? Save it again.") from error
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture as ``uint8 [3, H, W]``.
-
-    Grey becomes three equal channels; 16 bits a channel are scaled to 8 (65535 to 255); transparency is composited on
-    white, as a browser would show it; the EXIF orientation of a photograph is applied.
-
-    Raises:
-        GanvasError: if the file is missing, damaged, or of a kind without a fixed range (32-bit integers, floats).
-    """
-    path = Path(path)
-    image = ImageOps.exif_transpose(open_image(path))
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        grey = np.asarray(image).astype(np.float64) / 257.0
-        image = Image.fromarray(np.rint(grey).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise GanvasError(f"{path} holds 32-bit numbers, whose black and white are unknown; save it with 8 or 16 bits.")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
-
-
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write ``uint8 [3, H, W]`` as an RGB PNG, in one step."""
-    with atomic(Path(path)) as partial:
+    with atomic_path(path) as partial:
         Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(partial, format="PNG")
 
 
@@ -253,7 +204,7 @@ def write_mask(path: str | Path, mask: np.ndarray, classes: ClassList) -> None:
         raise ValueError(f"a mask is uint8 [H, W] with ids below {len(classes)} or 255")
     image = Image.fromarray(mask)
     image.putpalette(classes.paint(np.arange(256, dtype=np.uint8)).tobytes())
-    with atomic(Path(path)) as partial:
+    with atomic_path(path) as partial:
         image.save(partial, format="PNG")
 
 

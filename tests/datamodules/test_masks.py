@@ -18,13 +18,13 @@ from datamodules.masks import (
     IGNORE_COLOR,
     ClassList,
     LabelledImages,
-    read_image,
     read_mask,
     voc_palette,
     write_image,
     write_mask,
 )
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.images import read_image
 
 THREE = ClassList(("sky", "sea", "land"), ((0, 0, 0), (0, 0, 255), (90, 60, 30)))
 
@@ -125,7 +125,7 @@ def test_damaged_files_are_named(tmp_path: Path, keep: int) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(GanvasError, match=re.escape(f"There is no file {tmp_path / 'no.png'}.")):
+    with pytest.raises(GanvasError, match=re.escape(f"There is no file {tmp_path / 'no.png'}")):
         read_image(tmp_path / "no.png")
 
 
