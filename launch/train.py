@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
 from omegaconf import DictConfig
 
 from launch.errors import Interrupted
 from launch.hardware import check_devices, use_threads
 from launch.record import RunRecord
+from networks.checkpoints.errors import GanvasError
 
 
 def run(cfg: DictConfig) -> None:
@@ -20,6 +22,8 @@ def run(cfg: DictConfig) -> None:
     """
     check_devices(cfg.trainer)
     use_threads(cfg.trainer)
+    if find_spec(f"launch.train_{cfg.task.name}") is None:
+        raise GanvasError(f"there is no task `{cfg.task.name}`: choose one with task= or experiment=.")
     task = import_module(f"launch.train_{cfg.task.name}")
     record = RunRecord.open(cfg)
     try:
