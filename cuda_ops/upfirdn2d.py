@@ -1,7 +1,7 @@
-"""Resampling by 2 with a low-pass filter, the anti-aliased up and down steps of StyleGAN2 (Karras et al. 2020, appendix B).
+"""Resampling by 2 with a low-pass filter: the anti-aliased steps of StyleGAN2 (Karras et al. 2020, appendix B).
 
-The general op inserts zeros, pads, filters and decimates. For the symmetric 4-tap filter every use in StyleGAN2 is exactly
-one depthwise (transposed) convolution, which PyTorch differentiates to any order.
+The general op inserts zeros, pads, filters and decimates. For an even number of taps, as in StyleGAN2, a step here is
+exactly one depthwise (transposed) convolution, which PyTorch differentiates to any order.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import pytorch_lightning as pl
@@ -19,7 +20,7 @@ class ShuffledImages(IterableDataset):
     Args:
         images: ``uint8 [N, C, H, W]``, held in memory.
         batch_size: images in a batch; batches run across the end of an epoch.
-        seed: seed of the order.
+        seed: seed of the order, from 0.
         start: images already seen: the stream goes on exactly there.
 
     Raises:
@@ -28,8 +29,14 @@ class ShuffledImages(IterableDataset):
 
     def __init__(self, images: Tensor, batch_size: int, seed: int, start: int = 0) -> None:
         if len(images) < 2:
-            raise GanvasError(f"a GAN needs at least 2 images to train on, got {len(images)}: add images to the folder")
+            raise GanvasError(f"a GAN needs at least 2 images to train on, got {len(images)}: give more of them.")
         self.images, self.batch_size, self.seed, self.start = images, batch_size, seed, start
+
+    def __iter__(self) -> Iterator[Tensor]:
+        indices = self._indices()
+        while True:
+            batch = self.images[list(islice(indices, self.batch_size))]
+            yield batch.to(torch.float32) / 127.5 - 1
 
     def _indices(self) -> Iterator[int]:
         epoch, offset = divmod(self.start, len(self.images))
@@ -38,15 +45,9 @@ class ShuffledImages(IterableDataset):
             yield from order[offset:]
             epoch, offset = epoch + 1, 0
 
-    def __iter__(self) -> Iterator[Tensor]:
-        indices = self._indices()
-        while True:
-            batch = self.images[[next(indices) for _ in range(self.batch_size)]]
-            yield batch.to(torch.float32) / 127.5 - 1
-
 
 class GANImages(pl.LightningDataModule):
-    """Feeds a GAN trainer; goes on at the module's ``images_seen`` after a resume."""
+    """Feeds a GAN trainer; after a resume it goes on at the module's ``images_seen``."""
 
     def __init__(self, images: Tensor, batch_size: int, seed: int) -> None:
         super().__init__()
@@ -55,4 +56,5 @@ class GANImages(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         start = int(self.trainer.lightning_module.images_seen)
         stream = ShuffledImages(self.images, self.batch_size, self.seed, start)
+        # No workers: the images are in memory already, and a batch takes less than sending it would.
         return DataLoader(stream, batch_size=None, pin_memory=torch.cuda.is_available())

@@ -30,8 +30,8 @@ VERBS = {
         "ganvas invert images=DIR generator=G.safetensors out=DIR",
     ),
     "evaluate": Verb(
-        "launch.evaluate", "score a segmentation bundle on images with masks",
-        "ganvas evaluate bundle=B.safetensors images=DIR masks=DIR out=DIR",
+        "launch.evaluate", "measure a generator or a segmentation",
+        "ganvas evaluate generator=G.safetensors data=avatars",
     ),
     "configs": Verb("launch.configs", "list the experiments", "ganvas configs match=avatars", torch=False),
     "doctor": Verb("launch.doctor", "say what is installed and what is missing", "ganvas doctor"),

@@ -2,32 +2,93 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from datamodules.avatar_render import style_definition
 from datamodules.avatars import render_avatars
 from datamodules.folder import read_folder
 from networks.checkpoints.errors import GanvasError
+from networks.protocol import Generator
+
+
+class Reference(NamedTuple):
+    """Images that a generator's samples are compared with."""
+
+    images: Tensor  # uint8 [N, 3, R, R]
+    what: str       # which they are, said beside every figure
 
 
 def training_images(cfg: DictConfig) -> Tensor:
     """``uint8 [N, 3, R, R]`` to train a generator on.
 
     Raises:
-        GanvasError: if ``images=`` is missing for a folder, or the folder is unusable.
+        GanvasError: if there is no ``data=``, ``images=`` is missing for a folder, or the folder is unusable.
     """
-    if cfg.data.kind == "avatars":
-        rendered = render_avatars(cfg.data.count, "train", cfg.seed, cfg.data.resolution, style=cfg.data.style)
-        return torch.as_tensor(rendered.images)
+    match _kind(cfg):
+        case "avatars":
+            return _avatars(cfg, cfg.data.count, "train", cfg.seed)
+        case _:
+            return _folder(cfg)
+
+
+def reference_images(cfg: DictConfig, n: int) -> Reference:
+    """At most ``n`` images to compare samples with.
+
+    Avatars are held out from training and the same for every seed; a folder has no others than its own.
+
+    Raises:
+        GanvasError: as :func:`training_images`, and for fewer than two images.
+    """
+    match _kind(cfg):
+        case "avatars":
+            images = _avatars(cfg, n, "heldout", 0)
+            what = f"{len(images)} held-out {cfg.data.style} (split heldout, seed 0)"
+        case _:
+            images = _folder(cfg)[:n]
+            what = f"the first {len(images)} images of {cfg.images}, which training may have seen"
+    if len(images) < 2:
+        raise GanvasError(f"a comparison needs at least 2 images, got {len(images)}: add images or raise their number.")
+    return Reference(images, f"{what} at {images.shape[-1]}x{images.shape[-1]}")
+
+
+def require_size(images: Tensor, generator: Generator) -> None:
+    """Refuse images that are not what the generator draws.
+
+    Raises:
+        GanvasError: naming both sizes.
+    """
+    wanted = (generator.img_channels, generator.img_resolution, generator.img_resolution)
+    if tuple(images.shape[1:]) != wanted:
+        has, draws = ("x".join(map(str, size)) for size in (images.shape[1:], wanted))
+        raise GanvasError(f"the images are {has} (channels, height, width) and the generator draws {draws}: "
+                          "set data.resolution to the generator's.")  # fmt: skip
+
+
+def licence(cfg: DictConfig) -> str:
+    """What a generator trained on this data may be used for, as its manifest says it."""
+    if _kind(cfg) != "avatars":
+        return "that of the training images"
+    meta = style_definition(cfg.data.style)["meta"]
+    creator = meta.get("creator", {}).get("name", "an unnamed artist")
+    terms = meta["license"]["name"]
+    return f"Apache-2.0; trained on images rendered from DiceBear's {cfg.data.style} by {creator}: {terms}"
+
+
+def _kind(cfg: DictConfig) -> Any:
+    if "kind" not in cfg.data:
+        raise GanvasError("nothing says which images: add data=avatars, or data=folder images=DIR.")
+    return cfg.data.kind
+
+
+def _avatars(cfg: DictConfig, count: int, split: str, seed: int) -> Tensor:
+    return torch.as_tensor(render_avatars(count, split, seed, cfg.data.resolution, style=cfg.data.style).images)
+
+
+def _folder(cfg: DictConfig) -> Tensor:
     if not cfg.images:
         raise GanvasError("data=folder needs images=DIR, a folder of PNG or JPEG files.")
     return torch.as_tensor(read_folder(cfg.images, resolution=cfg.data.resolution).images)
-
-
-def heldout_images(cfg: DictConfig, n: int) -> Tensor:
-    """``uint8 [N, 3, R, R]`` of the same kind that training never sees; a folder has none and gives its own images."""
-    if cfg.data.kind == "avatars":
-        rendered = render_avatars(n, "heldout", cfg.seed, cfg.data.resolution, style=cfg.data.style)
-        return torch.as_tensor(rendered.images)
-    return training_images(cfg)[:n]

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
 from tqdm import tqdm
 
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.latents import save_latent
 from networks.grids import save_grid, save_png, to_uint8
-from networks.latent import Latent
-from networks.protocol import Generator
+from networks.rendering import render_batches
 
 
 def run(cfg: DictConfig) -> None:
@@ -30,17 +28,11 @@ def run(cfg: DictConfig) -> None:
         raise GanvasError(f"device={cfg.device} but torch sees no GPU here: use device=cpu.")
     generator = load_generator(cfg.generator).to(cfg.device)
     latent = generator.sample(cfg.n, cfg.seed, truncation=cfg.truncation).to(cfg.device)
-    images = render_batches(generator, latent, cfg.batch)
+    total = math.ceil(cfg.n / cfg.batch)
+    batches = tqdm(render_batches(generator, latent, cfg.batch), total=total, desc="rendering", disable=total == 1)
+    images = torch.cat(list(batches))
     folder = Path(cfg.out)
     latents = save_latent(folder / "latents.safetensors", latent.to("cpu"))
     for index, pixels in enumerate(to_uint8(images)):
         save_png(pixels, folder / f"{index:04d}.png")
     print(f"images: {cfg.n}\ngrid: {save_grid(images, folder / 'grid.png', scale=1)}\nlatents: {latents}")
-
-
-@torch.inference_mode()
-def render_batches(generator: Generator, latent: Latent, batch: int) -> Tensor:
-    """All images of ``latent`` on the CPU, ``[N, C, H, W]`` in [-1, 1], ``batch`` at a time."""
-    total = math.ceil(len(latent) / batch)
-    pieces = tqdm(latent.split(batch), total=total, desc="rendering", disable=total == 1)
-    return torch.cat([generator.render(piece).float().cpu() for piece in pieces])

@@ -151,16 +151,22 @@ class InvertConfig(VerbConfig):
 
 @dataclass
 class EvaluateConfig(VerbConfig):
-    """Score a segmentation bundle on images with masks: mIoU by both rules, IoU by class, accuracy, calibration."""
+    """Measure a bundle: a generator by KID, a segmentation by mIoU, IoU by class, accuracy and calibration."""
 
-    bundle: str = option(MANDATORY, "segmentation bundle")
-    images: str = option(MANDATORY, "folder of images")
-    masks: str = option(MANDATORY, "folder of PNG index masks named like the images")
-    out: str = option(MANDATORY, "folder to write the report to")
-    generator: str | None = option(None, "generator bundle, if it lies neither beside the bundle nor in a zoo")
-    n: int | None = option(None, "only the first n images")
+    segmentation: str | None = option(None, "segmentation bundle, scored on images= with masks=")
+    generator: str | None = option(
+        None, "generator bundle; with segmentation= only if it lies neither beside that bundle nor in a zoo"
+    )
+    data: DataConfig = option(DataConfig, "the images that a generator is compared with")
+    images: str | None = option(None, "folder of images")
+    masks: str | None = option(None, "folder of PNG index masks named like the images")
+    out: str | None = option(None, "folder to write the report of a segmentation to")
+    n: int | None = option(None, "how many images; null for all that have masks, and for 2000 of a generator")
+    seed: int = option(0, "seed of what a generator draws")
+    truncation: float = option(1.0, "of a generator's samples: 1 for the whole variety")
+    batch: int = option(64, "images a generator renders at once", memory=True)
     device: str = option("cpu", "cpu or cuda")
-    inversion: InversionConfig = option(InversionConfig, "how the images are inverted")
+    inversion: InversionConfig = option(InversionConfig, "how the images of a segmentation are inverted")
 
 
 @dataclass

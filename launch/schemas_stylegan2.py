@@ -83,6 +83,7 @@ class AdversarialConfig:
     r1_gamma: float = option(0.5, "weight of the R1 penalty; grows with the square of the resolution")
     r1_interval: int = option(16, "batches between R1 steps")
     style_mixing: float = option(0.0, "probability of a second latent from a random layer on")
+    noise: str = option("random", "random, or none for images without random texture")
     ema_halflife: float = option(5000.0, "half-life of the averaged generator, in images")
     ema_rampup: float | None = option(0.08, "half-life is at most this share of the images seen")
 

@@ -2,108 +2,180 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
-from torch import Tensor
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
 from datamodules.images import GANImages
-from launch.data import heldout_images, training_images
+from launch.data import licence, reference_images, require_size, training_images
 from launch.hardware import trainer_arguments
 from launch.record import RunRecord
+from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import save_generator
-from networks.critics import feature_network
-from networks.metrics.kid import extract_features, kid
-from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, sample_grid, save_last
+from networks.grids import tile, to_uint8
+from networks.metrics.generator_kid import GeneratorKID
+from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, save_last
 from trainers.stylegan2 import DivergedError, StyleGAN2Trainer
+
+SHOWN = 64  # samples in a grid
 
 
 def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     """Train, resume where the record holds a checkpoint, export the averaged generator.
 
     Returns:
-        Headline figures: images seen, and KID (times 1000) with the name of its feature network.
+        Headline figures: images seen, and KID (times 1000) under the name of its feature network.
 
     Raises:
-        GanvasError: if the images do not fit the network, or the loss is no longer a number.
+        GanvasError: if a setting makes no sense, the images do not fit the network, or training diverges.
     """
-    images = training_images(cfg)
-    module = build(cfg)
-    if images.shape[-1] != module.G.img_resolution:
-        raise GanvasError(f"the images are {images.shape[-1]} pixels wide and the generator {module.G.img_resolution}: "
-                          "set data.resolution and task.generator.img_resolution to the same number.")  # fmt: skip
+    check_settings(cfg)
     last = record.checkpoints / "last.ckpt"
+    export = record.export / f"{(cfg.experiment or cfg.task.name).rpartition('/')[2]}.safetensors"
+    seen = images_seen(last)
+    if seen >= cfg.task.training.total_images and (figures := finished_figures(export)):
+        return figures
+    module = build(cfg)
+    images, reference = training_images(cfg), reference_images(cfg, cfg.task.kid_samples)
+    require_size(images, module.G)
+    score = GeneratorKID(reference.images, cfg.task.kid_features)
     if last.exists():
-        record.rewind(int(torch.load(last, weights_only=True)["state_dict"]["clock"]))
-    name = f"kid_{cfg.task.kid_features.replace('-', '_')}_x1000"
-    measure = KIDAgainst(heldout_images(cfg, cfg.task.kid_samples), cfg.task.kid_features)
-    export = record.export / f"{Path(record.path).parent.name}.safetensors"
+        record.rewind(seen)
+    about = {
+        "data": {**OmegaConf.to_container(cfg.data), "images": len(images), "seed": cfg.seed},
+        "command": cfg.command,
+        "licence": licence(cfg),
+    }
+    fit(cfg, record, module, GANImages(images, cfg.task.batch_size, cfg.seed), [
+        EveryImages(cfg.task.checkpoint_every, save_last(last)),
+        EveryImages(cfg.task.checkpoint_every, lambda m: save(export, m, about, {})),
+        EveryImages(cfg.task.kid_every, lambda m: record.log({score.name: score(m.G_ema)[0]}, m.images_seen), False),
+    ])  # fmt: skip
+    kid, deviation = score(module.G_ema)
+    record.log({score.name: kid}, module.images_seen)
+    protocol = f"samples with seed 0 and truncation 1 against {reference.what}; {score.protocol}"
+    save(export, module, about, {score.name: kid, f"{score.name}_std": deviation, "protocol": protocol})
+    figures = {"images_seen": float(module.images_seen), score.name: kid}
+    grid = record.image(f"samples-{module.images_seen:08d}", sample_grid(module), module.images_seen)
+    record.write_report(report(cfg, figures, protocol, grid.relative_to(record.path)))
+    return figures
 
-    def save_bundle(trainer: pl.Trainer, module: StyleGAN2Trainer) -> None:
-        save_generator(export, module.G_ema, {"images_seen": module.images_seen, "command": cfg.command})
 
+def check_settings(cfg: DictConfig) -> None:
+    """Refuse what could only fail, or mislead, once training runs.
+
+    Raises:
+        GanvasError: naming the key to change.
+    """
+    minima = {"batch_size": 1, "log_every": 1, "checkpoint_every": 1, "kid_every": 1, "kid_samples": 2}
+    for key, least in minima.items():
+        if cfg.task[key] < least:
+            raise GanvasError(f"task.{key}={cfg.task[key]} must be at least {least}.")
+    group = cfg.task.discriminator.mbstd_group_size or 1
+    if cfg.task.batch_size > group and cfg.task.batch_size % group:
+        raise GanvasError(f"task.batch_size={cfg.task.batch_size} must be a multiple of "
+                          f"task.discriminator.mbstd_group_size={group}.")  # fmt: skip
+    if cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1:
+        raise GanvasError("task=stylegan2 trains on one device: use trainer=cpu or trainer=gpu.")
+    if cfg.trainer.precision == "16-mixed":
+        raise GanvasError("trainer.precision=16-mixed does not go with the R1 penalty: use bf16-mixed, or half "
+                          "precision in the finest blocks by task.generator.num_fp16_res.")  # fmt: skip
+
+
+def images_seen(checkpoint: Path) -> int:
+    """The clock of a checkpoint; 0 where there is none.
+
+    Raises:
+        GanvasError: if the file is damaged.
+    """
+    if not checkpoint.exists():
+        return 0
+    try:
+        return int(torch.load(checkpoint, weights_only=True, mmap=True)["state_dict"]["clock"])
+    except Exception as error:  # a damaged file can raise almost anything
+        raise GanvasError(f"{checkpoint} is not a checkpoint of this task: remove it to start again.") from error
+
+
+def finished_figures(export: Path) -> dict[str, float] | None:
+    """The headline figures of a run whose bundle is complete, else None."""
+    if not export.exists():
+        return None
+    manifest = read_manifest(export)
+    kid = {name: value for name, value in manifest["metrics"].items() if name.endswith("_x1000")}
+    return {"images_seen": float(manifest["images_seen"]), **kid} if kid else None
+
+
+def build(cfg: DictConfig) -> StyleGAN2Trainer:
+    """The networks and their trainer, with weights drawn from the seed.
+
+    Raises:
+        GanvasError: if a network refuses its arguments.
+    """
+    torch.manual_seed(cfg.seed)
+    try:
+        module = instantiate(
+            cfg.task.training, generator=instantiate(cfg.task.generator),
+            discriminator=instantiate(cfg.task.discriminator), seed=cfg.seed,
+        )  # fmt: skip
+    except InstantiationException as error:
+        raise GanvasError(f"the networks of task=stylegan2 cannot be built: {error.__cause__ or error}.") from error
+    return module.to(memory_format=module.G.synthesis.memory_format)
+
+
+def fit(
+    cfg: DictConfig, record: RunRecord, module: StyleGAN2Trainer, images: GANImages, callbacks: list[pl.Callback]
+) -> None:
+    """Run Lightning until ``total_images``, from the last checkpoint where there is one.
+
+    Raises:
+        GanvasError: if training diverges.
+    """
+    last = record.checkpoints / "last.ckpt"
     trainer = pl.Trainer(
         **trainer_arguments(cfg.trainer), max_epochs=-1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=record.path,
         callbacks=[
             StopAtTotal(),
-            EveryImages(cfg.task.log_every, lambda _, m: record.log(m.figures, m.images_seen)),
-            EveryImages(cfg.task.kid_every, lambda _, m: record.log({name: measure(m)}, m.images_seen)),
-            EveryImages(cfg.task.checkpoint_every, sample_grid(record.images)),
-            EveryImages(cfg.task.checkpoint_every, save_bundle),
-            EveryImages(cfg.task.checkpoint_every, save_last(last)),
+            EveryImages(cfg.task.log_every, lambda m: record.log(m.figures, m.images_seen)),
+            *callbacks,
+            EveryImages(cfg.task.checkpoint_every, lambda m: record.image(
+                f"samples-{m.images_seen:08d}", sample_grid(m), m.images_seen), at_end=False),
         ],
     )  # fmt: skip
+    # G_ema is in eval mode all the time, as it should be.
+    warnings.filterwarnings("ignore", "Found .* module.* in eval mode")
     try:
-        trainer.fit(module, GANImages(images, cfg.task.batch_size, cfg.seed), ckpt_path=last if last.exists() else None,
-                    weights_only=True)  # fmt: skip
+        trainer.fit(module, images, ckpt_path=last if last.exists() else None, weights_only=True)
     except DivergedError as error:
-        raise GanvasError(f"{error}; {last} is the last good state: lower task.training.lr_g and lr_d, or raise "
-                          "r1_gamma, and run again in a new out=.") from error  # fmt: skip
-    figures = {"images_seen": float(module.images_seen), name: measure(module)}
-    record.write_report(report(cfg, figures, f"samples-{module.images_seen:08d}.png", len(measure.real)))
-    return figures
+        kept = f"{last} is the last good state" if last.exists() else "there was no checkpoint yet"
+        raise GanvasError(f"{error}; {kept}: lower task.training.lr_g and lr_d, or raise task.training.r1_gamma, and "
+                          "run again in a new out=.") from error  # fmt: skip
 
 
-def build(cfg: DictConfig) -> StyleGAN2Trainer:
-    """The networks and their trainer, with weights drawn from the seed."""
-    torch.manual_seed(cfg.seed)
-    module = instantiate(
-        cfg.task.training, generator=instantiate(cfg.task.generator),
-        discriminator=instantiate(cfg.task.discriminator), seed=cfg.seed,
-    )  # fmt: skip
-    return module.to(memory_format=torch.channels_last) if cfg.task.generator.channels_last else module
+def save(export: Path, module: StyleGAN2Trainer, about: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Write the averaged generator as a bundle."""
+    save_generator(export, module.G_ema, {**about, "images_seen": module.images_seen, "metrics": metrics})
 
 
-class KIDAgainst:
-    """KID times 1000 of a generator's samples against a fixed set of images.
-
-    Args:
-        real: ``uint8 [N, 3, R, R]``; as many samples are drawn.
-        features: name of the feature network.
-    """
-
-    def __init__(self, real: Tensor, features: str) -> None:
-        self.network = feature_network(features)
-        self.real = extract_features(self.network, real.float().div(127.5).sub(1).split(64))
-
-    def __call__(self, module: StyleGAN2Trainer) -> float:
-        samples = draw_samples(module, len(self.real)).cpu()
-        fake = extract_features(self.network, samples.clamp(-1, 1).split(64))
-        return 1000 * kid(self.real, fake, subset_size=min(1000, len(self.real)))[0]
+def sample_grid(module: StyleGAN2Trainer) -> Image.Image:
+    """Samples of the averaged generator, always of the same latents, as one picture."""
+    return Image.fromarray(tile(to_uint8(draw_samples(module, SHOWN)), scale=2))
 
 
-def report(cfg: DictConfig, figures: dict[str, float], grid: str, kid_images: int) -> str:
+def report(cfg: DictConfig, figures: dict[str, float], protocol: str, grid: Path) -> str:
     """The run's ``report.md``."""
     rows = [f"| {name} | {value:.4g} |" for name, value in figures.items()]
     return "\n".join([
-        f"# {cfg.experiment or 'stylegan2'}", "", f"`{cfg.command}`", "",
+        f"# {cfg.experiment or cfg.task.name}", "", f"`{cfg.command}`", "",
         "| figure | value |", "|---|---|", *rows, "",
-        f"KID: {kid_images} generated images of the averaged generator (truncation 1) against as many held-out images, "
-        f"feature network {cfg.task.kid_features}, unbiased polynomial kernel, subsets of {min(1000, kid_images)}.", "",
-        f"![samples](images/{grid})", "",
+        f"KID: {protocol}.", "",
+        f"![samples]({grid})", "",
     ])  # fmt: skip

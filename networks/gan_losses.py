@@ -13,7 +13,7 @@ Loss = Literal["logistic", "hinge"]
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, kind: Loss) -> Tensor:
-    """Mean loss of the discriminator on logits ``[N, 1]``: non-saturating logistic (Goodfellow et al. 2014) or hinge."""
+    """Mean loss of the discriminator on logits ``[N, 1]``: logistic (Goodfellow et al. 2014) or hinge."""
     match kind:
         case "logistic":
             return F.softplus(-real).mean() + F.softplus(fake).mean()
@@ -23,7 +23,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: Loss) -> Tensor:
 
 
 def generator_loss(fake: Tensor, kind: Loss) -> Tensor:
-    """Mean loss of the generator on the logits of its images ``[N, 1]``."""
+    """Mean loss of the generator on the logits ``[N, 1]`` of its images: non-saturating where logistic, or hinge."""
     match kind:
         case "logistic":
             return F.softplus(-fake).mean()

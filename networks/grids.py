@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from networks.checkpoints.atomic import atomic_path
+
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """``[N, C, H, W]`` in [-1, 1] to ``uint8 [N, H, W, 3]``; one channel becomes grey."""
+    """``[N, C, H, W]`` in [-1, 1] to ``uint8 [N, H, W, 3]``; one channel becomes grey.
+
+    Raises:
+        ValueError: if the images have neither 1 nor 3 channels.
+    """
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"images must be [N, 1 or 3, H, W], got {list(images.shape)}")
     x = (images.detach().float().cpu() * 127.5 + 127.5).round().clamp(0, 255).byte()
@@ -34,11 +39,13 @@ def tile(images: np.ndarray, columns: int | None = None, scale: int = 1, gap: in
 
 
 def save_png(array: np.ndarray, path: Path) -> Path:
-    """Write ``uint8 [H, W, 3]`` as PNG, atomically; makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    Image.fromarray(array).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    """Write ``uint8 [H, W, 3]`` as PNG, whole or not at all; makes the folder.
+
+    Raises:
+        GanvasError: if it cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        Image.fromarray(array).save(temporary, format="PNG")
     return path
 
 

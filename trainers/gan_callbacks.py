@@ -1,8 +1,7 @@
-"""What happens beside GAN training, by images seen: progress, sample grids, checkpoints."""
+"""What happens beside GAN training, by images seen: progress, checkpoints, and whatever else is due."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,64 +11,80 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from networks.grids import save_grid
-from trainers.stylegan2 import StyleGAN2Trainer
+from networks.checkpoints.atomic import atomic_path
+from networks.rendering import render_batches
+from trainers.stylegan2 import DivergedError, StyleGAN2Trainer
+
+Action = Callable[[StyleGAN2Trainer], None]
 
 
 class EveryImages(pl.Callback):
-    """Calls ``action`` whenever the clock passes a multiple of ``interval``, and at the end of the run."""
+    """Calls ``action`` whenever the clock passes a multiple of ``interval``, and at the end of the run.
 
-    def __init__(self, interval: int, action: Callable[[pl.Trainer, StyleGAN2Trainer], None]) -> None:
-        self.interval, self.action = interval, action
+    Args:
+        interval: images between calls.
+        action: what to do.
+        at_end: whether the end of the run calls it; where it does not, no multiple that falls on the end does.
+    """
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Tensor, batch_idx: int) -> None:
+    def __init__(self, interval: int, action: Action, at_end: bool = True) -> None:
+        self.interval, self.action, self.at_end = interval, action, at_end
+
+    def on_train_batch_end(
+        self, _trainer: pl.Trainer, pl_module: StyleGAN2Trainer, _outputs: Any, batch: Tensor, *_: Any
+    ) -> None:
         seen = pl_module.images_seen
         crossed = seen // self.interval > (seen - len(batch)) // self.interval
-        if crossed or seen >= pl_module.total_images:
-            self.action(trainer, pl_module)
+        if self.at_end if seen >= pl_module.total_images else crossed:
+            self.action(pl_module)
 
 
 class StopAtTotal(pl.Callback):
     """Ends the run at ``total_images``, with a progress bar in images."""
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self.bar = tqdm(total=pl_module.total_images, initial=pl_module.images_seen, unit="image", smoothing=0.02)
-        if pl_module.images_seen >= pl_module.total_images:
-            trainer.should_stop = True
+    def __init__(self) -> None:
+        self.bar = tqdm(disable=True)  # until training starts
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Tensor, batch_idx: int) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: StyleGAN2Trainer) -> None:
+        self.bar = tqdm(total=pl_module.total_images, initial=pl_module.images_seen, unit="image", smoothing=0.02)
+        self._stop_when_done(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: StyleGAN2Trainer, _outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
         self.bar.update(len(batch))
         if batch_idx % 20 == 0:
-            self.bar.set_postfix({k: f"{v:.2f}" for k, v in pl_module.figures.items()})
-        if pl_module.images_seen >= pl_module.total_images:
-            trainer.should_stop = True
+            self.bar.set_postfix({name: f"{value:.2f}" for name, value in pl_module.figures.items()})
+        self._stop_when_done(trainer, pl_module)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def on_train_end(self, *_: Any) -> None:
         self.bar.close()
 
+    def on_exception(self, *_: Any) -> None:
+        self.bar.close()
 
-@torch.no_grad()
-def draw_samples(module: StyleGAN2Trainer, n: int, batch: int = 64, truncation: float = 1.0) -> Tensor:
-    """Images ``[n, C, R, R]`` of the averaged generator: always the same latents."""
-    latents = module.G_ema.sample(n, seed=0, truncation=truncation)
-    return torch.cat([module.G_ema.render(part) for part in latents.split(batch)])
-
-
-def sample_grid(folder: Path, n: int = 64) -> Callable[[pl.Trainer, StyleGAN2Trainer], None]:
-    """An action that writes ``samples-<images seen>.png``."""
-
-    def action(trainer: pl.Trainer, module: StyleGAN2Trainer) -> None:
-        save_grid(draw_samples(module, n), folder / f"samples-{module.images_seen:08d}.png")
-
-    return action
+    def _stop_when_done(self, trainer: pl.Trainer, module: StyleGAN2Trainer) -> None:
+        if module.images_seen >= module.total_images:
+            trainer.should_stop = True
 
 
-def save_last(path: Path) -> Callable[[pl.Trainer, StyleGAN2Trainer], None]:
-    """An action that writes the whole state to ``path``, atomically."""
+def draw_samples(module: StyleGAN2Trainer, n: int) -> Tensor:
+    """Images ``[n, C, R, R]`` of the averaged generator on the CPU: always the same latents."""
+    return torch.cat(list(render_batches(module.G_ema, module.G_ema.sample(n, seed=0))))
 
-    def action(trainer: pl.Trainer, module: StyleGAN2Trainer) -> None:
-        temporary = path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
-        os.replace(temporary, path)
+
+def save_last(path: Path) -> Action:
+    """An action that writes the whole state to ``path``, whole or not at all.
+
+    The action raises DivergedError, and leaves the file that is there, if a weight is not finite: the losses of a step
+    do not see what its own update did.
+    """
+
+    def action(module: StyleGAN2Trainer) -> None:
+        for name, value in module.state_dict().items():
+            if not torch.isfinite(value).all():
+                raise DivergedError(f"the weight {name} is not a number after {module.images_seen} images")
+        with atomic_path(path) as temporary:
+            module.trainer.save_checkpoint(temporary, weights_only=False)
 
     return action

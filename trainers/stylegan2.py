@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -12,19 +12,22 @@ from torch import Tensor, nn
 
 from networks.gan_losses import Loss, discriminator_loss, generator_image_gradient, generator_loss, r1_penalty
 from networks.stylegan2 import Generator
+from networks.stylegan2.synthesis import Noise
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a number; the last checkpoint is good."""
+    """A loss or a weight is no longer a number; the last checkpoint is good."""
 
 
 class StyleGAN2Trainer(pl.LightningModule):
     """Generator against discriminator, with an averaged copy of the generator (``G_ema``) for use.
 
     Every random draw follows from ``(seed, images_seen)``, so a resumed run continues as if it had never stopped.
+    The discriminator sees one batch of images and one of samples a step; labels are not used.
 
     Raises:
-        DivergedError: when a loss is not finite.
+        ValueError: if the loss is unknown or the generator is conditional.
+        DivergedError: in training, when a loss is not finite.
     """
 
     def __init__(
@@ -41,18 +44,24 @@ class StyleGAN2Trainer(pl.LightningModule):
         r1_gamma: float = 0.5,             # weight of the R1 penalty
         r1_interval: int = 16,             # batches between R1 steps; its weight and D's optimiser are scaled to match
         style_mixing: float = 0.0,         # probability of a second latent from a random layer on
+        noise: Noise = "random",           # "none" keeps noise out: for images without random texture
         ema_halflife: float = 5000.0,      # half-life of G_ema, in images
         ema_rampup: float | None = 0.08,   # half-life is at most this share of the images seen; None for no ramp
     ) -> None:  # fmt: skip
         super().__init__()
+        if loss not in get_args(Loss):
+            raise ValueError(f"loss must be {' or '.join(get_args(Loss))}, got {loss!r}")
+        if generator.c_dim:
+            raise ValueError(f"training uses no labels: c_dim must be 0, got {generator.c_dim}")
         self.automatic_optimization = False
         self.G, self.D = generator, discriminator
         self.G_ema = copy.deepcopy(generator).eval().requires_grad_(False)
         self.total_images, self.seed, self.loss = total_images, seed, loss
         self.single_backward = single_backward and loss == "logistic"
         self.lr_g, self.lr_d, self.final_lr = lr_g, lr_d, final_lr
-        self.r1_gamma, self.r1_interval, self.style_mixing = r1_gamma, r1_interval, style_mixing
+        self.r1_gamma, self.r1_interval, self.style_mixing, self.noise = r1_gamma, r1_interval, style_mixing, noise
         self.ema_halflife, self.ema_rampup = ema_halflife, ema_rampup
+        self.figures: dict[str, float] = {}  # of the last step: losses, sign of the logits on real images, R1
         self.register_buffer("clock", torch.zeros([], dtype=torch.int64))  # images seen; saved with the weights
 
     @property
@@ -61,11 +70,15 @@ class StyleGAN2Trainer(pl.LightningModule):
         return int(self.clock)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        # Lazy regularisation makes one update in c + 1 stand for c: rate and betas follow (section 3.1).
-        c = self.r1_interval / (self.r1_interval + 1)
         g = torch.optim.Adam(self.G.parameters(), lr=self.lr_g, betas=(0.0, 0.99), eps=1e-8)
+        c = self._lazy
         d = torch.optim.Adam(self.D.parameters(), lr=self.lr_d * c, betas=(0.0, 0.99**c), eps=1e-8)
         return [g, d]
+
+    @property
+    def _lazy(self) -> float:
+        """What D's rate and the exponent of its betas are scaled by: R1 adds one update to each ``r1_interval``."""
+        return self.r1_interval / (self.r1_interval + 1)
 
     def _rate(self) -> float:
         """Share of the base rates: 1 in the first half of the run, then a cosine down to ``final_lr``."""
@@ -80,26 +93,27 @@ class StyleGAN2Trainer(pl.LightningModule):
             ws = torch.cat([ws[:, :cut], self.G.mapping(z[1])[:, cut:]], dim=1)
         return ws
 
-    def training_step(self, real: Tensor, batch_idx: int) -> None:
-        torch.manual_seed((self.seed << 40) + self.images_seen)
+    def training_step(self, real: Tensor, *_: Any) -> None:  # [B, C, R, R]
+        # An odd factor spreads the seeds over the 32 bits that PyTorch's CPU generator keeps.
+        torch.manual_seed((self.seed * 0x9E3779B1 + self.images_seen) & 0xFFFFFFFF)
         opt_g, opt_d = self.optimizers()
-        for optimizer, lr in ((opt_g, self.lr_g), (opt_d, self.lr_d * self.r1_interval / (self.r1_interval + 1))):
+        for optimizer, lr in ((opt_g, self.lr_g), (opt_d, self.lr_d * self._lazy)):
             optimizer.param_groups[0]["lr"] = lr * self._rate()
-        if isinstance(self.G, Generator) and self.G.config["channels_last"]:
-            real = real.contiguous(memory_format=torch.channels_last)
+        real = real.contiguous(memory_format=self.G.synthesis.memory_format)
+        batch = self.images_seen // len(real)
 
-        fake = self.G.synthesis(self._latents(len(real)), noise="random")
+        fake = self.G.synthesis(self._latents(len(real)), noise=self.noise)
         figures = self._step_both(real, fake, opt_g, opt_d)
-        if (self.images_seen // len(real)) % self.r1_interval == 0:
+        if batch % self.r1_interval == 0:
             figures["r1"] = self._regularise(real, opt_d)
+        if not all(map(math.isfinite, figures.values())):
+            raise DivergedError(f"the loss is not a number in batch {batch} after {self.images_seen} images: {figures}")
+        self.figures = figures
         self.clock += len(real)
         self._update_ema(len(real))
-        if not all(math.isfinite(v) for v in figures.values()):
-            raise DivergedError(f"the loss is not a number after {self.images_seen} images: {figures}")
-        self.figures = figures
 
     def _step_both(self, real: Tensor, fake: Tensor, opt_g: Any, opt_d: Any) -> dict[str, float]:
-        """One update of each network on the same fakes."""
+        """One update of each network on the same fakes, both from the weights before it."""
         leaf = fake.detach().requires_grad_(True)
         fake_logits, real_logits = self.D(leaf), self.D(real)
         loss_d = discriminator_loss(real_logits, fake_logits, self.loss)
@@ -126,12 +140,16 @@ class StyleGAN2Trainer(pl.LightningModule):
         opt_d.step()
         return float(penalty.detach())
 
-    @torch.no_grad()
-    def _update_ema(self, batch: int) -> None:
+    def _ema_decay(self, batch: int) -> float:
+        """How much of ``G_ema`` stays after ``batch`` more images."""
         halflife = self.ema_halflife
         if self.ema_rampup is not None:
             halflife = min(halflife, self.images_seen * self.ema_rampup)
-        beta = 0.5 ** (batch / max(halflife, 1e-8))
+        return 0.5 ** (batch / max(halflife, 1e-8))
+
+    @torch.no_grad()
+    def _update_ema(self, batch: int) -> None:
+        beta = self._ema_decay(batch)
         for average, value in zip(self.G_ema.parameters(), self.G.parameters(), strict=True):
             average.lerp_(value, 1 - beta)
         for average, value in zip(self.G_ema.buffers(), self.G.buffers(), strict=True):

@@ -1,4 +1,4 @@
-"""The discriminator of StyleGAN2: residual, with mini-batch standard deviation and optional labels (Karras et al. 2020)."""
+"""The discriminator of StyleGAN2, with mini-batch standard deviation and optional labels (Karras et al. 2020)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from cuda_ops.upfirdn2d import downsample2d, setup_filter
 from networks.stylegan2.layers import Conv2d, FullyConnected
 from networks.stylegan2.mapping import MappingNetwork
+from networks.stylegan2.resolutions import block_channels, block_dtypes
 
 
 def minibatch_std(x: Tensor, group_size: int | None = 4) -> Tensor:
@@ -35,6 +36,16 @@ def minibatch_std(x: Tensor, group_size: int | None = 4) -> Tensor:
     y = (y + 1e-8).sqrt().mean(dim=[1, 2, 3])  # [n // group]
     y = y.reshape(-1, 1, 1, 1).repeat(group, 1, h, w).to(x.dtype)
     return torch.cat([x, y], dim=1)
+
+
+def require_image(img: Tensor, channels: int, resolution: int) -> None:
+    """Refuse a batch that is not ``[N, channels, resolution, resolution]``.
+
+    Raises:
+        ValueError: naming both shapes.
+    """
+    if img.shape[1:] != (channels, resolution, resolution):
+        raise ValueError(f"img must be [N, {channels}, {resolution}, {resolution}], got {list(img.shape)}")
 
 
 class DiscriminatorBlock(nn.Module):
@@ -109,7 +120,7 @@ class Discriminator(nn.Module):
     """Image, and label, to a logit ``[N, 1]``; names as in the official PyTorch release.
 
     Raises:
-        ValueError: if the resolution is not a power of two of at least 16, or the image does not fit.
+        ValueError: if the resolution, the architecture or the precision is unknown, or the image does not fit.
     """
 
     def __init__(
@@ -127,18 +138,16 @@ class Discriminator(nn.Module):
         conv_clamp: float | None = None,  # bound on magnitudes; 256 with float16
     ) -> None:  # fmt: skip
         super().__init__()
-        if img_resolution < 16 or img_resolution & (img_resolution - 1):
-            raise ValueError(f"img_resolution must be a power of two of at least 16, got {img_resolution}")
+        if architecture not in ("orig", "skip", "resnet"):
+            raise ValueError(f"architecture must be orig, skip or resnet, got {architecture!r}")
         self.img_resolution, self.img_channels, self.c_dim = img_resolution, img_channels, c_dim
-        log2 = img_resolution.bit_length() - 1
-        self.block_resolutions = [2**i for i in range(log2, 2, -1)]
-        half_from = max(2 ** (log2 + 1 - num_fp16_res), 8)
-        channels = {r: min(channel_base // r, channel_max) for r in [*self.block_resolutions, 4]}
+        channels = block_channels(img_resolution, channel_base, channel_max)
+        dtypes = block_dtypes(img_resolution, num_fp16_res, half_dtype)
+        self.block_resolutions = [r for r in reversed(channels) if r > 4]
         for r in self.block_resolutions:
-            half = num_fp16_res > 0 and r >= half_from
             self.add_module(f"b{r}", DiscriminatorBlock(
                 channels[r] if r < img_resolution else 0, channels[r], channels[r // 2], img_channels, architecture,
-                conv_clamp, getattr(torch, half_dtype) if half else torch.float32,
+                conv_clamp, dtypes[r],
             ))  # fmt: skip
         cmap_dim = channels[4] if c_dim > 0 else 0
         if c_dim > 0:
@@ -146,9 +155,7 @@ class Discriminator(nn.Module):
         self.b4 = DiscriminatorEpilogue(channels[4], cmap_dim, img_channels, architecture, mbstd_group_size, conv_clamp)
 
     def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:  # [N, C, R, R] -> [N, 1]
-        if img.shape[1:] != (self.img_channels, self.img_resolution, self.img_resolution):
-            size = f"[N, {self.img_channels}, {self.img_resolution}, {self.img_resolution}]"
-            raise ValueError(f"img must be {size}, got {list(img.shape)}")
+        require_image(img, self.img_channels, self.img_resolution)
         x = None
         for r in self.block_resolutions:
             x, img = getattr(self, f"b{r}")(x, img)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
@@ -14,7 +13,11 @@ from networks.stylegan2.synthesis import Architecture, Noise, SynthesisNetwork
 
 
 class Generator(nn.Module):
-    """``z -> w -> image``. Its constructor arguments are kept in ``config`` and rebuild it."""
+    """``z -> w -> image``. Its constructor arguments are kept in ``config`` and rebuild it.
+
+    Raises:
+        ValueError: if the resolution, the architecture or the precision is unknown.
+    """
 
     def __init__(
         self,
@@ -34,9 +37,14 @@ class Generator(nn.Module):
         conv_clamp: float | None = None,      # bound on magnitudes; 256 with float16
         channels_last: bool = False,          # memory layout of the activations
     ) -> None:  # fmt: skip
-        arguments = {k: v for k, v in locals().items() if k in inspect.signature(Generator).parameters}
         super().__init__()
-        self.config: dict[str, Any] = arguments
+        self.config: dict[str, Any] = {
+            "img_resolution": img_resolution, "img_channels": img_channels, "z_dim": z_dim, "w_dim": w_dim,
+            "c_dim": c_dim, "mapping_layers": mapping_layers, "mapping_lr_mult": mapping_lr_mult,
+            "w_avg_beta": w_avg_beta, "channel_base": channel_base, "channel_max": channel_max,
+            "architecture": architecture, "num_fp16_res": num_fp16_res, "half_dtype": half_dtype,
+            "conv_clamp": conv_clamp, "channels_last": channels_last,
+        }  # fmt: skip
         self.z_dim, self.w_dim, self.c_dim = z_dim, w_dim, c_dim
         self.img_resolution, self.img_channels = img_resolution, img_channels
         self.synthesis = SynthesisNetwork(
@@ -47,7 +55,7 @@ class Generator(nn.Module):
         self.mapping = MappingNetwork(
             z_dim, c_dim, w_dim, self.num_ws, mapping_layers, mapping_lr_mult, w_avg_beta
         )  # fmt: skip
-        self.hash = ""  # set by networks.checkpoints when loaded from or saved to a file
+        self.hash = ""  # of the file it came from; networks.checkpoints sets it
 
     @property
     def w_avg(self) -> Tensor:
@@ -85,12 +93,15 @@ class Generator(nn.Module):
             truncation: psi; 1 draws from all of W, 0 gives the mean.
 
         Raises:
-            ValueError: if a conditional generator gets no label.
+            ValueError: if a conditional generator gets no label, or ``n`` is below one.
         """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
         # One generator for each item: the draw of item i must not move when n changes.
         z = torch.stack([torch.randn(self.z_dim, generator=_item_rng(seed, i)) for i in range(n)])
-        ws = self.mapping(z.to(self.w_avg.device), label, truncation)
-        return Latent("w+", {"ws": ws}, label, self.hash or None)
+        device = self.w_avg.device
+        label = None if label is None else label.to(device)
+        return Latent("w+", {"ws": self.mapping(z.to(device), label, truncation)}, label, self.hash or None)
 
     def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Images ``[N, C, R, R]`` in about [-1, 1] for a latent in z, w, w+ or s, with constant noise.
@@ -113,6 +124,9 @@ class Generator(nn.Module):
 
 
 def _item_rng(seed: int, index: int) -> torch.Generator:
-    """An independent stream for each item: the pair is mixed into one 64-bit seed (splitmix64's odd constants)."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + (index + 1) * 0xBF58476D1CE4E5B9) & (2**63 - 1)
-    return torch.Generator().manual_seed(mixed)
+    """An independent stream for each item.
+
+    PyTorch's CPU generator keeps only 32 bits of a seed, so the pair is mixed by odd constants that are spread over
+    those: items of one seed never share a stream, and items of neighbouring seeds do not in practice.
+    """
+    return torch.Generator().manual_seed((seed * 0x7F4A7C15 + (index + 1) * 0x1CE4E5B9) & 0xFFFFFFFF)

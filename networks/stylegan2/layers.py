@@ -1,4 +1,4 @@
-"""The building blocks of StyleGAN2 (Karras et al. 2020, arXiv 1912.04958): equalised layers and modulated convolution."""
+"""Building blocks of StyleGAN2: equalised layers and modulated convolution (Karras et al. 2020, arXiv 1912.04958)."""
 
 from __future__ import annotations
 
@@ -44,21 +44,56 @@ class FullyConnected(nn.Module):
         return bias_act(F.linear(x, weight), bias, act=self.act)
 
 
-def _modulate_weight(weight: Tensor, styles: Tensor, demodulate: bool) -> Tensor:
-    """One kernel for each sample, equations 1 and 3 of the paper: ``[N, O, I, k, k]``."""
-    w = weight[None] * styles[:, None, :, None, None]
-    if demodulate:
-        w = w * (w.square().sum(dim=[2, 3, 4], keepdim=True) + 1e-8).rsqrt()
-    return w
-
-
 def _conv_up(x: Tensor, w: Tensor, f: Tensor, groups: int) -> Tensor:
-    """A convolution that doubles the resolution: transposed by stride 2, then the filter; ``w`` is ``[groups*O, I, k, k]``."""
+    """A convolution that doubles the resolution: transposed by stride 2, then the filter; ``w: [g*O, I, k, k]``."""
     o, i, k, _ = w.shape
     wt = w.reshape(groups, o // groups, i, k, k).transpose(1, 2).reshape(groups * i, o // groups, k, k)
     x = F.conv_transpose2d(x, wt, stride=2, groups=groups)  # [.., 2H+1, 2W+1] for k = 3
     # The blur's padding makes the result exactly 2H: p = (taps + 1 - k) / 2 on each side.
     return filter2d(x, f, padding=(f.shape[0] + 1 - k) // 2, gain=4.0)
+
+
+def _conv(x: Tensor, w: Tensor, f: Tensor | None, groups: int = 1) -> Tensor:
+    """A convolution that keeps the resolution, or doubles it where there is a filter ``f``."""
+    if f is not None:
+        return _conv_up(x, w, f, groups)
+    return F.conv2d(x, w, padding=w.shape[-1] // 2, groups=groups)
+
+
+def _demodulation(weight: Tensor, styles: Tensor) -> Tensor:
+    """Equation 3 as a factor for each sample and output channel, ``[N, O]``.
+
+    The sum over k of (w s)^2 is a matrix product: no kernel for each sample is built for it.
+    """
+    energy = styles.square() @ weight.square().sum(dim=[2, 3]).T
+    return (energy + 1e-8).rsqrt()
+
+
+def _conv_fused(
+    x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, f: Tensor | None, demodulate: bool, gain: float
+) -> Tensor:
+    """One kernel for each sample (equations 1 and 3), all in one grouped convolution."""
+    n, c, height, width = x.shape
+    w = weight[None] * styles[:, None, :, None, None]  # [N, O, I, k, k]
+    if demodulate:
+        w = w * (w.square().sum(dim=[2, 3, 4], keepdim=True) + 1e-8).rsqrt()
+    w = (w * gain).to(x.dtype)
+    x = _conv(x.reshape(1, n * c, height, width), w.flatten(0, 1), f, groups=n)
+    x = x.reshape(n, -1, *x.shape[2:])
+    return x if noise is None else x + noise
+
+
+def _conv_scaled(
+    x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, f: Tensor | None, demodulate: bool, gain: float
+) -> Tensor:
+    """The same by linearity with one kernel for all: the input scaled by the style, the output by equation 3."""
+    x = x * styles.to(x.dtype)[:, :, None, None]
+    if not demodulate:
+        x = _conv(x, (weight * gain).to(x.dtype), f)
+        return x if noise is None else x + noise
+    x = _conv(x, weight.to(x.dtype), f)
+    scale = (gain * _demodulation(weight, styles)).to(x.dtype)[:, :, None, None]
+    return x * scale if noise is None else torch.addcmul(noise, x, scale)
 
 
 def modulated_conv2d(
@@ -88,33 +123,24 @@ def modulated_conv2d(
 
     Returns:
         ``[N, O, up*H, up*W]``.
+
+    Raises:
+        ValueError: if styles or weight do not fit ``x``, or ``up`` and the filter do not go together.
     """
     n, c = x.shape[:2]
     if styles.shape != (n, c) or weight.shape[1] != c:
         raise ValueError(f"styles must be [{n}, {c}] and weight [O, {c}, k, k], got "
                          f"{list(styles.shape)} and {list(weight.shape)}")  # fmt: skip
+    if up not in (1, 2) or (up == 2 and resample_filter is None):
+        raise ValueError(f"up must be 1, or 2 with a resample_filter, got up={up}")
     if x.dtype == torch.float16 and demodulate:
         # Keeps w * s within half precision; demodulation removes both factors again.
         fan_in = weight[0].numel()
         weight = weight / (math.sqrt(fan_in) * weight.abs().amax(dim=[1, 2, 3], keepdim=True))
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
     noise = None if noise is None else noise.to(x.dtype) * gain
-    if fused:
-        w = (_modulate_weight(weight, styles, demodulate) * gain).to(x.dtype)  # [N, O, I, k, k]
-        x = x.reshape(1, n * c, *x.shape[2:])
-        w = w.reshape(-1, *w.shape[2:])
-        x = _conv_up(x, w, resample_filter, n) if up == 2 else F.conv2d(x, w, padding=w.shape[-1] // 2, groups=n)
-        x = x.reshape(n, -1, *x.shape[2:])
-        return x if noise is None else x + noise
-    x = x * styles.to(x.dtype)[:, :, None, None]
-    w = weight.to(x.dtype) if demodulate else (weight * gain).to(x.dtype)
-    x = _conv_up(x, w, resample_filter, 1) if up == 2 else F.conv2d(x, w, padding=w.shape[-1] // 2)
-    if not demodulate:
-        return x if noise is None else x + noise
-    # The sum over k of (w s)^2 is a matrix product: no kernel for each sample is ever built.
-    energy = styles.square() @ weight.square().sum(dim=[2, 3]).T  # [N, O]
-    scale = (gain * (energy + 1e-8).rsqrt()).to(x.dtype)[:, :, None, None]
-    return x * scale if noise is None else torch.addcmul(noise, x, scale)
+    convolve = _conv_fused if fused else _conv_scaled
+    return convolve(x, weight, styles, noise, resample_filter if up == 2 else None, demodulate, gain)
 
 
 class Conv2d(nn.Module):

@@ -1,18 +1,19 @@
 """A discriminator for small compute: pixel-unshuffled input, residual blocks with average pooling.
 
-It sees the same pixels as the official one with a quarter of the positions at full width, and pools before each widening
-convolution instead of filtering after it.
+It sees the same pixels as the official one with a quarter of the positions at full width, and pools before each
+widening convolution instead of filtering after it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from networks.stylegan2.discriminator import DiscriminatorEpilogue
+from networks.stylegan2.discriminator import DiscriminatorEpilogue, require_image
 from networks.stylegan2.layers import Conv2d
 
 
@@ -34,7 +35,8 @@ class LeanDiscriminator(nn.Module):
     """Image to a logit ``[N, 1]``.
 
     Raises:
-        ValueError: if ``channels`` does not lead from half the resolution to 4x4, or the image does not fit.
+        ValueError: if ``channels`` does not lead from half the resolution to 4x4, the image does not fit, or there is
+            a label.
     """
 
     def __init__(
@@ -45,18 +47,16 @@ class LeanDiscriminator(nn.Module):
         mbstd_group_size: int | None = 4,                   # see minibatch_std; 0 leaves it out
     ) -> None:  # fmt: skip
         super().__init__()
-        if img_resolution >> len(channels) != 4:
-            raise ValueError(f"{len(channels)} channel counts lead from {img_resolution} to "
-                             f"{img_resolution >> len(channels)}, not to 4")  # fmt: skip
+        if not channels or img_resolution != 4 * 2 ** len(channels):
+            raise ValueError("channels must have one count for each of img_resolution/2, ..., 8, 4: "
+                             f"{len(channels)} fit {4 * 2 ** len(channels)} pixels, not {img_resolution}")  # fmt: skip
         self.img_resolution, self.img_channels = img_resolution, img_channels
         self.stem = Conv2d(4 * img_channels, channels[0], 3, act="lrelu")
-        self.blocks = nn.Sequential(*(LeanBlock(a, b) for a, b in zip(channels, channels[1:], strict=False)))
+        self.blocks = nn.Sequential(*(LeanBlock(a, b) for a, b in pairwise(channels)))
         self.b4 = DiscriminatorEpilogue(channels[-1], 0, img_channels, "resnet", mbstd_group_size, None)
 
     def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:  # [N, C, R, R] -> [N, 1]
-        if img.shape[1:] != (self.img_channels, self.img_resolution, self.img_resolution):
-            size = f"[N, {self.img_channels}, {self.img_resolution}, {self.img_resolution}]"
-            raise ValueError(f"img must be {size}, got {list(img.shape)}")
+        require_image(img, self.img_channels, self.img_resolution)
         if c is not None:
             raise ValueError("the lean discriminator takes no labels; use the official one")
         return self.b4(self.blocks(self.stem(F.pixel_unshuffle(img, 2))), None, None)

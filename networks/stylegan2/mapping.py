@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +36,7 @@ class MappingNetwork(nn.Module):
         widths = [z_dim + embed, *[w_dim] * num_layers]
         if c_dim > 0:
             self.embed = FullyConnected(c_dim, embed)
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(widths)):
             self.add_module(f"fc{i}", FullyConnected(a, b, act="lrelu", lr_mult=lr_mult))
         if num_ws is not None and w_avg_beta is not None:
             self.register_buffer("w_avg", torch.zeros(w_dim))

@@ -1,7 +1,7 @@
-"""The synthesis network of StyleGAN2: W+ to an image, with its native-resolution features (Karras et al. 2020, figure 7).
+"""The synthesis network of StyleGAN2: W+ to an image and its native-resolution features (Karras et al. 2020, figure 7).
 
-Parameter names are those of the official PyTorch release, so that its weights load without renaming. A row of ``ws`` is
-shared between a block's ToRGB and the next block's first convolution.
+Parameter names are those of the official PyTorch release, so that its weights load without renaming. A row of ``ws``
+is shared between a block's ToRGB and the next block's first convolution.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cuda_ops.bias_act import bias_act
 from cuda_ops.upfirdn2d import setup_filter, upsample2d
 from networks.stylegan2.layers import Conv2d, FullyConnected, modulated_conv2d
+from networks.stylegan2.resolutions import block_channels, block_dtypes
 
 Architecture = Literal["orig", "skip", "resnet"]
 Noise = Literal["const", "random", "none"]
@@ -122,15 +123,15 @@ class SynthesisBlock(nn.Module):
         return ["conv1"] if self.in_channels == 0 else ["conv0", "conv1"]
 
     def forward(
-        self, x: Tensor | None, img: Tensor | None, styles: Styles, noise: Noise, fused: bool, features: dict | None
-    ) -> tuple[Tensor, Tensor | None]:
+        self,
+        x: Tensor,                        # [N, in_channels, R/2, R/2]; in the first block the constant, at 4x4
+        img: Tensor | None,               # the image so far, [N, img_channels, R/2, R/2]
+        styles: Styles,                   # of the whole network
+        noise: Noise,                     # see SynthesisNetwork
+        fused: bool,                      # see modulated_conv2d
+        features: dict[str, Tensor] | None,  # takes each convolution's output
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         name = f"b{self.resolution}"
-        if x is None:
-            # Taken from the styles, whose batch size is the only one known here.
-            n = len(styles[f"{name}.conv1"])
-            x = self.const.to(self.dtype).expand(n, *self.const.shape)
-            if features is not None:
-                features[f"{name}.const"] = x
         x = x.to(self.dtype)
         residual = self.skip(x, gain=math.sqrt(0.5)) if hasattr(self, "skip") else None
         for layer in self.layers:
@@ -152,7 +153,7 @@ class SynthesisNetwork(nn.Module):
     """``ws -> image``; every layer count follows from the resolution.
 
     Raises:
-        ValueError: if the resolution is not a power of two of at least 16, or ``ws`` has the wrong shape.
+        ValueError: if the resolution, the precision or the architecture is unknown, or ``ws`` has the wrong shape.
     """
 
     def __init__(
@@ -169,21 +170,17 @@ class SynthesisNetwork(nn.Module):
         channels_last: bool = False,          # memory layout of the activations: faster on CPUs and tensor cores
     ) -> None:  # fmt: skip
         super().__init__()
-        if img_resolution < 16 or img_resolution & (img_resolution - 1):
-            raise ValueError(f"img_resolution must be a power of two of at least 16, got {img_resolution}")
         self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
-        self.channels_last = channels_last
-        log2 = img_resolution.bit_length() - 1
-        self.block_resolutions = [2**i for i in range(2, log2 + 1)]
-        half_from = max(2 ** (log2 + 1 - num_fp16_res), 8)
-        channels = {r: min(channel_base // r, channel_max) for r in self.block_resolutions}
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        channels = block_channels(img_resolution, channel_base, channel_max)
+        dtypes = block_dtypes(img_resolution, num_fp16_res, half_dtype)
+        self.block_resolutions = list(channels)
         for r in self.block_resolutions:
-            half = num_fp16_res > 0 and r >= half_from
             self.add_module(f"b{r}", SynthesisBlock(
-                channels[r // 2] if r > 4 else 0, channels[r], w_dim, r, img_channels, r == img_resolution,
-                architecture, conv_clamp, getattr(torch, half_dtype) if half else torch.float32,
+                channels.get(r // 2, 0), channels[r], w_dim, r, img_channels, r == img_resolution,
+                architecture, conv_clamp, dtypes[r],
             ))  # fmt: skip
-        self.num_ws = 2 * log2 - 2
+        self.num_ws = 2 * len(self.block_resolutions)  # 2 log2(R) - 2
 
     def blocks(self) -> Iterator[SynthesisBlock]:
         """The blocks, coarse to fine."""
@@ -212,13 +209,16 @@ class SynthesisNetwork(nn.Module):
         self, styles: Styles, noise: Noise = "const", features: bool = False, fused: bool | None = None
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """S to an image; the second half of ``forward``."""
-        x, img, maps = None, None, {} if features else None
+        missing = self.style_rows().keys() - styles.keys()
+        if missing:
+            raise ValueError(f"styles lack {', '.join(sorted(missing))}")
+        n = len(styles["b4.conv1"])
+        x = self.b4.const.expand(n, *self.b4.const.shape).contiguous(memory_format=self.memory_format)
+        img, maps = None, {"b4.const": x}
         for block in self.blocks():
-            one_kernel = (not self.training and (block.dtype == torch.float32 and len(styles["b4.conv1"]) == 1))
-            x, img = block(x, img, styles, noise, one_kernel if fused is None else fused, maps)
-            if self.channels_last and block.resolution == 4:
-                x = x.contiguous(memory_format=torch.channels_last)
-        return img if maps is None else (img, maps)
+            one_kernel = n == 1 and not self.training and block.dtype == torch.float32
+            x, img = block(x, img, styles, noise, one_kernel if fused is None else fused, maps if features else None)
+        return (img, maps) if features else img
 
     def forward(
         self,

@@ -1,0 +1,42 @@
+"""Channels and precision of the blocks by resolution: the same rules for generator and discriminator."""
+
+from __future__ import annotations
+
+import torch
+
+HALF_PRECISION = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def block_channels(img_resolution: int, channel_base: int, channel_max: int) -> dict[int, int]:
+    """Resolution -> channels, from 4 to ``img_resolution``.
+
+    Raises:
+        ValueError: if the resolution is not a power of two of at least 16.
+
+    Example:
+        >>> block_channels(16, channel_base=256, channel_max=48)
+        {4: 48, 8: 32, 16: 16}
+    """
+    if img_resolution < 16 or img_resolution & (img_resolution - 1):
+        raise ValueError(f"img_resolution must be a power of two of at least 16, got {img_resolution}")
+    resolutions = [2**i for i in range(2, img_resolution.bit_length())]
+    return {r: min(channel_base // r, channel_max) for r in resolutions}
+
+
+def block_dtypes(img_resolution: int, num_fp16_res: int, half_dtype: str) -> dict[int, torch.dtype]:
+    """Resolution -> precision of the convolutions: half in the finest ``num_fp16_res``, but never at 4x4.
+
+    Raises:
+        ValueError: if the precision is unknown.
+
+    Example:
+        >>> block_dtypes(16, 1, "bfloat16")
+        {4: torch.float32, 8: torch.float32, 16: torch.bfloat16}
+    """
+    if half_dtype not in HALF_PRECISION:
+        raise ValueError(f"half_dtype must be {' or '.join(HALF_PRECISION)}, got {half_dtype!r}")
+    finest = img_resolution.bit_length() - 1
+    return {
+        2**i: HALF_PRECISION[half_dtype] if i > max(finest - num_fp16_res, 2) else torch.float32
+        for i in range(2, finest + 1)
+    }
