@@ -1,0 +1,22 @@
+"""The time, once the device has done what it was given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def now(device: torch.device | str) -> float:
+    """Seconds on a clock that only goes forward; a GPU is waited for first."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def timed(device: torch.device | str, work: Callable[[], object]) -> float:
+    """Seconds that ``work`` takes."""
+    start = now(device)
+    work()
+    return now(device) - start

@@ -1,0 +1,161 @@
+"""Results: what a section returns, the table for people, the JSON line, and the files that keep full runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.settings import ROOT
+from networks.checkpoints.atomic import atomic_path
+
+Figure = float | int | str | None
+
+# What issue and README promise: name -> (comparison, bound).
+TARGETS: dict[str, tuple[str, float]] = {
+    "train_speedup_512": (">=", 25), "train_speedup_64": (">=", 2), "miou_gain": (">=", 5),
+    "reference_gap_to_original": ("<=", 1), "labels_to_match_16": ("<=", 8), "memory_ratio_512": (">=", 20),
+    "peak_gb_1024_train": ("<", 8), "peak_gb_1024_infer": ("<", 4),
+    "infer_macs_ratio_512": (">=", 20), "infer_speedup_512": (">=", 10),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a section measured."""
+
+    figures: Mapping[str, Figure]                          # headline figures by name
+    notes: Mapping[str, Any] = field(default_factory=dict)  # counts, parts and curves
+
+
+def reached(name: str, value: Figure) -> bool | None:
+    """Whether a figure reaches its target; None where it has none or was not measured.
+
+    Example:
+        >>> reached("memory_ratio_512", 21.0), reached("peak_gb_1024_train", 9.0), reached("miou_default", 0.5)
+        (True, False, None)
+    """
+    if name not in TARGETS or not isinstance(value, (int, float)):
+        return None
+    how, bound = TARGETS[name]
+    return {">=": value >= bound, "<=": value <= bound, "<": value < bound}[how]
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """The machine, as far as it bears on a figure."""
+    machine = {"cpu": _cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    if device == "cuda":
+        machine["gpu"] = torch.cuda.get_device_name()
+    return machine
+
+
+def versions() -> dict[str, str]:
+    """Of what the figures depend on, and the commit where git knows it."""
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    ask = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, check=False)
+    return {**found, "commit": commit.stdout.strip()} if commit.returncode == 0 else found
+
+
+def read_sections(path: Path) -> dict[str, Any]:
+    """The sections kept by earlier runs; none if the file is not there or cannot be read."""
+    try:
+        return json.loads(path.read_text())["sections"]
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def summary(sections: Mapping[str, Any], failed: Mapping[str, str]) -> dict[str, Any]:
+    """One object: every figure by name, then where each section's figures come from."""
+    figures = {name: value for entry in sections.values() for name, value in entry["figures"].items()}
+    return {**figures, "sections": dict(sections), "failed": dict(failed)}
+
+
+def write(path: Path, sections: Mapping[str, Any], failed: Mapping[str, str]) -> None:
+    """Keep the results as ``path`` (JSON) and beside it as Markdown."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    texts = {path: json.dumps(summary(sections, failed), indent=1) + "\n", path.with_suffix(".md"): markdown(sections)}
+    for target, text in texts.items():
+        with atomic_path(target) as temporary:
+            Path(temporary).write_text(text)
+
+
+def table(sections: Mapping[str, Any]) -> str:
+    """The headline figures in columns."""
+    rows = [("figure", "value", "target", "section")]
+    for section, entry in sections.items():
+        for name, value in entry["figures"].items():
+            rows.append((name, show(value), _verdict(name, value), section))
+    return align(rows)
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a Markdown table that also reads well on a terminal.
+
+    Example:
+        >>> print(align([("a", "b"), ("long", "1")]))
+        | a    | b |
+        |------|---|
+        | long | 1 |
+    """
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+
+
+def show(value: Any) -> str:
+    """A figure with as many digits as mean something.
+
+    Example:
+        >>> show(1234.5), show(0.71234), show(2e-7), show(None), show([1, 2])
+        ('1234', '0.712', '2e-07', '-', '1, 2')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return ", ".join(map(show, value))
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def markdown(sections: Mapping[str, Any]) -> str:
+    """The results page: the table, then each section with its protocol."""
+    lines = ["# Segmentation benchmark", "", table(sections), ""]
+    for name, entry in sections.items():
+        machine = ", ".join(f"{k} {v}" for k, v in {**entry["hardware"], **entry["versions"]}.items())
+        lines += [f"## {name}", "", f"`{entry['command']}`, {entry['date']}, {entry['seconds']:.0f} s; {machine}.", ""]
+        for key, value in entry["notes"].items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                header = list(value[0])
+                lines += ["", f"{key}:", "", align([header, *[[show(row[k]) for k in header] for row in value]]), ""]
+            else:
+                lines.append(f"- {key}: {_flat(value)}")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _flat(value: Any) -> str:
+    return ", ".join(f"{k} {show(v)}" for k, v in value.items()) if isinstance(value, dict) else show(value)
+
+
+def _verdict(name: str, value: Figure) -> str:
+    if name not in TARGETS:
+        return ""
+    how, bound = TARGETS[name]
+    met = {True: "reached", False: "MISSED", None: "not measured"}[reached(name, value)]
+    return f"{how} {bound:g} {met}"
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or "unknown"
