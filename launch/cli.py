@@ -5,6 +5,7 @@ Kept light: ``ganvas --help`` imports neither torch nor Hydra.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import traceback
@@ -45,7 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 an error in Ganvas itself, 2 refused with one sentence, 130 interrupted.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail again
+        return OK
+
+
+def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return OK
@@ -89,7 +97,7 @@ def _run(name: str, words: list[str]) -> int:
 
 
 def _explain(error: BaseException, cfg: Any) -> int:
-    if isinstance(error, SystemExit):
+    if isinstance(error, (SystemExit, BrokenPipeError)):
         raise error
     if isinstance(error, KeyboardInterrupt):
         return _complain(str(error) or "stopped.", INTERRUPTED)

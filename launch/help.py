@@ -17,8 +17,9 @@ def describe(verb: str, does: str, example: str) -> str:
         for name, schema in choices.items():
             lines += ["", f"with {group.replace('.', '/')}={name}:"]
             lines += [_row(key, item) for key, item in options(schema, f"{group}.")]
-    groups = {key.split(".")[0] for key, _ in options(VERBS[verb]) if "." in key} | set(group_schemas(verb))
-    choices = {group: sorted(file.stem for file in (CONF / group).glob("*.yaml")) for group in sorted(groups)}
+    roots = {key.split(".")[0] for key, _ in options(VERBS[verb]) if "." in key}
+    groups = sorted(roots | {group.replace(".", "/") for group in group_schemas(verb)})
+    choices = {group: sorted(file.stem for file in (CONF / group).glob("*.yaml")) for group in groups}
     rows = [f"  {group}={'|'.join(names)}" for group, names in choices.items() if names]
     if rows:
         lines += ["", "choices:", *rows]

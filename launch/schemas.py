@@ -160,13 +160,11 @@ class EvaluateConfig(VerbConfig):
     data: DataConfig = option(DataConfig, "the images that a generator is compared with")
     images: str | None = option(None, "folder of images")
     masks: str | None = option(None, "folder of PNG index masks named like the images")
-    out: str | None = option(None, "folder to write the report of a segmentation to")
     n: int | None = option(None, "how many images; null for all that have masks, and for 2000 of a generator")
     seed: int = option(0, "seed of what a generator draws")
     truncation: float = option(1.0, "of a generator's samples: 1 for the whole variety")
     batch: int = option(64, "images a generator renders at once", memory=True)
     device: str = option("cpu", "cpu or cuda")
-    inversion: InversionConfig = option(InversionConfig, "how the images of a segmentation are inverted")
 
 
 @dataclass

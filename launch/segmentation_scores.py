@@ -7,11 +7,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from datamodules.masks import LabelledImages
+from editors.inversion_cache import InversionCache
+from editors.invert import Inversion, InversionSettings, invert
+from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
 from networks.metrics.segmentation import IGNORE, SegmentationScore
 from networks.metrics.uncertainty import RiskCoverage, image_uncertainty, risk_coverage
 from networks.protocol import Generator
 from networks.segmentation import Head, predict
+from networks.unet import label_images, load_segmenter
+
+GENERATED_SEED = 10  # generated images are the same for every seed of training
 
 
 @dataclass(frozen=True)
@@ -63,3 +70,49 @@ def score_branch(
     kept = truth != IGNORE
     coverage = risk_coverage(unsure[kept], (masks != truth)[kept])
     return Scored(protocol, score.compute(), made if images is None else images, made, truth, masks, unsure, coverage)
+
+
+def invert_images(
+    generator: Generator, images: LabelledImages, settings: InversionSettings, what: str
+) -> Inversion:
+    """Inversions of ``images``, from the cache where they are known; says what it is doing."""
+    print(f"inverting {len(images)} {what} images")
+    return invert(
+        generator, torch.as_tensor(images.images), settings, cache=InversionCache(), names=images.names, progress=True
+    )
+
+
+def score_inverted(
+    head: Head, generator: Generator, images: LabelledImages, settings: InversionSettings, what: str
+) -> Scored:
+    """The real-image path: invert ``images``, segment their codes, compare with their masks.
+
+    Args:
+        what: which images they are, for the protocol.
+    """
+    found = invert_images(generator, images, settings, "held-out")
+    protocol = f"{len(images)} {what}, inverted in {settings.steps} steps at {found.psnr.mean():.1f} dB"
+    truth = torch.as_tensor(images.masks)
+    return score_branch(head, generator, found.latent, truth, images.classes.names, protocol, images=found.target)
+
+
+def score_generated(head: Head, generator: Generator, class_names: tuple[str, ...], n: int, teacher: str) -> Scored:
+    """The generator's own images: sample, label with a feed-forward network, compare.
+
+    Args:
+        n: how many samples.
+        teacher: bundle of the network that labels them.
+
+    Raises:
+        GanvasError: if the teacher labels other classes.
+    """
+    network, manifest = load_segmenter(teacher)
+    if tuple(manifest["classes"]["names"]) != class_names:
+        raise GanvasError(f"{teacher} labels other classes than the branch: set task.teacher=null.")
+    latents = generator.sample(n, GENERATED_SEED)
+    with torch.no_grad():
+        images = torch.cat([generator.render(part) for part in latents.split(16)]).clamp(-1, 1)
+    protocol = (f"{n} samples (seed {GENERATED_SEED}, truncation 1) labelled by a U-Net with mIoU "
+                f"{manifest['metrics']['miou']:.3f} on held-out rendered images")  # fmt: skip
+    truth = label_images(network, images).to(torch.uint8)
+    return score_branch(head, generator, latents, truth, class_names, protocol)

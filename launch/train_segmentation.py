@@ -7,28 +7,25 @@ from dataclasses import asdict, dataclass
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from datamodules.avatars import render_avatars, stratified_labels
 from datamodules.folder import read_folder
 from datamodules.masks import ClassList, LabelledImages
-from editors.inversion_cache import InversionCache
-from editors.invert import Inversion, InversionSettings, invert
+from editors.invert import Inversion, InversionSettings
 from launch.hardware import trainer_arguments
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
-from launch.segmentation_scores import Scored, score_branch
+from launch.segmentation_scores import Scored, invert_images, score_generated, score_inverted
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.heads import save_head
 from networks.protocol import Generator
 from networks.segmentation import Head, head_for
-from networks.unet import label_images, load_segmenter
 from trainers.segmentation import Candidate, TrainedHead, k_fold, train_head
 from trainers.segmentation_data import Labels
 
-HELDOUT_SEED = 0     # the held-out images are the same for every seed of training
-GENERATED_SEED = 10  # so are the generated ones
+HELDOUT_SEED = 0  # the held-out images are the same for every seed of training
+INVERTED, GENERATED = "inverted held-out images", "generated images"  # the two evaluations, never mixed
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Branch:
     trained: TrainedHead
     labelled: LabelledImages
     inversion: Inversion          # of the labelled images
-    scores: dict[str, Scored]     # "inverted held-out images", "generated images"; empty for a folder without either
+    scores: dict[str, Scored]     # INVERTED and GENERATED; empty for a folder
     folds: dict | None            # k-fold scores on the labelled images, see SegmentationScore.compute
 
 
@@ -56,16 +53,17 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     generator = _generator(cfg)
     labelled = labelled_images(cfg, generator)
     settings: InversionSettings = instantiate(cfg.task.inversion)
-    inversion = _invert(generator, labelled, settings, "labelled")
+    inversion = invert_images(generator, labelled, settings, "labelled")
     labels = Labels(inversion.latent, torch.as_tensor(labelled.masks), labelled.classes.names)
     head, trained = fit(cfg, record, generator, labels)
     folds = fold_scores(cfg, generator, labels)
     scores = score_all(cfg, generator, head, labelled.classes, settings)
     branch = Branch(generator, head, trained, labelled, inversion, scores, folds)
     figures = headline(branch)
+    protocol = {name: scored.protocol for name, scored in scores.items()}
     save_head(
         record.export / "segmentation.safetensors", head, generator, labelled.classes.to_json(), asdict(settings),
-        extra={"metrics": figures, "protocol": {name: s.protocol for name, s in scores.items()}, "command": cfg.command},
+        extra={"metrics": figures, "protocol": protocol, "command": cfg.command},
         include_generator=cfg.export.embed_generator,
     )  # fmt: skip
     write_report(cfg, record, branch, figures)
@@ -94,13 +92,6 @@ def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
     if not (cfg.images and cfg.masks):
         raise GanvasError("data=folder needs images=DIR and masks=DIR, with one mask named like each image.")
     return read_folder(cfg.images, cfg.masks, classes=cfg.classes, resolution=generator.img_resolution)
-
-
-def _invert(generator: Generator, images: LabelledImages, settings: InversionSettings, what: str) -> Inversion:
-    print(f"inverting {len(images)} {what} images")
-    return invert(
-        generator, torch.as_tensor(images.images), settings, cache=InversionCache(), names=images.names, progress=True
-    )
 
 
 def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels) -> tuple[Head, TrainedHead]:
@@ -139,37 +130,21 @@ def score_all(
     """The branch on inverted held-out images, and on generated ones labelled by the U-Net; a folder has neither."""
     if cfg.data.kind != "avatars":
         return {}
-    n, size = cfg.n or cfg.task.heldout, cfg.data.resolution
-    heldout = render_avatars(n, "heldout", HELDOUT_SEED, size, masks=True, style=cfg.data.style)
-    found = _invert(generator, heldout, settings, "held-out")
-    scores = {"inverted held-out images": score_branch(
-        head, generator, found.latent, torch.as_tensor(heldout.masks), classes.names,
-        f"{n} rendered {cfg.data.style} with exact masks (split heldout, seed {HELDOUT_SEED}), inverted in "
-        f"{settings.steps} steps at {found.psnr.mean():.1f} dB", images=found.target,
-    )}  # fmt: skip
+    heldout = render_avatars(
+        cfg.n or cfg.task.heldout, "heldout", HELDOUT_SEED, cfg.data.resolution, masks=True, style=cfg.data.style
+    )
+    what = f"rendered {cfg.data.style} with exact masks (split heldout, seed {HELDOUT_SEED})"
+    scores = {INVERTED: score_inverted(head, generator, heldout, settings, what)}
     if cfg.task.teacher and cfg.task.generated:
-        scores["generated images"] = _score_generated(cfg, generator, head, classes)
+        scores[GENERATED] = score_generated(head, generator, classes.names, cfg.task.generated, cfg.task.teacher)
     return scores
-
-
-def _score_generated(cfg: DictConfig, generator: Generator, head: Head, classes: ClassList) -> Scored:
-    network, manifest = load_segmenter(cfg.task.teacher)
-    if tuple(manifest["classes"]["names"]) != classes.names:
-        raise GanvasError(f"{cfg.task.teacher} labels other classes than the branch: set task.teacher=null.")
-    latents = generator.sample(cfg.task.generated, GENERATED_SEED)
-    with torch.no_grad():
-        images = torch.cat([generator.render(part) for part in latents.split(16)]).clamp(-1, 1)
-    truth: Tensor = label_images(network, images)
-    protocol = (f"{len(latents)} samples (seed {GENERATED_SEED}, truncation 1) labelled by a U-Net with mIoU "
-                f"{manifest['metrics']['miou']:.3f} on held-out rendered images")  # fmt: skip
-    return score_branch(head, generator, latents, truth.to(torch.uint8), classes.names, protocol)
 
 
 def headline(branch: Branch) -> dict[str, float]:
     """The figures printed last; both mIoU rules, of each evaluation by its name."""
     figures: dict[str, float] = {}
-    real = branch.scores.get("inverted held-out images")
-    generated = branch.scores.get("generated images")
+    real = branch.scores.get(INVERTED)
+    generated = branch.scores.get(GENERATED)
     if real is not None:
         found = real.figures
         figures |= {"mIoU": found["miou"], "n": len(real.truth), "mIoU_datasetgan_rule": found["miou_datasetgan"],

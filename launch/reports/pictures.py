@@ -43,13 +43,13 @@ def panels(columns: dict[str, np.ndarray], across: int = 2, scale: int = 2) -> I
         scale: enlargement.
     """
     stacked = np.stack(list(columns.values()), axis=1)  # [N, columns, H, W, 3]
-    n, per_item, h, w, _ = stacked.shape
-    across = min(across, n)
+    per_item, width = stacked.shape[1], stacked.shape[3]
+    across = min(across, len(stacked))
     items = np.stack([tile(item, per_item, scale, GAP) for item in stacked])
     sheet = tile(items, across, 1, 3 * GAP)
     picture = Image.new("RGB", (sheet.shape[1], sheet.shape[0] + CAPTION), "white")
     picture.paste(Image.fromarray(sheet), (0, CAPTION))
-    _captions(picture, list(columns), across, w * scale + GAP, items.shape[2] + 3 * GAP)
+    _captions(picture, list(columns), across, width * scale + GAP, items.shape[2] + 3 * GAP)
     return picture
 
 

@@ -55,7 +55,8 @@ def _scores_table(branch: Branch) -> str:
     rows = {"mIoU, absent classes left out": "miou", "mIoU, absent classes count as 0 (DatasetGAN)": "miou_datasetgan",
             "pixel accuracy": "pixel_accuracy", "expected calibration error": "ece"}  # fmt: skip
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(f"{c[key]:.4f}" for c in columns.values()) + " |" for name, key in rows.items()]
+    for name, key in rows.items():
+        lines.append(f"| {name} | {' | '.join(f'{c[key]:.4f}' for c in columns.values())} |")
     for name in branch.labelled.classes.names:
         cells = ("absent" if np.isnan(c["iou"][name]) else f"{c['iou'][name]:.3f}" for c in columns.values())
         lines.append(f"| IoU {name} | {' | '.join(cells)} |")

@@ -1,0 +1,52 @@
+"""``ganvas evaluate segmentation=BUNDLE``: a branch scored on held-out avatars, or on a folder with masks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from omegaconf import DictConfig
+
+from datamodules.avatars import render_avatars
+from datamodules.folder import read_folder
+from datamodules.masks import ClassList, LabelledImages
+from editors import SegmentationEditor, load
+from launch.segmentation_scores import score_inverted
+from networks.checkpoints.errors import GanvasError
+
+IMAGES = 300  # held-out avatars where n= says nothing
+
+
+def run(cfg: DictConfig) -> None:
+    """Print both mIoU rules, accuracy, calibration and the IoU of each class, with the protocol.
+
+    Images are inverted as the bundle says, so that the figure is the one its editor works with.
+
+    Raises:
+        GanvasError: if the bundle is no segmentation, or the images or their classes do not fit it.
+    """
+    editor = load(cfg.segmentation, cfg.generator, cfg.device)
+    if not isinstance(editor, SegmentationEditor):
+        raise GanvasError(f"{cfg.segmentation} is no segmentation bundle: give it as generator=.")
+    classes = ClassList(**asdict(editor.classes))
+    images, what = _images(cfg, classes, editor.generator.img_resolution)
+    if images.classes.names != classes.names:
+        raise GanvasError(f"the masks have the classes {', '.join(images.classes.names)}, and {cfg.segmentation} knows "
+                          f"{', '.join(classes.names)}: evaluate on masks of the same classes.")  # fmt: skip
+    scored = score_inverted(editor.head, editor.generator, images, editor.settings, what)
+    print(f"protocol: {scored.protocol}")
+    for name, iou in scored.iou.items():
+        print(f"IoU {name}: {iou:.4f}")
+    for name, key in (("mIoU", "miou"), ("mIoU_datasetgan_rule", "miou_datasetgan"),
+                      ("pixel_accuracy", "pixel_accuracy"), ("ece", "ece")):  # fmt: skip
+        print(f"{name}: {scored.figures[key]:.4f}")
+
+
+def _images(cfg: DictConfig, classes: ClassList, resolution: int) -> tuple[LabelledImages, str]:
+    if cfg.images or cfg.masks:
+        if not (cfg.images and cfg.masks):
+            raise GanvasError("a folder is evaluated with both images=DIR and masks=DIR.")
+        found = read_folder(cfg.images, cfg.masks, classes, resolution)
+        return found.take(range(min(cfg.n or len(found), len(found)))), f"images of {cfg.images}"
+    style = cfg.data.style
+    heldout = render_avatars(cfg.n or IMAGES, "heldout", 0, resolution, masks=True, style=style)
+    return heldout, f"rendered {style} with exact masks (split heldout, seed 0)"
