@@ -40,6 +40,19 @@ def test_help_shows_every_option_and_the_example(verb: str, capsys: pytest.Captu
     assert "None" not in out
 
 
+def test_help_shows_the_choices_of_every_group(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = say(capsys, "train", "--help")
+    assert "trainer=cpu|ddp|gpu" in out
+    assert "task/head=default|linear|reference" in out
+
+
+def test_a_reader_may_leave_early() -> None:
+    command = f"{sys.executable} -m launch.cli train --help | head -1"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("ganvas train")
+    assert done.stderr == ""
+
+
 def test_every_verb_has_a_schema() -> None:
     assert cli.VERBS.keys() == SCHEMAS.keys()
 
