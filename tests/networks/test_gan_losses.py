@@ -1,0 +1,66 @@
+"""Losses by their formulas, and the two gradient tricks against plain autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from networks.gan_losses import discriminator_loss, generator_image_gradient, generator_loss, r1_penalty
+
+REAL, FAKE = torch.tensor([[0.5], [2.0]]), torch.tensor([[-3.0], [0.25]])
+
+
+def test_logistic_is_cross_entropy() -> None:
+    bce = nn.functional.binary_cross_entropy_with_logits
+    expected = bce(REAL, torch.ones(2, 1)) + bce(FAKE, torch.zeros(2, 1))
+    torch.testing.assert_close(discriminator_loss(REAL, FAKE, "logistic"), expected)
+    torch.testing.assert_close(generator_loss(FAKE, "logistic"), bce(FAKE, torch.ones(2, 1)))
+
+
+def test_hinge_stops_at_the_margin() -> None:
+    assert discriminator_loss(REAL, FAKE, "hinge").item() == pytest.approx((0.5 + 0) / 2 + (0 + 1.25) / 2)
+    assert generator_loss(FAKE, "hinge").item() == pytest.approx((3.0 - 0.25) / 2)
+
+
+@pytest.mark.parametrize("call", [lambda: discriminator_loss(REAL, FAKE, "l2"), lambda: generator_loss(FAKE, "l2")])
+def test_an_unknown_loss_is_named(call: object) -> None:
+    with pytest.raises(ValueError, match="loss must be logistic or hinge, got 'l2'"):
+        call()
+
+
+@settings(deadline=None, max_examples=25)
+@given(bias=st.floats(-5, 15), seed=st.integers(0, 100))
+def test_one_backward_pass_gives_the_generator_its_own_gradient(bias: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(144, 1)).double()
+    x = torch.randn(3, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    logits = network(x) + bias
+    (of_d,) = torch.autograd.grad(nn.functional.softplus(logits).mean(), x, retain_graph=True)
+    (direct,) = torch.autograd.grad(generator_loss(logits, "logistic"), x)
+    torch.testing.assert_close(generator_image_gradient(of_d, logits), direct, rtol=1e-6, atol=1e-12)
+
+
+def test_the_ratio_is_bounded_where_the_discriminator_is_sure() -> None:
+    gradient = generator_image_gradient(torch.ones(2, 1, 2, 2), torch.tensor([[-50.0], [0.0]]))
+    assert gradient[0, 0, 0, 0].item() == pytest.approx(-torch.tensor(7.0).exp().item())
+    assert gradient[1, 0, 0, 0].item() == pytest.approx(-1)
+
+
+def test_r1_of_a_linear_discriminator_is_the_norm_of_its_weight() -> None:
+    weight = torch.randn(3 * 4 * 4, 1, dtype=torch.float64)
+    images = torch.randn(5, 3, 4, 4, dtype=torch.float64)
+    penalty = r1_penalty(lambda x: x.flatten(1) @ weight, images)
+    torch.testing.assert_close(penalty, weight.square().sum().expand(5))
+
+
+def test_r1_is_of_each_image_and_reaches_the_weights() -> None:
+    weight = torch.tensor([2.0], dtype=torch.float64, requires_grad=True)
+    images = torch.randn(3, 1, 2, 2, dtype=torch.float64)
+    penalty = r1_penalty(lambda x: weight * x.square().sum(dim=(1, 2, 3))[:, None] / 2, images)  # gradient: weight * x
+    norms = images.square().sum(dim=(1, 2, 3))
+    torch.testing.assert_close(penalty, 4 * norms)
+    (slope,) = torch.autograd.grad(penalty.sum(), weight)
+    torch.testing.assert_close(slope, 2 * weight.detach() * norms.sum())
