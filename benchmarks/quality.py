@@ -20,7 +20,7 @@ from editors.invert import InversionSettings, invert
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.zoo import resolve
 from networks.protocol import Generator
-from networks.segmentation import Head, head_for
+from networks.segmentation import Head, head_for, predict
 from trainers.segmentation import SegmentationSettings, score_head, train_head
 from trainers.segmentation_data import Labels, without_small_classes
 
@@ -159,16 +159,16 @@ def train_reference(place: Workplace, seed: int) -> tuple[Head, float, int]:
     return trained.head, time.perf_counter() - start, trained.steps
 
 
-@torch.no_grad()
 def check_head(place: Workplace) -> float:
     """Largest difference, on a held-out image, between members on stacked features and the head that scores them."""
     pixels = gather_pixels(place.generator, place.labels[[0]])
     trained = train_ensemble(pixels, len(place.labels.class_names), members=2, max_epochs=1)
-    _, features = place.generator.render(place.heldout.latents[0], features=True)
+    with torch.no_grad():
+        _, features = place.generator.render(place.heldout.latents[0], features=True)
     size = place.generator.img_resolution
     stacked = mean_logits(trained.members, concatenated(features, size))
     head = as_head(trained.members, place.generator, len(place.labels.class_names)).to(place.settings.device)
-    return (head(features).mean(dim=0)[0].flatten(1).T - stacked).abs().max().item()
+    return (predict(head, features).logits[0].flatten(1).T - stacked).abs().max().item()
 
 
 def _curve_point(place: Workplace, count: int) -> Arm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, count
 from statistics import median
 from typing import Any
 
@@ -122,13 +123,18 @@ def original_step_seconds(settings: Settings, width: int, classes: int, loader: 
         torch.randint(classes, (settings.step_pixels,), device=settings.device),
     )
     model = recipe.PixelClassifier(width, classes).to(settings.device)
-    rng = torch.Generator().manual_seed(0)
-    found = {"shuffled": _median_step(recipe.Step(model), recipe.shuffled_batches(pixels, rng), settings.step_draws)}
+    batches = _endless(recipe.shuffled_batches, pixels)
+    found = {"shuffled": _median_step(recipe.Step(model), batches, settings.step_draws)}
     if loader:
         on_host = recipe.Pixels(pixels.values.cpu(), pixels.classes.cpu())
         slow = recipe.Step(model, fused=False)
-        found["loader"] = _median_step(slow, recipe.loader_batches(on_host, rng), settings.loader_draws)
+        found["loader"] = _median_step(slow, _endless(recipe.loader_batches, on_host), settings.loader_draws)
     return found
+
+
+def _endless(batches: recipe.Batches, pixels: recipe.Pixels) -> Iterator[tuple[Tensor, Tensor]]:
+    rng = torch.Generator().manual_seed(0)
+    return chain.from_iterable(batches(pixels, rng) for _ in count())
 
 
 def _median_step(step: recipe.Step, batches: Iterator[tuple[Tensor, Tensor]], draws: int) -> float:
