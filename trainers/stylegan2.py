@@ -26,7 +26,7 @@ class StyleGAN2Trainer(pl.LightningModule):
     The discriminator sees one batch of images and one of samples a step; labels are not used.
 
     Raises:
-        ValueError: if the loss is unknown or the generator is conditional.
+        ValueError: if the loss or the noise is unknown, or the generator is conditional.
         DivergedError: in training, when a loss is not finite.
     """
 
@@ -51,6 +51,8 @@ class StyleGAN2Trainer(pl.LightningModule):
         super().__init__()
         if loss not in get_args(Loss):
             raise ValueError(f"loss must be {' or '.join(get_args(Loss))}, got {loss!r}")
+        if noise not in get_args(Noise):
+            raise ValueError(f"noise must be one of {', '.join(get_args(Noise))}, got {noise!r}")
         if generator.c_dim:
             raise ValueError(f"training uses no labels: c_dim must be 0, got {generator.c_dim}")
         self.automatic_optimization = False

@@ -1,4 +1,4 @@
-"""Held against the official PyTorch release: names, shapes and a few numbers (stylegan2_official.json says how made)."""
+"""Held against the official PyTorch release: names, shapes, a few numbers (stylegan2_official.json says how made)."""
 
 from __future__ import annotations
 

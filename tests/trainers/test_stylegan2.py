@@ -1,0 +1,236 @@
+"""GAN training: resumed equals uninterrupted, the averages and rates, divergence, and both ways to G's gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from datamodules.images import GANImages
+from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator
+from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, save_last
+from trainers.stylegan2 import DivergedError, StyleGAN2Trainer
+
+BATCH = 4
+IMAGES = torch.randint(0, 256, (11, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def tiny(total: int = 24, channels_last: bool = True, mbstd: int = 4, **arguments: object) -> StyleGAN2Trainer:
+    torch.manual_seed(0)
+    G = Generator(16, z_dim=4, w_dim=4, mapping_layers=1, channel_base=128, channel_max=8, channels_last=channels_last)
+    D = LeanDiscriminator(16, channels=(4, 4), mbstd_group_size=mbstd)
+    return StyleGAN2Trainer(G, D, total, **{"r1_interval": 2, "style_mixing": 0.5, "noise": "random", **arguments})
+
+
+def fit(module: StyleGAN2Trainer, callbacks: Sequence[pl.Callback] = (), resume: Path | None = None) -> None:
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[StopAtTotal(), *callbacks],
+    )  # fmt: skip
+    trainer.fit(module, GANImages(IMAGES, BATCH, seed=0), ckpt_path=resume, weights_only=True)
+
+
+def assert_same(a: StyleGAN2Trainer, b: StyleGAN2Trainer) -> None:
+    for (name, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
+        torch.testing.assert_close(x, y, rtol=0, atol=0, msg=name)
+
+
+# --- the clock
+
+
+@pytest.mark.parametrize("interruption", [8, 12])  # after an odd and an even number of R1 steps, in mid-epoch
+def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(interruption: int, tmp_path: Path) -> None:
+    whole = tiny()
+    fit(whole)
+    last = tmp_path / "last.ckpt"
+
+    def interrupt(module: StyleGAN2Trainer) -> None:
+        if module.images_seen == interruption:
+            save_last(last)(module)
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(tiny(), [EveryImages(BATCH, interrupt)])
+    resumed = tiny()
+    fit(resumed, resume=last)
+    assert resumed.images_seen == whole.images_seen == 24
+    assert_same(resumed, whole)
+
+
+def test_a_finished_run_resumed_does_nothing(tmp_path: Path) -> None:
+    first = tiny(total=8)
+    fit(first, [EveryImages(BATCH, save_last(tmp_path / "last.ckpt"))])
+    again = tiny(total=8)
+    fit(again, resume=tmp_path / "last.ckpt")
+    assert_same(again, first)
+
+
+def test_the_seed_decides_every_draw() -> None:
+    a, b, other = (tiny(total=8, seed=seed) for seed in (0, 0, 1))
+    for module in (a, b, other):
+        fit(module)  # the same images for all: what differs are latents and noise
+    assert_same(a, b)
+    assert not torch.equal(a.G.synthesis.b16.conv1.weight, other.G.synthesis.b16.conv1.weight)
+
+
+@pytest.mark.parametrize(
+    ("interval", "at_end", "calls"), [(8, True, [8, 16, 20]), (8, False, [8, 16]), (6, True, [8, 12, 20]),
+                                      (10, False, [12]), (100, True, [20]), (1, False, [4, 8, 12, 16])]
+)  # fmt: skip
+def test_actions_come_whenever_a_multiple_is_passed(interval: int, at_end: bool, calls: list[int]) -> None:
+    seen: list[int] = []
+    fit(tiny(total=20), [EveryImages(interval, lambda module: seen.append(module.images_seen), at_end)])
+    assert seen == calls
+
+
+# --- averages and rates
+
+
+def test_the_average_ramps_up_to_its_halflife() -> None:
+    module = tiny(ema_halflife=100.0, ema_rampup=0.1)
+    decays = []
+    for seen in (40, 500, 1000, 100_000):
+        module.clock.fill_(seen)
+        decays.append(module._ema_decay(10))
+    assert decays == pytest.approx([0.5 ** (10 / 4), 0.5 ** (10 / 50), 0.5 ** (10 / 100), 0.5 ** (10 / 100)])
+    module.ema_rampup = None
+    module.clock.fill_(10)
+    assert module._ema_decay(10) == pytest.approx(0.5 ** (10 / 100))
+
+
+def test_the_average_follows_the_generator() -> None:
+    module = tiny(total=8, ema_rampup=None, ema_halflife=BATCH)  # half of it stays each step
+    start = module.G.synthesis.b16.conv1.weight.detach().clone()
+    seen: list[Tensor] = []
+    fit(module, [EveryImages(BATCH, lambda m: seen.append(m.G.synthesis.b16.conv1.weight.detach().clone()))])
+    torch.testing.assert_close(module.G_ema.synthesis.b16.conv1.weight, start / 4 + seen[0] / 4 + seen[1] / 2)
+    torch.testing.assert_close(module.G_ema.w_avg, module.G.w_avg, rtol=0, atol=0)
+    assert not module.G_ema.training
+    assert not any(p.requires_grad for p in module.G_ema.parameters())
+
+
+def test_rates_fall_in_the_last_half() -> None:
+    module = tiny(total=1000, final_lr=0.2)
+    shares = []
+    for seen in (0, 500, 750, 1000):
+        module.clock.fill_(seen)
+        shares.append(module._rate())
+    assert shares == pytest.approx([1, 1, 0.6, 0.2])
+
+
+def test_lazy_regularisation_scales_the_discriminator_s_optimiser() -> None:
+    g, d = tiny(lr_g=0.1, lr_d=0.2, r1_interval=4).configure_optimizers()
+    assert (g.defaults["lr"], g.defaults["betas"]) == (0.1, (0.0, 0.99))
+    assert d.defaults["lr"] == pytest.approx(0.2 * 4 / 5)
+    assert d.defaults["betas"][1] == pytest.approx(0.99 ** (4 / 5))
+
+
+# --- gradients
+
+
+class Frozen:
+    """An optimiser that only clears gradients, so that they can be read."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self.parameters = list(parameters)
+
+    def zero_grad(self, set_to_none: bool) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Leave the weights."""
+
+
+def gradients(monkeypatch: pytest.MonkeyPatch, **arguments: object) -> list[Tensor]:
+    """Gradients of G, then D, after one step."""
+    module = tiny(channels_last=False, **arguments)
+    monkeypatch.setattr(module, "manual_backward", lambda loss, **k: loss.backward(**k))
+    torch.manual_seed(1)
+    fake, real = module.G.synthesis(module._latents(BATCH)), torch.randn(BATCH, 3, 16, 16)
+    module._step_both(real, fake, Frozen(module.G.parameters()), Frozen(module.D.parameters()))
+    used = [p.grad for network in (module.G, module.D) for p in network.parameters() if p.grad is not None]
+    assert len(used) > 20
+    return used
+
+
+@pytest.mark.parametrize(("mbstd", "tolerance"), [(0, 1e-3), (4, 0.3)])
+def test_one_backward_pass_gives_nearly_the_gradients_of_two(
+    mbstd: int, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once, twice = (gradients(monkeypatch, mbstd=mbstd, single_backward=b) for b in (True, False))
+    for a, b in zip(once, twice, strict=True):
+        assert (a - b).norm() <= tolerance * b.norm() + 1e-6
+
+
+def test_hinge_trains() -> None:
+    module = tiny(loss="hinge")
+    assert not module.single_backward
+    before = module.G.synthesis.b4.const.detach().clone()
+    fit(module)
+    assert not torch.equal(before, module.G.synthesis.b4.const)
+    assert module.figures.keys() >= {"loss_d", "loss_g", "real_sign"}
+
+
+def test_official_discriminator_and_two_passes_train() -> None:
+    module = tiny(total=8, single_backward=False)
+    module.D = Discriminator(16, channel_base=128, channel_max=8)
+    fit(module)
+    assert module.images_seen == 8
+
+
+# --- what goes wrong
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    last = tmp_path / "last.ckpt"
+
+    def poison(module: StyleGAN2Trainer) -> None:
+        if module.images_seen == 8:
+            module.D.b4.out.weight.data.fill_(float("nan"))
+
+    with pytest.raises(DivergedError, match=r"the loss is not a number in batch 2 after 8 images: .*nan"):
+        fit(tiny(), [EveryImages(BATCH, save_last(last)), EveryImages(BATCH, poison)])
+    module = tiny()
+    fit(module, resume=last)
+    assert module.images_seen == 24
+    assert all(torch.isfinite(value).all() for value in module.state_dict().values())
+
+
+def test_broken_weights_never_replace_a_good_checkpoint(tmp_path: Path) -> None:
+    last = tmp_path / "last.ckpt"
+    last.write_text("good")
+    module = tiny()
+    module.G.synthesis.b8.conv0.bias.data[0] = float("inf")
+    with pytest.raises(DivergedError, match=r"the weight G.synthesis.b8.conv0.bias is not a number after 0 images"):
+        save_last(last)(module)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": "wgan"}, "loss must be logistic or hinge, got 'wgan'"),
+        ({"noise": "some"}, "noise must be one of const, random, none, got 'some'"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny(**arguments)
+
+
+def test_a_conditional_generator_is_refused() -> None:
+    G = Generator(16, z_dim=4, w_dim=4, c_dim=2, mapping_layers=1, channel_base=128, channel_max=8)
+    with pytest.raises(ValueError, match="training uses no labels: c_dim must be 0, got 2"):
+        StyleGAN2Trainer(G, LeanDiscriminator(16, channels=(4, 4)), 8)
+
+
+def test_samples_are_of_the_average_and_always_the_same() -> None:
+    module = tiny()
+    torch.testing.assert_close(draw_samples(module, 3), draw_samples(module, 5)[:3])
+    module.G.synthesis.b16.torgb.bias.data.fill_(9)
+    assert draw_samples(module, 3).max() < 9
