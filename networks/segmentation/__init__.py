@@ -1,0 +1,63 @@
+"""Segmentation heads on frozen generator features: a closed registry, and the way back from a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from networks.checkpoints.errors import GanvasError
+from networks.protocol import Generator
+from networks.segmentation.base import Head
+from networks.segmentation.geometry import Window
+from networks.segmentation.mlp import LinearHead, ReferenceHead
+from networks.segmentation.predict import Prediction, predict
+from networks.segmentation.pyramid import PyramidHead
+
+HEADS: dict[str, type[Head]] = {head.kind: head for head in (ReferenceHead, LinearHead, PyramidHead)}
+
+__all__ = [
+    "HEADS", "Head", "LinearHead", "Prediction", "PyramidHead", "ReferenceHead", "Window",
+    "build_head", "head_for", "predict",
+]  # fmt: skip
+
+
+def head_for(
+    generator: Generator, kind: str, num_classes: int, seed: int = 0, constants: bool = False, **arguments: Any
+) -> Head:
+    """A fresh head for a generator's features.
+
+    Args:
+        generator: whose features it will read.
+        kind: a name in ``HEADS``.
+        num_classes: K.
+        seed: of the initial weights.
+        constants: also read the maps that are the same for every image; the original recipe does.
+        arguments: further constructor arguments of that head.
+    """
+    return _construct(kind, seed, {
+        "feature_shapes": generator.feature_shapes, "num_classes": num_classes,
+        "out_resolution": generator.img_resolution, "left_out": () if constants else generator.constant_features,
+        **arguments,
+    })  # fmt: skip
+
+
+def build_head(manifest: Mapping[str, Any]) -> Head:
+    """The head that a manifest describes (``Head.manifest``), its weights still to be loaded.
+
+    Raises:
+        GanvasError: if the manifest names a head or an argument that this version does not have.
+    """
+    return _construct(manifest["head"], 0, {**manifest["arguments"]})
+
+
+def _construct(kind: str, seed: int, arguments: dict[str, Any]) -> Head:
+    if kind not in HEADS:
+        raise GanvasError(f"There is no segmentation head {kind!r}; choose one of: {', '.join(HEADS)}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return HEADS[kind](**arguments)
+        except TypeError as error:
+            raise GanvasError(f"The segmentation head {kind!r} cannot be built: {error}.") from error

@@ -1,0 +1,130 @@
+"""Bilinear enlargement (half-pixel centres, clamped border) of windows and single pixels: parts of the whole, exactly.
+
+A 1x1 convolution commutes with these, so heads project at native resolution and enlarge the few projected channels.
+All functions agree with ``interpolate(x, size, mode="bilinear", align_corners=False)``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag, interpolate
+
+
+class Window(NamedTuple):
+    """Rows ``top:bottom`` and columns ``left:right`` of a map."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @staticmethod
+    def whole(size: int) -> Window:
+        """All of a square map."""
+        return Window(0, size, 0, size)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.bottom - self.top, self.right - self.left
+
+    def cut(self, x: Tensor) -> Tensor:
+        """This part of ``x`` ``[..., H, W]``, a view."""
+        return x[..., self.top : self.bottom, self.left : self.right]
+
+    def grow(self, by: int, size: int) -> Window:
+        """``by`` more pixels on each side, as far as a map of ``size`` pixels reaches."""
+        low, high = (lambda a: max(a - by, 0)), (lambda b: min(b + by, size))
+        return Window(low(self.top), high(self.bottom), low(self.left), high(self.right))
+
+    def shrink(self, factor: int) -> Window:
+        """The smallest window of a map ``factor`` times coarser that covers this one."""
+        return Window(self.top // factor, -(-self.bottom // factor), self.left // factor, -(-self.right // factor))
+
+    def within(self, outer: Window) -> Window:
+        """The same window counted from the corner of ``outer``."""
+        top, left = outer.top, outer.left
+        return Window(self.top - top, self.bottom - top, self.left - left, self.right - left)
+
+
+def tiles(size: int, side: int) -> list[Window]:
+    """Windows of at most ``side`` x ``side`` that cover a map of ``size`` pixels a side, each pixel once.
+
+    Example:
+        >>> [w.shape for w in tiles(5, 4)]
+        [(4, 4), (4, 1), (1, 4), (1, 1)]
+    """
+    edges = [(start, min(start + side, size)) for start in range(0, size, side)]
+    return [Window(*rows, *columns) for rows in edges for columns in edges]
+
+
+def enlarge(x: Tensor, factor: int) -> Tensor:
+    """``x`` ``[N, C, h, w]`` enlarged by a whole factor."""
+    if factor == 1:
+        return x
+    return interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def enlarge_window(project: Tensor, have: Window, factor: int, want: Window) -> Tensor:
+    """The window ``want`` of the enlarged map, from a piece of the coarse one.
+
+    Args:
+        project: the piece, ``[N, C, *have.shape]``.
+        have: where it lies in the coarse map: ``want.shrink(factor).grow(1, coarse size)`` or more.
+        factor: fine size over coarse size.
+        want: which part of the fine map.
+
+    Returns:
+        ``[N, C, *want.shape]``.
+    """
+    fine = Window(*(edge * factor for edge in have))
+    return want.within(fine).cut(enlarge(project, factor))
+
+
+def neighbours(position: Tensor, size: int, out: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Where output positions fall between the samples of a map (half-pixel centres, clamped).
+
+    Args:
+        position: integer output coordinates, any shape, ``0 <= position < out``.
+        size: samples of the map along this axis.
+        out: samples of the output along this axis.
+
+    Returns:
+        lower index, upper index, and the weight of the upper one (float64), each shaped like ``position``.
+
+    Example:
+        >>> [t.tolist() for t in neighbours(torch.tensor([0, 1, 2, 3]), 2, 4)]
+        [[0, 0, 0, 1], [1, 1, 1, 1], [0.0, 0.25, 0.75, 0.25]]
+    """
+    source = ((position.double() + 0.5) * (size / out) - 0.5).clamp(min=0.0)
+    low = source.floor().clamp(max=size - 1)
+    return low.long(), (low.long() + 1).clamp(max=size - 1), source - low
+
+
+def sample(x: Tensor, image: Tensor, yx: Tensor, out: int) -> Tensor:
+    """Values of the enlarged map at single pixels, without making it.
+
+    Args:
+        x: native-resolution map, ``[N, C, h, w]``.
+        image: which image each pixel is in, ``[P]``.
+        yx: output coordinates, ``[P, 2]``.
+        out: pixels a side of the output.
+
+    Returns:
+        ``[P, C]``, differentiable in ``x``.
+    """
+    return sample_table(x.movedim(1, -1).flatten(0, 2), x.shape[-2:], image, yx, out)
+
+
+def sample_table(table: Tensor, size: tuple[int, int], image: Tensor, yx: Tensor, out: int) -> Tensor:
+    """:func:`sample` from a map laid out as one row a position, ``[N*h*w, C]``: one pass, no copy of the map."""
+    height, width = size
+    y0, y1, ty = neighbours(yx[:, 0], height, out)
+    x0, x1, tx = neighbours(yx[:, 1], width, out)
+    rows = torch.stack([y0 * width + x0, y0 * width + x1, y1 * width + x0, y1 * width + x1], dim=1)
+    rows = rows + image[:, None] * (height * width)
+    weights = torch.stack([(1 - ty) * (1 - tx), (1 - ty) * tx, ty * (1 - tx), ty * tx], dim=1)
+    return embedding_bag(rows, table, mode="sum", per_sample_weights=weights.to(table.dtype))

@@ -1,0 +1,134 @@
+"""The pixel classifiers of DatasetGAN and EditGAN, and the linear head of LinearGAN, as batched ensembles.
+
+``ReferenceHead``: Zhang et al. 2021 (arXiv 2104.06490), Ling et al. 2021 (arXiv 2111.03186). ``LinearHead``: Xu and
+Zheng 2021 (arXiv 2104.00487), section 3. In the papers all features of a pixel are enlarged, concatenated and passed
+through an MLP; its first layer is linear, so here it acts on each map at its own resolution, and the results are
+enlarged and added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, relu
+
+from networks.protocol import Features
+from networks.segmentation.base import Head, project
+from networks.segmentation.geometry import Window, neighbours, sample
+
+INIT_STD = 0.02     # standard deviation of the original's weights; biases start at zero
+
+
+def enlarge_directly(x: Tensor, out: int, window: Window) -> Tensor:
+    """The window of ``x`` ``[N, C, h, w]`` resized to ``out`` pixels a side in one step."""
+    if window == Window.whole(out):
+        return interpolate(x, size=(out, out), mode="bilinear", align_corners=False)
+    for axis, edges in ((2, window[:2]), (3, window[2:])):
+        low, high, t = neighbours(torch.arange(*edges, device=x.device), x.shape[axis], out)
+        x = torch.lerp(x.index_select(axis, low), x.index_select(axis, high), t.to(x.dtype).view(-1, *[1] * (3 - axis)))
+    return x
+
+
+class _Pointwise(Head):
+    """A head whose logits at a pixel depend on that pixel's enlarged features alone."""
+
+    upsampling: ClassVar[str] = "each level directly to the output size, bilinear, align_corners=False"
+    first: nn.Parameter    # [M, O, D]
+
+    def sums(self, features: Features, window: Window) -> Tensor:
+        """First layer without its bias, over a window: ``[M, O, N, h, w]``."""
+        total: Tensor | None = None
+        for name, columns in self.columns().items():
+            small = project(features[name], self.first[:, :, columns].flatten(0, 1))
+            large = enlarge_directly(small, self.out_resolution, window)
+            total = large if total is None else total + large
+        return total.unflatten(1, self.first.shape[:2]).permute(1, 2, 0, 3, 4)
+
+    def sums_at(self, features: Features, image_index: Tensor, yx: Tensor) -> Tensor:
+        """First layer without its bias, at pixels: ``[M, O, P]``."""
+        total: Tensor | None = None
+        for name, columns in self.columns().items():
+            values = sample(features[name], image_index, yx, self.out_resolution)
+            part = self.first[:, :, columns] @ values.T
+            total = part if total is None else total + part
+        return total
+
+    def tail(self, x: Tensor) -> Tensor:
+        """The rest of the network: ``[M, O, P] -> [M, K, P]``."""
+        raise NotImplementedError
+
+    def window(self, features: Features, window: Window) -> Tensor:
+        x = self.sums(features, window)
+        return self.tail(x.flatten(2)).unflatten(2, x.shape[2:]).permute(0, 2, 1, 3, 4)
+
+    def at(self, features: Features, image_index: Tensor, yx: Tensor) -> Tensor:
+        self._check(features)
+        return self.tail(self.sums_at(features, image_index, yx)).transpose(1, 2)
+
+
+class ReferenceHead(_Pointwise):
+    """``D -> 128 -> 32 -> K`` (from 32 classes ``D -> 256 -> 128 -> K``), hidden layers with ReLU, then batch norm.
+
+    In training mode the normalisation uses the statistics of the pixels at hand, for each member its own, as in the
+    original; the columns of ``first`` follow the order of the maps, so released weights can be copied in.
+    """
+
+    kind: ClassVar[str] = "reference"
+
+    def __init__(
+        self,
+        feature_shapes: Mapping[str, tuple[int, int]],  # see Head
+        num_classes: int,
+        out_resolution: int,
+        members: int = 10,
+        left_out: Iterable[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(feature_shapes, num_classes, out_resolution, members, left_out)
+        wide, narrow = (128, 32) if num_classes < 32 else (256, 128)
+        self.first, self.first_bias = _layer(members, wide, self.width_in)
+        self.first_norm = nn.BatchNorm1d(members * wide)
+        self.second, self.second_bias = _layer(members, narrow, wide)
+        self.second_norm = nn.BatchNorm1d(members * narrow)
+        self.third, self.third_bias = _layer(members, num_classes, narrow)
+
+    def tail(self, x: Tensor) -> Tensor:
+        x = _normalise(self.first_norm, relu(x + self.first_bias[..., None]))
+        x = torch.baddbmm(self.second_bias[..., None], self.second, x)
+        x = _normalise(self.second_norm, relu(x))
+        return torch.baddbmm(self.third_bias[..., None], self.third, x)
+
+    def classify(self, values: Tensor) -> Tensor:
+        """Logits of pixels given by their concatenated features, each member its own: ``[M, P, D] -> [M, P, K]``."""
+        return self.tail(self.first @ values.transpose(1, 2)).transpose(1, 2)
+
+
+class LinearHead(_Pointwise):
+    """One linear layer a map, enlarged and summed: no hidden layer at all."""
+
+    kind: ClassVar[str] = "linear"
+
+    def __init__(
+        self,
+        feature_shapes: Mapping[str, tuple[int, int]],  # see Head
+        num_classes: int,
+        out_resolution: int,
+        members: int = 1,
+        left_out: Iterable[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(feature_shapes, num_classes, out_resolution, members, left_out)
+        self.first, self.first_bias = _layer(members, num_classes, self.width_in)
+
+    def tail(self, x: Tensor) -> Tensor:
+        return x + self.first_bias[..., None]
+
+
+def _layer(members: int, out: int, width: int) -> tuple[nn.Parameter, nn.Parameter]:
+    return nn.Parameter(torch.randn(members, out, width) * INIT_STD), nn.Parameter(torch.zeros(members, out))
+
+
+def _normalise(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
+    """Batch normalisation of ``[M, C, P]``: a member's channel is a channel of its own."""
+    return norm(x.flatten(0, 1)[None])[0].view_as(x)

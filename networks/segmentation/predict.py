@@ -1,0 +1,50 @@
+"""Inference tile by tile: the ensemble's mean and its disagreement, with a bound on memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from networks.metrics.uncertainty import jensen_shannon
+from networks.protocol import Features
+from networks.segmentation.base import Head
+from networks.segmentation.geometry import tiles
+
+
+class Prediction(NamedTuple):
+    """What an ensemble says about a batch of images."""
+
+    logits: Tensor         # [N, K, H, W], the mean over members
+    disagreement: Tensor   # [N, H, W], Jensen-Shannon divergence of the members in nats, 0 to ln min(M, K)
+
+    @property
+    def mask(self) -> Tensor:
+        """Most likely class, uint8 ``[N, H, W]``."""
+        return self.logits.argmax(dim=1).to(torch.uint8)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Class probabilities ``[N, K, H, W]``."""
+        return self.logits.softmax(dim=1)
+
+
+@torch.no_grad()
+def predict(head: Head, features: Features, tile: int = 256) -> Prediction:
+    """Mean logits (as in EditGAN) and Jensen-Shannon disagreement (as in DatasetGAN) of an ensemble.
+
+    Args:
+        head: in evaluation mode.
+        features: name -> map ``[N, C, r, r]``.
+        tile: pixels a side of what is computed at once; smaller needs less memory and gives the same numbers.
+    """
+    n, size = len(features[head.feature_names[0]]), head.out_resolution
+    like = next(head.parameters())
+    logits = like.new_empty(n, head.num_classes, size, size)
+    disagreement = like.new_empty(n, size, size)
+    for part in tiles(size, tile):
+        members = head.window(features, part)
+        part.cut(logits).copy_(members.mean(dim=0))
+        part.cut(disagreement).copy_(jensen_shannon(members.softmax(dim=2)))
+    return Prediction(logits, disagreement)

@@ -1,0 +1,120 @@
+"""The default head: a narrow coarse-to-fine decoder on frozen features, shared by an ensemble of small classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from networks.protocol import Features
+from networks.segmentation.base import Head, project
+from networks.segmentation.geometry import Window, enlarge_window
+
+
+class PyramidHead(Head):
+    """Standardise, project, enlarge by two, add, refine; then M classifiers read the finest sum.
+
+    Every map is projected to ``width`` channels at its own resolution, added to what the coarser levels gave (enlarged
+    bilinearly, one level at a time), and refined by a depthwise 3x3 convolution. The members share this trunk and
+    differ in their two layers and in what dropout shows them.
+
+    Dropout removes whole channels of an image: of the input maps (``input_dropout``), so that no class hangs on one
+    channel, and of each member's view of the trunk (``dropout``).
+    """
+
+    kind: ClassVar[str] = "default"
+    upsampling: ClassVar[str] = "coarse to fine: projected sums enlarged level by level, bilinear, align_corners=False"
+
+    def __init__(
+        self,
+        feature_shapes: Mapping[str, tuple[int, int]],  # see Head; each resolution divides the next
+        num_classes: int,
+        out_resolution: int,
+        members: int = 10,
+        left_out: Iterable[str] = (),
+        width: int = 64,              # channels of the shared trunk
+        hidden: int = 32,             # channels of each member's hidden layer
+        input_dropout: float = 0.2,   # share of input channels hidden, for each image anew
+        dropout: float = 0.2,         # share of trunk channels hidden from each member, for each image anew
+    ) -> None:  # fmt: skip
+        super().__init__(feature_shapes, num_classes, out_resolution, members, left_out)
+        self.arguments |= {"width": width, "hidden": hidden, "input_dropout": input_dropout, "dropout": dropout}
+        self.input_dropout, self.dropout = input_dropout, dropout
+        self.levels = _levels(self.shapes, out_resolution)
+        # Names hold dots, which module names may not; columns of one matrix serve instead, as in the other heads.
+        self.register_buffer("mean", torch.zeros(self.width_in))
+        self.register_buffer("std", torch.ones(self.width_in))
+        self.first = nn.Parameter(torch.randn(width, self.width_in) / self.width_in**0.5)
+        self.first_bias = nn.Parameter(torch.zeros(width))
+        self.refine = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, groups=width) for _ in self.levels)
+        self.second = nn.Parameter(torch.randn(members, hidden, width) * (2 / width) ** 0.5)
+        self.second_bias = nn.Parameter(torch.zeros(members, hidden))
+        self.third = nn.Parameter(torch.randn(members, num_classes, hidden) / hidden**0.5)
+        self.third_bias = nn.Parameter(torch.zeros(members, num_classes))
+        for conv in self.refine:
+            nn.init.zeros_(conv.weight)  # the refinement is a residual: it starts as nothing
+            nn.init.zeros_(conv.bias)
+
+    @torch.no_grad()
+    def standardise(self, features: Features) -> None:
+        """Set each input channel's mean and standard deviation from examples (no labels needed)."""
+        for name, columns in self.columns().items():
+            x = features[name].float()
+            self.mean[columns] = x.mean(dim=(0, 2, 3))
+            self.std[columns] = x.std(dim=(0, 2, 3)).clamp(min=1e-4)
+
+    def window(self, features: Features, window: Window) -> Tensor:
+        n = len(features[self.feature_names[0]])
+        return self._members(self._trunk(features, len(self.levels) - 1, window, self._first_layer(n)))
+
+    def _first_layer(self, n: int) -> Tensor:
+        """The first layer's weight, divided by the standard deviations, with input dropout: ``[N or 1, width, D]``."""
+        weight = (self.first / self.std)[None]
+        if self.training and self.input_dropout > 0:
+            weight = weight * _channel_mask(n, self.width_in, self.input_dropout, self.first)[:, None]
+        return weight
+
+    def _trunk(self, features: Features, level: int, window: Window, weight: Tensor) -> Tensor:
+        """The refined sum of the levels up to ``level``, over a window of that level's map: ``[N, width, h, w]``."""
+        size, names = self.levels[level]
+        wide = window.grow(1, size)  # the 3x3 convolution looks one pixel further
+        if level == 0:
+            x = self.first_bias.view(1, -1, 1, 1)
+        else:
+            coarse = self.levels[level - 1][0]
+            have = wide.shrink(size // coarse).grow(1, coarse)
+            x = enlarge_window(self._trunk(features, level - 1, have, weight), have, size // coarse, wide)
+        for name in names:
+            part = weight[:, :, self.columns()[name]]
+            # The mean is taken off the sum, not off the map: no map is ever copied to be standardised.
+            offset = (part @ self.mean[self.columns()[name]])[:, :, None, None]
+            x = x + (project(wide.cut(features[name]), part) - offset)
+        return window.within(wide).cut(x + self.refine[level](relu(x)))
+
+    def _members(self, trunk: Tensor) -> Tensor:  # [N, width, h, w] -> [M, N, K, h, w]
+        n, width = trunk.shape[:2]
+        second = self.second.flatten(0, 1)  # [M * hidden, width]
+        if self.training and self.dropout > 0:
+            mask = _channel_mask(n * self.members, width, self.dropout, trunk).view(n, self.members, 1, width)
+            second = (self.second * mask).flatten(1, 2)
+        x = relu(project(relu(trunk), second) + self.second_bias.view(1, -1, 1, 1))
+        x = torch.matmul(self.third, x.unflatten(1, (self.members, -1)).flatten(3))  # [N, M, K, P]
+        return (x + self.third_bias[..., None]).unflatten(3, trunk.shape[2:]).transpose(0, 1)
+
+
+def _levels(shapes: Mapping[str, tuple[int, int]], out: int) -> list[tuple[int, list[str]]]:
+    """Maps by resolution, coarse to fine; the last level is the output's, with or without maps of its own."""
+    sizes = sorted({resolution for _, resolution in shapes.values()} | {out})
+    if any(fine % coarse for coarse, fine in pairwise(sizes)) or sizes[-1] != out:
+        raise ValueError(f"resolutions must divide each other up to the output's {out}, got {sizes}")
+    return [(size, [name for name, (_, resolution) in shapes.items() if resolution == size]) for size in sizes]
+
+
+def _channel_mask(n: int, channels: int, rate: float, like: Tensor) -> Tensor:
+    """Zeros at ``rate``, elsewhere ``1 / (1 - rate)``: ``[n, channels]``."""
+    keep = torch.rand(n, channels, device=like.device) >= rate
+    return keep.to(like.dtype) / (1 - rate)
