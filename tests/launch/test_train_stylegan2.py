@@ -1,0 +1,204 @@
+"""`ganvas train` for a generator, on the smallest networks: what it leaves behind, how it goes on, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from launch import cli
+from networks.checkpoints.bundle import read_manifest
+from networks.checkpoints.generators import load_generator
+from trainers.stylegan2 import StyleGAN2Trainer
+
+TINY = [
+    "task.training.total_images=16", "task.batch_size=4", "task.checkpoint_every=8", "task.log_every=4",
+    "task.kid_every=8", "task.kid_samples=4", "data.resolution=32", "task.generator.z_dim=4",
+    "task.generator.w_dim=4", "task.generator.channel_base=128", "task.generator.channel_max=4",
+    "task.discriminator.channels=[4,4,4]", "wandb=disabled", "trainer.threads=1",
+]  # fmt: skip
+AVATARS = ["experiment=stylegan2/avatars64", "data.count=32", *TINY]
+KID = "kid_efficientnet_lite0_x1000"
+
+
+def train(*words: str) -> int:
+    return cli.main(["train", *words])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on a few avatars."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANVAS_CACHE", str(folder / "cache"))
+        assert train(*AVATARS, f"out={folder / 'run'}") == cli.OK
+    return folder / "run"
+
+
+def test_the_bundle_loads_and_says_what_it_is(run: Path) -> None:
+    path = run / "export" / "avatars64.safetensors"
+    G = load_generator(path)
+    assert G.render(G.sample(2, 0)).shape == (2, 3, 32, 32)
+    manifest = read_manifest(path)
+    assert manifest["images_seen"] == 16
+    assert manifest["data"] == {
+        "kind": "avatars", "style": "avataaars", "resolution": 32, "count": 32, "images": 32, "seed": 0
+    }  # fmt: skip
+    assert "avataaars by Pablo Stanley: Free for personal and commercial use" in manifest["licence"]
+    assert manifest["command"].startswith("ganvas train experiment=stylegan2/avatars64")
+    assert manifest["metrics"].keys() == {KID, f"{KID}_std", "protocol"}
+    assert "4 held-out avataaars" in manifest["metrics"]["protocol"]
+
+
+def test_the_record_is_whole(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss_d" in line] == [4, 8, 12, 16]
+    assert [line["step"] for line in lines if KID in line] == [8, 16]
+    assert sorted(file.name for file in (run / "images").iterdir()) == ["samples-00000008.png", "samples-00000016.png"]
+    report = (run / "report.md").read_text()
+    assert KID in report
+    assert "(images/samples-00000016.png)" in report
+
+
+def test_a_finished_run_says_its_figures_again_at_once(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (run / "metrics.jsonl").read_text()
+    monkeypatch.setattr("launch.train_stylegan2.training_images", lambda cfg: pytest.fail("nothing is left to train"))
+    assert train(*AVATARS, f"out={run}") == cli.OK
+    out = capsys.readouterr().out
+    assert "images_seen: 16" in out
+    assert f"{KID}: " in out
+    assert out.splitlines()[-1] == f"bundle: {run / 'export' / 'avatars64.safetensors'}"
+    assert (run / "metrics.jsonl").read_text() == before
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(run.parent / "cache"))
+
+    original = StyleGAN2Trainer.training_step
+
+    def killed(self: StyleGAN2Trainer, *batch: object) -> None:
+        if self.images_seen == 12:
+            raise RuntimeError("killed")
+        original(self, *batch)
+
+    out = f"out={tmp_path / 'run'}"
+    with monkeypatch.context() as patch:
+        patch.setattr(StyleGAN2Trainer, "training_step", killed)
+        assert train(*AVATARS, out) == cli.FAILED
+    assert "RuntimeError: killed" in capsys.readouterr().err
+    assert train(*AVATARS, out) == cli.OK
+    path = Path("export") / "avatars64.safetensors"
+    assert load_generator(tmp_path / "run" / path).hash == load_generator(run / path).hash
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_divergence_is_one_sentence_and_keeps_the_checkpoint(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(run.parent / "cache"))
+    original = StyleGAN2Trainer.training_step
+
+    def poisoned(self: StyleGAN2Trainer, *batch: object) -> None:
+        if self.images_seen == 12:
+            self.D.b4.out.bias.data.fill_(float("nan"))
+        original(self, *batch)
+
+    monkeypatch.setattr(StyleGAN2Trainer, "training_step", poisoned)
+    assert train(*AVATARS, f"out={tmp_path / 'run'}") == cli.REFUSED
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert "ganvas: the loss is not a number in batch 3 after 12 images" in err
+    assert "last.ckpt is the last good state: lower task.training.lr_g and lr_d" in err
+    clock = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]["clock"]
+    assert int(clock) == 8
+
+
+def test_a_folder_of_one_s_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "images").mkdir()
+    for i in range(5):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+    words = ["experiment=stylegan2/folder", f"images={tmp_path / 'images'}", *TINY, f"out={tmp_path / 'run'}"]
+    assert train(*words, "task.training.total_images=8") == cli.OK
+    manifest = read_manifest(tmp_path / "run" / "export" / "folder.safetensors")
+    assert manifest["data"]["images"] == 5
+    assert manifest["licence"] == "that of the training images"
+    assert "which training may have seen" in manifest["metrics"]["protocol"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["task.batch_size=6"], "task.batch_size=6 must be a multiple of task.discriminator.mbstd_group_size=4."),
+        (["task.log_every=0"], "task.log_every=0 must be at least 1."),
+        (["task.kid_samples=1"], "task.kid_samples=1 must be at least 2."),
+        (["trainer.devices=2"], "task=stylegan2 trains on one device: use trainer=cpu or trainer=gpu."),
+        (["trainer.precision=16-mixed"], "trainer.precision=16-mixed does not go with the R1 penalty"),
+        (["data.resolution=48"], "the networks of task=stylegan2 cannot be built: img_resolution must be a power of"),
+        (["data.resolution=64"], "the networks of task=stylegan2 cannot be built: channels must have one count for"),
+        (["task.generator.c_dim=2"], "the networks of task=stylegan2 cannot be built: training uses no labels"),
+        (["task.training.loss=wgan"], "the networks of task=stylegan2 cannot be built: loss must be logistic or hinge"),
+        (["task.generator.img_channels=1"], "the images are 3x32x32 (channels, height, width) and the generator draws"),
+        (["task.kid_features=inception"], "unknown feature network 'inception'"),
+        (["data=folder", "data.resolution=32"], "data=folder needs images=DIR"),
+        (["data=folder", "images=/no/such"], "There is no folder /no/such"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(
+    words: list[str], sentence: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("GANVAS_CACHE", str(run.parent / "cache"))
+    base = [word for word in AVATARS if not (words[0] == "data=folder" and word.startswith("data.count"))]
+    assert train(*base, *words, f"out={tmp_path / 'run'}") == cli.REFUSED
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"ganvas: {sentence}")
+
+
+def test_a_damaged_checkpoint_is_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"half")
+    assert train(*AVATARS, f"out={tmp_path / 'run'}") == cli.REFUSED
+    assert "last.ckpt is not a checkpoint of this task: remove it to start again." in capsys.readouterr().err
+
+
+def test_evaluate_prints_kid_by_both_networks_with_its_protocol(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(run.parent / "cache"))
+    bundle = run / "export" / "avatars64.safetensors"
+    words = ["evaluate", f"generator={bundle}", "data=avatars", "data.resolution=32", "n=4"]
+    assert cli.main(words) == cli.OK
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["reference"] == "4 held-out avataaars (split heldout, seed 0) at 32x32"
+    assert lines["samples"] == "4, seed 0, truncation 1"
+    # What training measured at its end is the same figure.
+    assert float(lines[KID]) == pytest.approx(read_manifest(bundle)["metrics"][KID], rel=1e-3)
+    assert "kid_stlpips_alex_x1000" in lines
+    assert "100 subsets of 4" in lines["protocol"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "nothing says what to evaluate: give generator=BUNDLE or segmentation=BUNDLE."),
+        (["generator=/no/such"], "there is no file /no/such"),
+        (["generator=g", "n=1"], "n=1 must be at least 2"),
+        (["generator={bundle}", "n=4"], "the images are 3x64x64 (channels, height, width) and the generator draws"),
+    ],
+)
+def test_evaluate_refuses_in_one_sentence(
+    words: list[str], sentence: str, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(run.parent / "cache"))
+    words = [word.format(bundle=run / "export" / "avatars64.safetensors") for word in words]
+    assert cli.main(["evaluate", *words]) == cli.REFUSED
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"ganvas: {sentence}")
