@@ -80,11 +80,10 @@ def summary(sections: Mapping[str, Any], failed: Mapping[str, str]) -> dict[str,
 
 def write(path: Path, sections: Mapping[str, Any], failed: Mapping[str, str]) -> None:
     """Keep the results as ``path`` (JSON) and beside it as Markdown."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     texts = {path: json.dumps(summary(sections, failed), indent=1) + "\n", path.with_suffix(".md"): markdown(sections)}
     for target, text in texts.items():
         with atomic_path(target) as temporary:
-            Path(temporary).write_text(text)
+            temporary.write_text(text)
 
 
 def table(sections: Mapping[str, Any]) -> str:
