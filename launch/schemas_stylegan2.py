@@ -76,7 +76,6 @@ class AdversarialConfig:
     )
     total_images: int = option(25_000_000, "length of the run, in images seen")
     loss: str = option("logistic", "logistic (non-saturating) or hinge")
-    single_backward: bool = option(True, "one pass through D serves both networks (logistic loss only)")
     lr_g: float = option(2.5e-3, "Adam's rate for G")
     lr_d: float = option(2.5e-3, "Adam's rate for D")
     final_lr: float = option(0.1, "share of the rates left at the end; cosine over the last half of the run")

@@ -32,25 +32,6 @@ def generator_loss(fake: Tensor, kind: Loss) -> Tensor:
     raise ValueError(f"loss must be logistic or hinge, got {kind!r}")
 
 
-def generator_image_gradient(fake_gradient: Tensor, fake: Tensor) -> Tensor:
-    """The generator's gradient on its images, from the discriminator's own backward pass.
-
-    Both logistic losses reach an image through the same dD/dx, once with weight sigmoid(D) and once with -sigmoid(-D).
-    So one backward pass through D serves both networks: each sample is rescaled by the ratio of the two,
-    -sigmoid(-D) / sigmoid(D) = -exp(-D). Exact but for the mini-batch standard deviation, which couples samples.
-
-    Args:
-        fake_gradient: d softplus(D(x)).mean() / dx, ``[N, C, H, W]``.
-        fake: logits of the same images, ``[N, 1]``.
-
-    Returns:
-        d softplus(-D(x)).mean() / dx, ``[N, C, H, W]``.
-    """
-    # Where D is sure (D << 0) its own gradient vanishes and the ratio explodes: bounded at exp(7), a weight of 1e-3.
-    ratio = -torch.exp(-fake.detach().clamp(min=-7.0))
-    return fake_gradient * ratio[:, :, None, None]
-
-
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
     """Squared norm of the gradient on real images, ``[N]`` (Mescheder et al. 2018, equation 9)."""
     real = real.detach().requires_grad_(True)

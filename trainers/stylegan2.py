@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from networks.gan_losses import Loss, discriminator_loss, generator_image_gradient, generator_loss, r1_penalty
+from networks.gan_losses import Loss, discriminator_loss, generator_loss, r1_penalty
 from networks.stylegan2 import Generator
 from networks.stylegan2.synthesis import Noise
 
@@ -37,7 +37,6 @@ class StyleGAN2Trainer(pl.LightningModule):
         total_images: int,                 # length of the run, in images seen
         seed: int = 0,                     # seed of every draw
         loss: Loss = "logistic",           # logistic (non-saturating) or hinge
-        single_backward: bool = True,      # one pass through D serves both networks (logistic loss only)
         lr_g: float = 2.5e-3,              # Adam's rate for G
         lr_d: float = 2.5e-3,              # Adam's rate for D
         final_lr: float = 0.1,             # share of the rates left at the end of the run (cosine over the last half)
@@ -59,7 +58,6 @@ class StyleGAN2Trainer(pl.LightningModule):
         self.G, self.D = generator, discriminator
         self.G_ema = copy.deepcopy(generator).eval().requires_grad_(False)
         self.total_images, self.seed, self.loss = total_images, seed, loss
-        self.single_backward = single_backward and loss == "logistic"
         self.lr_g, self.lr_d, self.final_lr = lr_g, lr_d, final_lr
         self.r1_gamma, self.r1_interval, self.style_mixing, self.noise = r1_gamma, r1_interval, style_mixing, noise
         self.ema_halflife, self.ema_rampup = ema_halflife, ema_rampup
@@ -118,14 +116,12 @@ class StyleGAN2Trainer(pl.LightningModule):
         """One update of each network on the same fakes, both from the weights before it."""
         leaf = fake.detach().requires_grad_(True)
         fake_logits, real_logits = self.D(leaf), self.D(real)
+        # One forward pass of D serves both: its gradient on the images for G, then on its own weights for itself.
+        (gradient,) = torch.autograd.grad(generator_loss(fake_logits, self.loss), leaf, retain_graph=True)
         loss_d = discriminator_loss(real_logits, fake_logits, self.loss)
         opt_d.zero_grad(set_to_none=True)
-        self.manual_backward(loss_d, inputs=None if self.single_backward else list(self.D.parameters()))
+        self.manual_backward(loss_d, inputs=list(self.D.parameters()))
         opt_g.zero_grad(set_to_none=True)
-        if self.single_backward:
-            gradient = generator_image_gradient(leaf.grad, fake_logits)
-        else:
-            (gradient,) = torch.autograd.grad(generator_loss(self.D(leaf), self.loss), leaf)
         fake.backward(gradient)
         opt_d.step()
         opt_g.step()
