@@ -41,19 +41,19 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     batches = mask_batches(torch.as_tensor(seen.images), torch.as_tensor(seen.masks), cfg.task.batch_size, cfg.seed)
     module = build(cfg, seen.classes.names, total_steps=cfg.task.epochs * len(batches))
     last = record.checkpoints / "last.ckpt"
-    if last.exists():
-        record.rewind(int(torch.load(last, weights_only=True)["global_step"]) * cfg.task.batch_size)
+    resumed_at = int(torch.load(last, weights_only=True)["global_step"]) if last.exists() else 0
+    record.rewind(resumed_at * cfg.task.batch_size)
     trainer = pl.Trainer(
         **trainer_arguments(cfg.trainer), max_epochs=cfg.task.epochs, logger=False, enable_model_summary=False,
         default_root_dir=record.path, num_sanity_val_steps=0,
         callbacks=[
             TQDMProgressBar(refresh_rate=LOG_EVERY),
-            Log(record),
-            ModelCheckpoint(record.checkpoints, save_last=True, save_top_k=0),
+            Log(record, resumed_at),
+            ModelCheckpoint(record.checkpoints, last.stem, save_on_train_epoch_end=True, enable_version_counter=False),
         ],
     )  # fmt: skip
     scored = mask_batches(torch.as_tensor(heldout.images), torch.as_tensor(heldout.masks), cfg.task.batch_size)
-    trainer.fit(module, batches, scored, ckpt_path=last if last.exists() else None, weights_only=True)
+    trainer.fit(module, batches, scored, ckpt_path=last if resumed_at else None, weights_only=True)
     trainer.validate(module, scored, verbose=False)
 
     scores = module.score.compute()
@@ -87,17 +87,23 @@ def build(cfg: DictConfig, class_names: tuple[str, ...], total_steps: int) -> Se
 
 
 class Log(pl.Callback):
-    """Loss and held-out mIoU into the run's record, by images seen."""
+    """Loss and held-out mIoU into the run's record, by images seen.
 
-    def __init__(self, record: RunRecord) -> None:
-        self.record = record
+    Args:
+        record: the run's record.
+        resumed_at: step of the checkpoint that the run goes on from; 0 for a fresh run.
+    """
+
+    def __init__(self, record: RunRecord, resumed_at: int) -> None:
+        self.record, self.resumed_at = record, resumed_at
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: SegmenterTrainer, *_: Any) -> None:
         if trainer.global_step % LOG_EVERY == 0:
             self._log(trainer, pl_module.figures)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: SegmenterTrainer) -> None:
-        if trainer.state.fn == "fit":
+        # Where it resumes, Lightning validates once more; the record holds that line already.
+        if trainer.state.fn == "fit" and trainer.global_step != self.resumed_at:
             self._log(trainer, {"heldout_miou": pl_module.score.compute()["miou"]})
 
     def _log(self, trainer: pl.Trainer, figures: Mapping[str, float]) -> None:

@@ -52,6 +52,7 @@ def test_the_same_folder_resumes_and_ends_the_same(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(SegmenterTrainer, "training_step", interrupted)
     assert main([*words, f"out={tmp_path / 'halves'}"]) == 130
+    assert (tmp_path / "halves" / "checkpoints" / "last.ckpt").exists()
     monkeypatch.setattr(SegmenterTrainer, "training_step", step)
     assert main([*words, f"out={tmp_path / 'halves'}"]) == 0
 
