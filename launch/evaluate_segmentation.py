@@ -10,7 +10,7 @@ from datamodules.avatars import render_avatars
 from datamodules.folder import read_folder
 from datamodules.masks import ClassList, LabelledImages
 from editors import SegmentationEditor, load
-from launch.segmentation_scores import score_inverted
+from launch.segmentation_scores import invert_images, score_inverted
 from networks.checkpoints.errors import GanvasError
 
 IMAGES = 300  # held-out avatars where n= says nothing
@@ -32,21 +32,27 @@ def run(cfg: DictConfig) -> None:
     if images.classes.names != classes.names:
         raise GanvasError(f"the masks have the classes {', '.join(images.classes.names)}, and {cfg.segmentation} knows "
                           f"{', '.join(classes.names)}: evaluate on masks of the same classes.")  # fmt: skip
-    scored = score_inverted(editor.head, editor.generator, images, editor.settings, what)
+    found = invert_images(editor.generator, images, editor.settings, "held-out")
+    scored = score_inverted(editor.head, editor.generator, images, found, what)
     print(f"protocol: {scored.protocol}")
     for name, iou in scored.iou.items():
-        print(f"IoU {name}: {iou:.4f}")
+        print(f"IoU {name}: {iou:.4f}" if iou == iou else f"IoU {name}: absent")  # NaN is no number, not even itself
     for name, key in (("mIoU", "miou"), ("mIoU_datasetgan_rule", "miou_datasetgan"),
                       ("pixel_accuracy", "pixel_accuracy"), ("ece", "ece")):  # fmt: skip
         print(f"{name}: {scored.figures[key]:.4f}")
 
 
 def _images(cfg: DictConfig, classes: ClassList, resolution: int) -> tuple[LabelledImages, str]:
+    """Images with masks, and which they are."""
+    if cfg.n is not None and cfg.n < 1:
+        raise GanvasError(f"n={cfg.n} leaves nothing to score: give at least 1.")
     if cfg.images or cfg.masks:
         if not (cfg.images and cfg.masks):
             raise GanvasError("a folder is evaluated with both images=DIR and masks=DIR.")
         found = read_folder(cfg.images, cfg.masks, classes, resolution)
-        return found.take(range(min(cfg.n or len(found), len(found)))), f"images of {cfg.images}"
+        return found.take(range(len(found))[: cfg.n]), f"images of {cfg.images}"
+    if cfg.data.get("kind") != "avatars":
+        raise GanvasError("a segmentation is scored on images=DIR with masks=DIR, or with data=avatars.")
     style = cfg.data.style
     heldout = render_avatars(cfg.n or IMAGES, "heldout", 0, resolution, masks=True, style=style)
     return heldout, f"rendered {style} with exact masks (split heldout, seed 0)"

@@ -35,3 +35,9 @@ def check_devices(settings: DictConfig) -> None:
     """
     if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise GanvasError(f"trainer.accelerator={settings.accelerator} but torch sees no GPU here: use trainer=cpu.")
+
+
+def device_of(settings: DictConfig) -> torch.device:
+    """Where work outside Lightning belongs, such as inversion and scoring: the first of the trainer's devices."""
+    gpu = settings.accelerator in ("gpu", "cuda") or (settings.accelerator == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if gpu else "cpu")

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -124,6 +125,13 @@ class RunRecord:
         print(f"report: {self.report}")
         for bundle in bundles:
             print(f"bundle: {bundle}")
+
+    def withdraw(self) -> None:
+        """Remove a new run in which nothing was made yet, so that ``out=`` is free for the corrected command."""
+        made = {path for path in self.path.rglob("*") if path.is_file()}
+        written = {self.path / "config.yaml", self.path / "command.txt"}
+        if not self.resumed and made == written:
+            shutil.rmtree(self.path)
 
     def close(self) -> None:
         """Let go of what an unfinished run holds open; after :meth:`finish` there is nothing to do."""

@@ -16,8 +16,9 @@ from networks.metrics.segmentation import IGNORE, SegmentationScore
 from networks.metrics.uncertainty import RiskCoverage, image_uncertainty, risk_coverage
 from networks.protocol import Generator
 from networks.segmentation import Head, predict
-from networks.unet import label_images, load_segmenter
+from networks.unet import UNet, label_images, load_segmenter
 
+INVERTED, GENERATED = "inverted held-out images", "generated images"  # the two evaluations
 GENERATED_SEED = 10  # generated images are the same for every seed of training
 
 
@@ -33,6 +34,7 @@ class Scored:
     predicted: Tensor         # uint8 [N, H, W]
     uncertainty: Tensor       # Jensen-Shannon divergence in nats, [N, H, W]
     coverage: RiskCoverage    # of pixels
+    names: tuple[str, ...]    # of the images
 
     @property
     def iou(self) -> dict[str, float]:
@@ -44,6 +46,13 @@ class Scored:
         """One figure an image, ``[N]``."""
         return image_uncertainty(self.uncertainty)
 
+    @property
+    def image_accuracy(self) -> Tensor:
+        """Share of each image's scored pixels that are right, ``[N]``; NaN for an image without any."""
+        scored = self.truth != IGNORE
+        right = (self.predicted == self.truth) & scored
+        return right.sum(dim=(1, 2)) / scored.sum(dim=(1, 2))
+
 
 @torch.no_grad()
 def score_branch(
@@ -54,6 +63,7 @@ def score_branch(
     class_names: tuple[str, ...],        # of each id
     protocol: str,                       # said beside every figure
     images: Tensor | None = None,        # [N, 3, H, W]; None: what the generator renders is the image
+    names: tuple[str, ...] = (),         # of the images; numbers if left out
     batch: int = 8,                      # images rendered at once
 ) -> Scored:  # fmt: skip
     """Segment what the generator makes of ``latents`` and compare with ``truth``."""
@@ -69,50 +79,70 @@ def score_branch(
     made, masks, unsure = torch.cat(rendered), torch.cat(predicted), torch.cat(uncertainty)
     kept = truth != IGNORE
     coverage = risk_coverage(unsure[kept], (masks != truth)[kept])
-    return Scored(protocol, score.compute(), made if images is None else images, made, truth, masks, unsure, coverage)
+    names = names or tuple(str(i) for i in range(len(truth)))
+    shown = made if images is None else images.cpu()
+    return Scored(protocol, score.compute(), shown, made, truth, masks, unsure, coverage, names)
 
 
 def invert_images(
     generator: Generator, images: LabelledImages, settings: InversionSettings, what: str
 ) -> Inversion:
-    """Inversions of ``images``, from the cache where they are known; says what it is doing."""
+    """Inversions of ``images``, from the cache where they are known; says what it does and how well it went."""
     print(f"inverting {len(images)} {what} images")
-    return invert(
+    found = invert(
         generator, torch.as_tensor(images.images), settings, cache=InversionCache(), names=images.names, progress=True
     )
+    worst = int(found.psnr.argmin())
+    print(f"{what}: PSNR {found.psnr.mean():.1f} dB on average, {found.psnr[worst]:.1f} dB for {images.names[worst]}")
+    return found
 
 
-def score_inverted(
-    head: Head, generator: Generator, images: LabelledImages, settings: InversionSettings, what: str
-) -> Scored:
-    """The real-image path: invert ``images``, segment their codes, compare with their masks.
+def score_inverted(head: Head, generator: Generator, images: LabelledImages, found: Inversion, what: str) -> Scored:
+    """The real-image path: segment the codes of inverted images, compare with the images' masks.
 
     Args:
+        found: the inversions of ``images``.
         what: which images they are, for the protocol.
     """
-    found = invert_images(generator, images, settings, "held-out")
-    protocol = f"{len(images)} {what}, inverted in {settings.steps} steps at {found.psnr.mean():.1f} dB"
+    protocol = f"{len(images)} {what}, inverted in {found.settings.steps} steps at {found.psnr.mean():.1f} dB"
     truth = torch.as_tensor(images.masks)
-    return score_branch(head, generator, found.latent, truth, images.classes.names, protocol, images=found.target)
+    classes = images.classes.names
+    return score_branch(head, generator, found.latent, truth, classes, protocol, found.target, images.names)
 
 
-def score_generated(head: Head, generator: Generator, class_names: tuple[str, ...], n: int, teacher: str) -> Scored:
-    """The generator's own images: sample, label with a feed-forward network, compare.
+@dataclass(frozen=True)
+class Teacher:
+    """A feed-forward network that labels generated images, for which there is no true mask."""
+
+    network: UNet
+    miou: float      # on held-out rendered images: how far it can be believed
+
+
+def load_teacher(path: str, class_names: tuple[str, ...], resolution: int) -> Teacher:
+    """Read a segmenter's bundle.
+
+    Raises:
+        GanvasError: if it is unusable, labels other classes, or cannot take images of this resolution.
+    """
+    network, manifest = load_segmenter(path)
+    if tuple(manifest["classes"]["names"]) != class_names:
+        raise GanvasError(f"{path} labels other classes than the branch: set task.teacher=null.")
+    if resolution % network.multiple:
+        raise GanvasError(f"{path} labels images of multiples of {network.multiple} pixels, and the generator draws "
+                          f"{resolution}: set task.teacher=null.")  # fmt: skip
+    return Teacher(network, manifest["metrics"]["miou"])
+
+
+def score_generated(head: Head, generator: Generator, class_names: tuple[str, ...], n: int, teacher: Teacher) -> Scored:
+    """The generator's own images: sample, label with the teacher, compare.
 
     Args:
         n: how many samples.
-        teacher: bundle of the network that labels them.
-
-    Raises:
-        GanvasError: if the teacher labels other classes.
+        teacher: what labels them.
     """
-    network, manifest = load_segmenter(teacher)
-    if tuple(manifest["classes"]["names"]) != class_names:
-        raise GanvasError(f"{teacher} labels other classes than the branch: set task.teacher=null.")
     latents = generator.sample(n, GENERATED_SEED)
     with torch.no_grad():
-        images = torch.cat([generator.render(part) for part in latents.split(16)]).clamp(-1, 1)
+        images = torch.cat([generator.render(part).cpu() for part in latents.split(16)]).clamp(-1, 1)
     protocol = (f"{n} samples (seed {GENERATED_SEED}, truncation 1) labelled by a U-Net with mIoU "
-                f"{manifest['metrics']['miou']:.3f} on held-out rendered images")  # fmt: skip
-    truth = label_images(network, images).to(torch.uint8)
-    return score_branch(head, generator, latents, truth, class_names, protocol)
+                f"{teacher.miou:.3f} on held-out rendered images")  # fmt: skip
+    return score_branch(head, generator, latents, label_images(teacher.network, images), class_names, protocol)

@@ -28,6 +28,9 @@ def run(cfg: DictConfig) -> None:
     record = RunRecord.open(cfg)
     try:
         record.finish(task.train(cfg, record))
+    except GanvasError:
+        record.withdraw()
+        raise
     except (KeyboardInterrupt, SystemExit) as stop:
         if not _by_ctrl_c(stop):
             raise

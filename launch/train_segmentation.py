@@ -8,14 +8,15 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from datamodules.avatars import render_avatars, stratified_labels
+from datamodules.avatars import stratified_labels
 from datamodules.folder import read_folder
-from datamodules.masks import ClassList, LabelledImages
+from datamodules.masks import LabelledImages
 from editors.invert import Inversion, InversionSettings
-from launch.hardware import trainer_arguments
+from launch.hardware import device_of, trainer_arguments
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
-from launch.segmentation_scores import Scored, invert_images, score_generated, score_inverted
+from launch.segmentation_evaluation import Evaluation
+from launch.segmentation_scores import INVERTED, Scored, invert_images
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.heads import save_head
@@ -24,25 +25,29 @@ from networks.segmentation import Head, head_for
 from trainers.segmentation import Candidate, TrainedHead, k_fold, train_head
 from trainers.segmentation_data import Labels
 
-HELDOUT_SEED = 0  # the held-out images are the same for every seed of training
-INVERTED, GENERATED = "inverted held-out images", "generated images"  # the two evaluations, never mixed
-
 
 @dataclass(frozen=True)
 class Branch:
     """Everything a run made, for its report."""
 
     generator: Generator
-    head: Head
     trained: TrainedHead
     labelled: LabelledImages
     inversion: Inversion          # of the labelled images
-    scores: dict[str, Scored]     # INVERTED and GENERATED; empty for a folder
+    scores: dict[str, Scored]     # by the names of the evaluations; empty for a folder
     folds: dict | None            # k-fold scores on the labelled images, see SegmentationScore.compute
+    curve: dict[int, float]       # mIoU on inverted held-out images by number of labels; empty without task.curve
+
+    @property
+    def head(self) -> Head:
+        """The trained head."""
+        return self.trained.head
 
 
 def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     """Invert the labelled images, train the head, score it, export the bundle, write the report.
+
+    Whatever can be refused is refused first: nobody waits for an inversion to hear of a missing file.
 
     Returns:
         Headline figures: mIoU on inverted held-out images (or by k-fold for a folder), and on generated images.
@@ -53,19 +58,26 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     generator = _generator(cfg)
     labelled = labelled_images(cfg, generator)
     settings: InversionSettings = instantiate(cfg.task.inversion)
+    new_head(cfg, generator, len(labelled.classes))
+    _check_curve(cfg, len(labelled))
+    evaluation = Evaluation.of(cfg, generator, labelled.classes, settings)
+
     inversion = invert_images(generator, labelled, settings, "labelled")
     labels = Labels(inversion.latent, torch.as_tensor(labelled.masks), labelled.classes.names)
-    head, trained = fit(cfg, record, generator, labels)
+    if labels.absent():
+        print(f"no labelled pixel shows {', '.join(labels.absent())}: the branch keeps the class, but cannot know it")
+    trained = fit(cfg, record, generator, labels)
     folds = fold_scores(cfg, generator, labels)
-    scores = score_all(cfg, generator, head, labelled.classes, settings)
-    branch = Branch(generator, head, trained, labelled, inversion, scores, folds)
+    scores = evaluation.scores(trained.head)
+    curve = label_curve(cfg, record, generator, labels, evaluation, scores)
+    branch = Branch(generator, trained, labelled, inversion, scores, folds, curve)
     figures = headline(branch)
-    protocol = {name: scored.protocol for name, scored in scores.items()}
     save_head(
-        record.export / "segmentation.safetensors", head, generator, labelled.classes.to_json(), asdict(settings),
-        extra={"metrics": figures, "protocol": protocol, "command": cfg.command},
-        include_generator=cfg.export.embed_generator,
+        record.export / "segmentation.safetensors", branch.head, generator, labelled.classes.to_json(),
+        asdict(settings), _described(cfg, branch, figures), include_generator=cfg.export.embed_generator,
     )  # fmt: skip
+    if not record.resumed:  # a resumed run would give the seconds of its last part only
+        figures["train_seconds"] = trained.seconds
     write_report(cfg, record, branch, figures)
     return figures
 
@@ -73,7 +85,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
 def _generator(cfg: DictConfig) -> Generator:
     if not cfg.generator:
         raise GanvasError("a segmentation branch needs generator=FILE, e.g. generator=zoo/avatars64.safetensors.")
-    return load_generator(cfg.generator)
+    return load_generator(cfg.generator).to(device_of(cfg.trainer))
 
 
 def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
@@ -82,75 +94,105 @@ def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
     Raises:
         GanvasError: if a folder is missing or unusable, or the avatars are of another size than the generator's.
     """
+    if "kind" not in cfg.data:
+        raise GanvasError("nothing says which images are labelled: add data=avatars, or data=folder images= masks=.")
+    if cfg.data.resolution not in (None, generator.img_resolution):
+        raise GanvasError(f"data.resolution={cfg.data.resolution}, but {cfg.generator} makes images of "
+                          f"{generator.img_resolution} pixels: set it to the same number.")  # fmt: skip
     if cfg.data.kind == "avatars":
-        if cfg.data.resolution != generator.img_resolution:
-            raise GanvasError(f"data.resolution={cfg.data.resolution}, but {cfg.generator} makes images of "
-                              f"{generator.img_resolution} pixels: set both to the same number.")  # fmt: skip
         return stratified_labels(
-            cfg.task.label_seed, cfg.task.labels, resolution=cfg.data.resolution, style=cfg.data.style
+            cfg.task.label_seed, cfg.task.labels, resolution=generator.img_resolution, style=cfg.data.style
         )
     if not (cfg.images and cfg.masks):
         raise GanvasError("data=folder needs images=DIR and masks=DIR, with one mask named like each image.")
     return read_folder(cfg.images, cfg.masks, classes=cfg.classes, resolution=generator.img_resolution)
 
 
-def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels) -> tuple[Head, TrainedHead]:
-    """Train the configured head, resuming where the record holds a checkpoint."""
-    head = new_head(cfg, generator, len(labels.class_names))
-    last = record.checkpoints / "last.ckpt"
-    if last.exists():
-        record.rewind(int(torch.load(last, weights_only=True)["global_step"]))
-    settings = instantiate(cfg.task.training, seed=cfg.seed)
-    trained = train_head(
-        head, generator, labels, settings, checkpoint=last, listen=lambda step, values: record.log(values, step),
-        trainer=trainer_arguments(cfg.trainer),
-    )  # fmt: skip
-    return trained.head, trained
-
-
 def new_head(cfg: DictConfig, generator: Generator, classes: int) -> Head:
     """A fresh head as ``cfg.task.head`` describes it."""
     arguments = OmegaConf.to_container(cfg.task.head)
-    return head_for(generator, arguments.pop("kind"), classes, seed=cfg.seed, **arguments)
+    try:
+        return head_for(generator, arguments.pop("kind"), classes, seed=cfg.seed, **arguments)
+    except ValueError as error:
+        raise GanvasError(f"task.head does not fit {cfg.generator}: {error}.") from error
+
+
+def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels) -> TrainedHead:
+    """Train the configured head, resuming where the record holds a checkpoint; its loss goes into the record."""
+    last = record.checkpoints / "last.ckpt"
+    if last.exists():
+        record.rewind(int(torch.load(last, weights_only=True)["global_step"]))
+    return train_head(
+        new_head(cfg, generator, len(labels.class_names)), generator, labels,
+        instantiate(cfg.task.training, seed=cfg.seed), checkpoint=last, save_every=cfg.task.save_every,
+        listen=lambda step, values: record.log(values, step), trainer=trainer_arguments(cfg.trainer),
+    )  # fmt: skip
 
 
 def fold_scores(cfg: DictConfig, generator: Generator, labels: Labels) -> dict | None:
     """The configured head, scored on labelled images that it did not see; None if ``task.folds`` is 0 or 1."""
-    if cfg.task.folds < 2 or len(labels) < 2:
+    if cfg.task.folds < 2:
+        return None
+    if len(labels) < 2:
+        print("k-fold is left out: one labelled image leaves none to be scored on")
         return None
     arguments = OmegaConf.to_container(cfg.task.head)
-    arguments.pop("constants")
+    arguments.pop("constants")  # k_fold knows which heads read the constant maps
     candidate = Candidate(arguments.pop("kind"), arguments, instantiate(cfg.task.training, seed=cfg.seed))
     return k_fold({"head": candidate}, generator, labels, cfg.task.folds, cfg.seed)["head"].compute()
 
 
-def score_all(
-    cfg: DictConfig, generator: Generator, head: Head, classes: ClassList, settings: InversionSettings
-) -> dict[str, Scored]:
-    """The branch on inverted held-out images, and on generated ones labelled by the U-Net; a folder has neither."""
+def _check_curve(cfg: DictConfig, labels: int) -> None:
+    if not cfg.task.curve:
+        return
     if cfg.data.kind != "avatars":
-        return {}
-    heldout = render_avatars(
-        cfg.n or cfg.task.heldout, "heldout", HELDOUT_SEED, cfg.data.resolution, masks=True, style=cfg.data.style
-    )
-    what = f"rendered {cfg.data.style} with exact masks (split heldout, seed {HELDOUT_SEED})"
-    scores = {INVERTED: score_inverted(head, generator, heldout, settings, what)}
-    if cfg.task.teacher and cfg.task.generated:
-        scores[GENERATED] = score_generated(head, generator, classes.names, cfg.task.generated, cfg.task.teacher)
-    return scores
+        raise GanvasError("task.curve needs held-out images, which only data=avatars has: leave it out for a folder.")
+    if not all(1 <= count <= labels for count in cfg.task.curve):
+        raise GanvasError(f"task.curve={list(cfg.task.curve)} must lie between 1 and the {labels} labelled images: "
+                          "raise task.labels, or leave the others out.")  # fmt: skip
+
+
+def label_curve(
+    cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels, evaluation: Evaluation,
+    scores: dict[str, Scored],
+) -> dict[int, float]:  # fmt: skip
+    """The same head from fewer labels: mIoU on the same held-out images, by number of labels.
+
+    The draws are nested: each is the beginning of the next.
+    """
+    found: dict[int, float] = {}
+    for count in sorted(set(cfg.task.curve)):
+        if count == len(labels):
+            found[count] = scores[INVERTED].figures["miou"]
+            continue
+        print(f"training on {count} of the {len(labels)} labelled images")
+        trained = train_head(
+            new_head(cfg, generator, len(labels.class_names)), generator, labels[list(range(count))],
+            instantiate(cfg.task.training, seed=cfg.seed), checkpoint=record.checkpoints / f"labels-{count}.ckpt",
+            save_every=cfg.task.save_every, trainer=trainer_arguments(cfg.trainer),
+        )  # fmt: skip
+        found[count] = evaluation.inverted(trained.head).figures["miou"]
+    return found
 
 
 def headline(branch: Branch) -> dict[str, float]:
     """The figures printed last; both mIoU rules, of each evaluation by its name."""
     figures: dict[str, float] = {}
-    real = branch.scores.get(INVERTED)
-    generated = branch.scores.get(GENERATED)
-    if real is not None:
-        found = real.figures
-        figures |= {"mIoU": found["miou"], "n": len(real.truth), "mIoU_datasetgan_rule": found["miou_datasetgan"],
-                    "pixel_accuracy": found["pixel_accuracy"], "ece": found["ece"]}  # fmt: skip
-    if generated is not None:
-        figures["mIoU_generated"] = generated.figures["miou"]
+    for name, scored in branch.scores.items():
+        found = scored.figures
+        if name == INVERTED:
+            figures |= {"mIoU": found["miou"], "n": len(scored.truth), "mIoU_datasetgan_rule": found["miou_datasetgan"],
+                        "pixel_accuracy": found["pixel_accuracy"], "ece": found["ece"]}  # fmt: skip
+        else:
+            figures["mIoU_generated"] = found["miou"]
     if branch.folds is not None:
         figures["mIoU_kfold" if figures else "mIoU"] = branch.folds["miou"]
-    return figures | {"train_seconds": branch.trained.seconds}
+    return figures | {f"mIoU_{count}": value for count, value in branch.curve.items()}
+
+
+def _described(cfg: DictConfig, branch: Branch, figures: dict[str, float]) -> dict:
+    """What the bundle says of itself."""
+    protocol = {name: scored.protocol for name, scored in branch.scores.items()}
+    learned = {"labels": len(branch.labelled), "steps": branch.trained.steps, "seed": cfg.seed,
+               "classes_without_labels": branch.trained.absent}  # fmt: skip
+    return {"metrics": figures, "protocol": protocol, "trained_on": learned, "command": cfg.command}

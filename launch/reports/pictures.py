@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from datamodules.masks import IGNORE, ClassList
 from networks.grids import tile
 
-GAP = 4          # pixels between panels
-CAPTION = 16     # height of the line above a column
+GAP = 4             # pixels between panels
+CAPTION = 22        # height of the line above a column
+TEXT = 13           # size of letters
+INK = (40, 40, 40)
+SIDE = 128          # pixels a side that small panels are enlarged to; larger ones are thinned to at most twice that
 
 
-def overlay(images: np.ndarray, masks: np.ndarray, classes: ClassList, strength: float = 0.65) -> np.ndarray:
-    """Masks in colour over their images, ``uint8 [N, H, W, 3]``."""
+def overlay(images: np.ndarray, masks: np.ndarray, classes: ClassList, strength: float = 0.6) -> np.ndarray:
+    """Masks in colour over their images, ``uint8 [N, H, W, 3]``; ignored pixels show the image as it is."""
     mixed = classes.paint(masks) * strength + images * (1 - strength)
-    return mixed.round().astype(np.uint8)
+    return np.where((masks == IGNORE)[..., None], images, mixed.round()).astype(np.uint8)
 
 
 def errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -34,15 +37,19 @@ def heat(values: np.ndarray, top: float) -> np.ndarray:
     return (np.clip(t - np.arange(3), 0, 1) * 255).round().astype(np.uint8)
 
 
-def panels(columns: dict[str, np.ndarray], across: int = 2, scale: int = 2) -> Image.Image:
+def panels(columns: dict[str, np.ndarray], across: int = 2, scale: int | None = None) -> Image.Image:
     """A sheet of rows: each item shows its panels side by side, ``across`` items beside one another.
 
     Args:
         columns: caption -> ``uint8 [N, H, W, 3]``, the panels of each item in order.
         across: items in a row of the sheet.
-        scale: enlargement.
+        scale: enlargement; None: small panels are enlarged, and large ones thinned, to a size that a page can show.
     """
     stacked = np.stack(list(columns.values()), axis=1)  # [N, columns, H, W, 3]
+    if scale is None:
+        height = stacked.shape[2]
+        scale, every = max(1, SIDE // height), max(1, height // (2 * SIDE))
+        stacked = stacked[:, :, ::every, ::every]
     per_item, width = stacked.shape[1], stacked.shape[3]
     across = min(across, len(stacked))
     items = np.stack([tile(item, per_item, scale, GAP) for item in stacked])
@@ -54,19 +61,22 @@ def panels(columns: dict[str, np.ndarray], across: int = 2, scale: int = 2) -> I
 
 
 def _captions(picture: Image.Image, names: Sequence[str], across: int, step: int, item: int) -> None:
-    draw = ImageDraw.Draw(picture)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(TEXT)
     for group in range(across):
         for i, name in enumerate(names):
-            draw.text((group * item + i * step + 2, 2), name, fill="black")
+            draw.text((group * item + i * step + 1, 2), name, fill=INK, font=font)
 
 
 def legend(classes: ClassList, columns: int = 6) -> Image.Image:
-    """The class palette with names."""
-    rows = -(-len(classes) // columns)
-    picture = Image.new("RGB", (columns * 130, rows * 20), "white")
+    """The class palette with names, as wide as the longest name needs."""
+    font, swatch, line = ImageFont.load_default(TEXT), 18, 28
+    columns = min(columns, len(classes))
+    cell = swatch + 30 + round(max(font.getlength(name) for name in classes.names))
+    picture = Image.new("RGB", (columns * cell, -(-len(classes) // columns) * line), "white")
     draw = ImageDraw.Draw(picture)
     for i, (name, color) in enumerate(zip(classes.names, classes.palette, strict=True)):
-        y, x = divmod(i, columns)
-        draw.rectangle((x * 130 + 2, y * 20 + 3, x * 130 + 16, y * 20 + 16), fill=color, outline="black")
-        draw.text((x * 130 + 22, y * 20 + 4), name, fill="black")
+        row, column = divmod(i, columns)
+        x, y = column * cell + 4, row * line + 5
+        draw.rounded_rectangle((x, y, x + swatch, y + swatch), radius=4, fill=color, outline=INK)
+        draw.text((x + swatch + 8, y + 1), name, fill=INK, font=font)
     return picture

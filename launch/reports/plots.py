@@ -1,4 +1,4 @@
-"""Plots of a segmentation's figures: IoU of each class, calibration, and error against coverage."""
+"""Plots of a segmentation's figures: IoU of each class, error against coverage, and mIoU against labels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ from PIL import Image
 
 from datamodules.masks import ClassList
 from networks.metrics.uncertainty import RiskCoverage
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure  # here: only a report needs it, and it is slow to import
+
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def _axes(figure: Any, rows: int = 1) -> Any:
+    """A column of plots, with as little ink as it takes."""
+    every = figure.subplots(rows, 1, squeeze=False)[:, 0]
+    for axes in every:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", alpha=0.3)
+        axes.set_axisbelow(True)
+    return every
 
 
 def _picture(figure: Any) -> Image.Image:
@@ -28,33 +44,47 @@ def class_bars(scores: Mapping[str, Mapping[str, float]], classes: ClassList) ->
         scores: name of an evaluation -> class name -> IoU, NaN where a class does not occur.
         classes: for order and colours.
     """
-    from matplotlib.figure import Figure  # here: a report is the only thing that needs it
-
-    figure = Figure(figsize=(9, 2.6 * len(scores)), dpi=90, layout="constrained")
+    figure = _figure(9, 2.6 * len(scores))
     colors = [tuple(c / 255 for c in color) for color in classes.palette]
-    for axes, (name, iou) in zip(figure.subplots(len(scores), 1, squeeze=False)[:, 0], scores.items(), strict=True):
+    for axes, (name, iou) in zip(_axes(figure, len(scores)), scores.items(), strict=True):
         heights = [0.0 if math.isnan(iou[c]) else iou[c] for c in classes.names]
-        bars = axes.bar(range(len(classes)), heights, color=colors, edgecolor="black", linewidth=0.5)
+        bars = axes.bar(range(len(classes)), heights, color=colors, edgecolor="#444444", linewidth=0.6)
         axes.bar_label(bars, ["absent" if math.isnan(iou[c]) else f"{iou[c]:.2f}" for c in classes.names], fontsize=8)
-        axes.set_xticks(range(len(classes)), classes.names, rotation=20, fontsize=8)
-        axes.set_ylim(0, 1.12)
+        slanted = {"rotation": 30, "ha": "right"} if len(classes) > 12 else {}
+        axes.set_xticks(range(len(classes)), classes.names, fontsize=8, **slanted)
+        axes.set_ylim(0, 1.1)
         axes.set_ylabel("IoU")
-        axes.set_title(name, fontsize=9)
+        axes.set_title(name, fontsize=9, loc="left")
     return _picture(figure)
 
 
 def coverage_curves(curves: Mapping[str, RiskCoverage]) -> Image.Image:
     """Share of wrong pixels among the most certain ones, for each evaluation."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2, 3.4), dpi=90, layout="constrained")
-    axes = figure.subplots()
+    figure = _figure(5.6, 3.4)
+    (axes,) = _axes(figure)
     for name, curve in curves.items():
         axes.plot(curve.coverage, curve.risk, label=f"{name} (area {curve.aurc:.4f})")
     axes.set_xlabel("coverage: share of pixels kept, most certain first")
     axes.set_ylabel("share of them wrong")
     axes.set_xlim(0, 1)
     axes.set_ylim(0)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, frameon=False)
+    return _picture(figure)
+
+
+def label_curve(curve: Mapping[int, float]) -> Image.Image:
+    """MIoU against the number of labels, which doubles from tick to tick."""
+    figure = _figure(5.6, 3.4)
+    (axes,) = _axes(figure)
+    counts = sorted(curve)
+    axes.plot(counts, [curve[count] for count in counts], marker="o")
+    for count in counts:
+        axes.annotate(f"{curve[count]:.3f}", (count, curve[count]), (0, 7), textcoords="offset points", fontsize=8,
+                      ha="center")  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, counts)
+    axes.margins(x=0.08)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("labelled images")
+    axes.set_ylabel("mIoU on inverted held-out images")
     return _picture(figure)

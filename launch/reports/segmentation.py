@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from launch.record import RunRecord
 from launch.reports.pictures import errors, heat, legend, overlay, panels
-from launch.reports.plots import class_bars, coverage_curves
+from launch.reports.plots import class_bars, coverage_curves, label_curve
 from launch.segmentation_scores import Scored
 from networks.grids import to_uint8
 from networks.metrics.uncertainty import image_uncertainty
@@ -19,21 +19,45 @@ from networks.segmentation import predict
 if TYPE_CHECKING:
     from launch.train_segmentation import Branch
 
-SHOWN = 12          # held-out and generated images in the report
-SURE, UNSURE = 6, 6  # of the generated ones: how many of the least and of the most uncertain
+SHOWN = 12            # labelled, held-out and generated images in the report
+SURE, UNSURE = 6, 6   # of the samples: how many of the least and of the most uncertain
+LISTED = 5            # most uncertain images that are named
+USE = """```python
+from editors import load
+
+editor = load("{bundle}")
+editor.segment("photo.png").save_png("masks")
+```"""
+
+
+class Section(NamedTuple):
+    """A part of the report; without a picture it is text alone."""
+
+    title: str
+    text: str
+    picture: str = ""   # path from the report
+
+    def __str__(self) -> str:
+        shown = f"![{self.title}]({self.picture})" if self.picture else ""
+        return "\n\n".join(part for part in (f"## {self.title}", self.text, shown) if part)
 
 
 def write_report(cfg: DictConfig, record: RunRecord, branch: Branch, figures: dict[str, float]) -> None:
     """Write ``report.md`` and its pictures into the record."""
-    pictures = _pictures(record, branch)
-    sections = [
+    parts = [
         f"# {cfg.experiment or 'segmentation'}", f"`{cfg.command}`",
-        f"A branch for {len(branch.labelled.classes)} classes from {len(branch.labelled)} labelled images: "
-        f"head `{cfg.task.head.kind}`, {branch.head.members} members, {branch.trained.steps} steps, seed {cfg.seed}.",
+        f"A branch for {len(branch.labelled.classes)} classes from {_count(len(branch.labelled), 'labelled image')}: "
+        f"head `{cfg.task.head.kind}`, {_count(branch.head.members, 'member')}, {branch.trained.steps} steps, seed "
+        f"{cfg.seed}.",
         _figures_table(figures), _absent(branch), _scores_table(branch), _protocols(branch),
-        *(f"## {title}\n\n{text}\n\n![{title}]({path})" for title, text, path in pictures),
+        *_sections(record, branch),
+        Section("Use it", USE.format(bundle=record.export / "segmentation.safetensors")),
     ]  # fmt: skip
-    record.write_report("\n\n".join(section for section in sections if section) + "\n")
+    record.write_report("\n\n".join(str(part) for part in parts if part) + "\n")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _figures_table(figures: dict[str, float]) -> str:
@@ -56,7 +80,8 @@ def _scores_table(branch: Branch) -> str:
             "pixel accuracy": "pixel_accuracy", "expected calibration error": "ece"}  # fmt: skip
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, key in rows.items():
-        lines.append(f"| {name} | {' | '.join(f'{c[key]:.4f}' for c in columns.values())} |")
+        cells = ("-" if np.isnan(c[key]) else f"{c[key]:.4f}" for c in columns.values())
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     for name in branch.labelled.classes.names:
         cells = ("absent" if np.isnan(c["iou"][name]) else f"{c['iou'][name]:.3f}" for c in columns.values())
         lines.append(f"| IoU {name} | {' | '.join(cells)} |")
@@ -68,64 +93,94 @@ def _protocols(branch: Branch) -> str:
     if branch.folds is not None:
         lines.append(f"- *k-fold on the labels*: each of the {len(branch.labelled)} labelled images scored by a head "
                      "that did not see it.")  # fmt: skip
-    lines.append("- IoU is taken over the pixels of all images together; pixels marked *ignore* are left out.")
+    if lines:
+        lines.append("- IoU is taken over the pixels of all images together; pixels marked *ignore* are left out.")
     return "\n".join(lines)
 
 
-def _pictures(record: RunRecord, branch: Branch) -> list[tuple[str, str, str]]:
-    """(title, text, path from the report) of each picture."""
+def _sections(record: RunRecord, branch: Branch) -> list[Section]:
+    """The parts with pictures, in the order of the report."""
     classes = branch.labelled.classes
-    found = [("Classes", "", record.image("classes", legend(classes)))]
-    images = branch.labelled.images.transpose(0, 2, 3, 1)
-    sheet = {
-        "image": images, "inverted": to_uint8(branch.inversion.reconstruction),
-        "label": overlay(images, branch.labelled.masks, classes),
-    }  # fmt: skip
-    psnr = branch.inversion.psnr.mean()
-    found.append(("Labelled images", f"What the branch learned from; their inversions reach {psnr:.1f} dB.",
-                  record.image("labelled", panels(sheet, across=4))))  # fmt: skip
-    for name, scored in branch.scores.items():
-        found.append(_predictions(record, branch, name, scored))
+    found = [Section("Classes", "", _kept(record, "classes", legend(classes))), _labelled(record, branch)]
+    found += [_predictions(record, branch, name, scored) for name, scored in branch.scores.items()]
     if branch.scores:
         iou = {name: scored.iou for name, scored in branch.scores.items()}
-        found.append(("IoU of each class", "", record.image("classes-iou", class_bars(iou, classes))))
+        found.append(Section("IoU of each class", "", _kept(record, "classes-iou", class_bars(iou, classes))))
         curves = {name: scored.coverage for name, scored in branch.scores.items()}
-        found.append(("Error against coverage", "Pixels in the order of the members' agreement: a curve that stays low "
-                      "means that the branch knows where it is unsure.",
-                      record.image("coverage", coverage_curves(curves))))  # fmt: skip
-    found.append(_samples(record, branch))
-    return [(title, text, str(path.relative_to(record.path))) for title, text, path in found]
+        text = ("Pixels in the order of the members' agreement: a curve that stays low means that the branch knows "
+                "where it is unsure.")  # fmt: skip
+        found.append(Section("Error against coverage", text, _kept(record, "coverage", coverage_curves(curves))))
+    if branch.curve:
+        found.append(_curve(record, branch))
+    return [*found, _samples(record, branch)]
 
 
-def _predictions(record: RunRecord, branch: Branch, name: str, scored: Scored) -> tuple:
+def _kept(record: RunRecord, name: str, picture: object) -> str:
+    return str(record.image(name, picture).relative_to(record.path))
+
+
+def _labelled(record: RunRecord, branch: Branch) -> Section:
+    images = branch.labelled.images[:SHOWN].transpose(0, 2, 3, 1)
+    sheet = {"image": images, "inverted": to_uint8(branch.inversion.reconstruction[:SHOWN]),
+             "label": overlay(images, branch.labelled.masks[:SHOWN], branch.labelled.classes)}  # fmt: skip
+    psnr = branch.inversion.psnr
+    which = f"The first {SHOWN} of what" if len(branch.labelled) > SHOWN else "What"
+    text = f"{which} the branch learned from; the inversions reach {psnr.mean():.1f} dB (worst {psnr.min():.1f})."
+    return Section("Labelled images", text, _kept(record, "labelled", panels(sheet, across=3)))
+
+
+def _predictions(record: RunRecord, branch: Branch, name: str, scored: Scored) -> Section:
     classes, pick = branch.labelled.classes, slice(0, SHOWN)
     truth, predicted = scored.truth[pick].numpy(), scored.predicted[pick].numpy()
-    unsure = scored.uncertainty[pick].numpy()
+    top = _top(scored.uncertainty)
     sheet = {
         "image": to_uint8(scored.images[pick]), "rendered": to_uint8(scored.rendered[pick]),
         "truth": classes.paint(truth), "branch": classes.paint(predicted), "wrong": errors(predicted, truth),
-        "uncertain": heat(unsure, float(np.quantile(scored.uncertainty.numpy(), 0.995))),
+        "uncertain": heat(scored.uncertainty[pick].numpy(), top),
     }  # fmt: skip
     if scored.images is scored.rendered:
         del sheet["rendered"]
-    file = record.image(name.replace(" ", "-"), panels(sheet, across=2))
-    return name.capitalize(), f"The first {len(truth)}: {scored.protocol}.", file
+    text = (f"{scored.protocol[0].upper()}{scored.protocol[1:]}; the first {len(truth)}. *Uncertain* is the members' "
+            f"disagreement (Jensen-Shannon), white at {top:.2f} nats.\n\n{_most_uncertain(scored)}")  # fmt: skip
+    picture = _kept(record, name.replace(" ", "-"), panels(sheet, across=2))
+    return Section(name.capitalize(), text, picture)
+
+
+def _most_uncertain(scored: Scored) -> str:
+    """The images that the members agree on least, beside all of them: a person would look at these first."""
+    unsure, accuracy = scored.image_uncertainty, scored.image_accuracy
+    lines = ["| image | uncertainty of its most uncertain tenth (nats) | pixel accuracy |", "|---|---|---|",
+             f"| all, on average | {unsure.mean():.3f} | {accuracy.nanmean():.3f} |"]  # fmt: skip
+    first = unsure.argsort(descending=True)[:LISTED].tolist()
+    return "\n".join(lines + [f"| {scored.names[i]} | {unsure[i]:.3f} | {accuracy[i]:.3f} |" for i in first])
+
+
+def _curve(record: RunRecord, branch: Branch) -> Section:
+    rows = [f"| {count} | {value:.4f} |" for count, value in branch.curve.items()]
+    text = "\n".join(["The same head from fewer labels, on the same held-out images; each draw is the beginning of the "
+                      "next.", "", "| labels | mIoU |", "|---|---|", *rows])  # fmt: skip
+    return Section("How many labels it takes", text, _kept(record, "label-curve", label_curve(branch.curve)))
 
 
 @torch.no_grad()
-def _samples(record: RunRecord, branch: Branch) -> tuple:
+def _samples(record: RunRecord, branch: Branch) -> Section:
     """Fresh samples with their segmentation: the branch's most and least certain of 64."""
     rendered, masks, unsure = [], [], []
     for part in branch.generator.sample(64, seed=1).split(8):
         image, features = branch.generator.render(part, features=True)
         prediction = predict(branch.head, features)
-        rendered.append(image)
-        masks.append(prediction.mask)
-        unsure.append(prediction.disagreement)
+        rendered.append(image.cpu())
+        masks.append(prediction.mask.cpu())
+        unsure.append(prediction.disagreement.cpu())
     images, ids, js = to_uint8(torch.cat(rendered)), torch.cat(masks).numpy(), torch.cat(unsure)
     order = image_uncertainty(js).argsort().numpy()
     pick = np.concatenate([order[:SURE], order[-UNSURE:]])
     sheet = {"sample": images[pick], "branch": overlay(images[pick], ids[pick], branch.labelled.classes),
-             "uncertain": heat(js.numpy()[pick], float(js.quantile(0.995)))}  # fmt: skip
+             "uncertain": heat(js.numpy()[pick], _top(js))}  # fmt: skip
     text = f"Of 64 samples the {SURE} that the members agree on most, then the {UNSURE} that they agree on least."
-    return "Samples", text, record.image("samples", panels(sheet, across=3))
+    return Section("Samples", text, _kept(record, "samples", panels(sheet, across=3)))
+
+
+def _top(uncertainty: torch.Tensor) -> float:
+    """Where the heat scale ends: a level that one pixel in two hundred passes."""
+    return float(np.quantile(uncertainty.numpy(), 0.995))

@@ -1,0 +1,79 @@
+"""What the branches of a training run are scored on: prepared once, used for every head of the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from omegaconf import DictConfig
+
+from datamodules.avatars import render_avatars
+from datamodules.masks import ClassList, LabelledImages
+from editors.invert import Inversion, InversionSettings
+from launch.segmentation_scores import (
+    GENERATED,
+    INVERTED,
+    Scored,
+    Teacher,
+    invert_images,
+    load_teacher,
+    score_generated,
+    score_inverted,
+)
+from networks.protocol import Generator
+from networks.segmentation import Head
+
+HELDOUT_SEED = 0  # the held-out images are the same for every seed of training
+
+
+@dataclass
+class Evaluation:
+    """Held-out avatars with exact masks, and generated images with a teacher's; a folder has neither.
+
+    The held-out images are inverted when first asked for, once for all heads.
+    """
+
+    generator: Generator
+    classes: ClassList
+    settings: InversionSettings          # how held-out images are inverted
+    heldout: LabelledImages | None       # None: there are none
+    what: str                            # which these are, for the protocol
+    teacher: Teacher | None              # None: generated images are not scored
+    generated: int                       # how many of them
+
+    @classmethod
+    def of(
+        cls, cfg: DictConfig, generator: Generator, classes: ClassList, settings: InversionSettings
+    ) -> Evaluation:
+        """What ``cfg`` asks for.
+
+        Raises:
+            GanvasError: if the teacher cannot be used, or ``n=`` is not a number of images.
+        """
+        if cfg.data.kind != "avatars":
+            return cls(generator, classes, settings, None, "", None, 0)
+        size, style = generator.img_resolution, cfg.data.style
+        wanted = cfg.task.generated > 0 and cfg.task.teacher is not None
+        teacher = load_teacher(cfg.task.teacher, classes.names, size) if wanted else None
+        count = cfg.task.heldout if cfg.n is None else cfg.n
+        heldout = render_avatars(count, "heldout", HELDOUT_SEED, size, masks=True, style=style)
+        what = f"rendered {style} with exact masks (split heldout, seed {HELDOUT_SEED})"
+        return cls(generator, classes, settings, heldout, what, teacher, cfg.task.generated)
+
+    @cached_property
+    def _codes(self) -> Inversion:
+        return invert_images(self.generator, self.heldout, self.settings, "held-out")
+
+    def inverted(self, head: Head) -> Scored:
+        """The head on the inverted held-out images."""
+        head = head.to(self._codes.target.device)
+        return score_inverted(head, self.generator, self.heldout, self._codes, self.what)
+
+    def scores(self, head: Head) -> dict[str, Scored]:
+        """The head in every evaluation there is, by name."""
+        found: dict[str, Scored] = {}
+        if self.heldout is not None:
+            found[INVERTED] = self.inverted(head)
+        if self.teacher is not None:
+            found[GENERATED] = score_generated(head, self.generator, self.classes.names, self.generated, self.teacher)
+        return found

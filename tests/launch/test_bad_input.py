@@ -1,0 +1,277 @@
+"""Everything that a person can get wrong about a segmentation: one sentence, status 2, nothing half-written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from editors import load
+from launch import cli
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.generators import save_generator
+from networks.stylegan2 import Generator
+from networks.unet import UNet, save_segmenter
+
+Break = Callable[[Path], None]
+
+
+@pytest.fixture
+def refused(train_folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """``refused(*words) -> sentence`` of a run that must be refused and must leave nothing behind."""
+
+    def run(*words: str) -> str:
+        assert train_folder(*words) == cli.REFUSED
+        error = capsys.readouterr().err.splitlines()
+        sentences = [line for line in error if line.startswith("ganvas: ")]
+        assert len(sentences) == 1
+        assert "Traceback" not in "".join(error)
+        assert not (tmp_path / "run").exists()
+        return sentences[0]
+
+    return run
+
+
+def mask(folder: Path, name: str = "b") -> Path:
+    return folder / "masks" / f"{name}.png"
+
+
+def image(folder: Path, name: str = "b") -> Path:
+    return folder / "images" / f"{name}.png"
+
+
+def smaller_mask(folder: Path) -> None:
+    Image.open(mask(folder)).resize((16, 16), Image.Resampling.NEAREST).save(mask(folder))
+
+
+def foreign_id(folder: Path) -> None:
+    ids = np.array(Image.open(mask(folder)))
+    ids[5, 7] = 9
+    Image.fromarray(ids).save(mask(folder))
+
+
+def foreign_color(folder: Path) -> None:
+    colors = np.array(Image.open(mask(folder)).convert("RGB"))
+    colors[5, 7] = (1, 2, 3)
+    Image.fromarray(colors).save(mask(folder))
+
+
+def truncated_image(folder: Path) -> None:
+    image(folder).write_bytes(image(folder).read_bytes()[:200])
+
+
+def truncated_mask(folder: Path) -> None:
+    mask(folder).write_bytes(mask(folder).read_bytes()[:100])
+
+
+def no_images(folder: Path) -> None:
+    for file in (folder / "images").iterdir():
+        file.unlink()
+
+
+def no_masks(folder: Path) -> None:
+    for file in (folder / "masks").glob("*.png"):
+        file.unlink()
+
+
+def no_folder(folder: Path) -> None:
+    shutil.rmtree(folder / "masks")
+
+
+def one_mask_missing(folder: Path) -> None:
+    mask(folder).unlink()
+
+
+def everything_ignored(folder: Path) -> None:
+    for file in (folder / "masks").glob("*.png"):
+        Image.fromarray(np.full((32, 32), 255, np.uint8)).save(file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (smaller_mask, ["masks/b.png is 16x16", "images/b.png is 32x32", "the same size"]),
+        (foreign_id, ["masks/b.png has class id 9 at pixel (x=7, y=5)", "ends at 2", "name the class"]),
+        (foreign_color, ["masks/b.png has colour #010203 at pixel (x=7, y=5)", "classes.json"]),
+        (truncated_image, ["images/b.png cannot be read", "truncated", "Save it again"]),
+        (truncated_mask, ["masks/b.png cannot be read", "truncated", "Save it again"]),
+        (no_images, ["images holds no images", ".png"]),
+        (no_masks, ["masks holds no masks", ".png"]),
+        (no_folder, ["There is no folder", "masks"]),
+        (one_mask_missing, ["images/b.png has no mask b.png", "add it"]),
+        (everything_ignored, ["255", "label at least one pixel"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_folder_that_cannot_be_learned_from(refused, folder: Path, spoil: Break, says: list[str]) -> None:
+    spoil(folder)
+    sentence = refused()
+    for part in says:
+        assert part in sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["task.passes=3"], "no option `task.passes`; did you mean `task.training.passes`"),
+        (["task.training.pases=3"], "no option `task.training.pases`"),
+        (["task.training.passes=many"], "`task.training.passes=many` does not fit"),
+        (["generator=/no/such.safetensors"], "there is no file /no/such.safetensors"),
+        (["generator="], "needs generator=FILE"),
+        (["images=/no/such"], "There is no folder /no/such"),
+        (["masks="], "data=folder needs images=DIR and masks=DIR"),
+        (["classes=/no/such.txt"], "/no/such.txt cannot be read"),
+        (["data.resolution=64"], "data.resolution=64, but"),
+        (["data=avatars", "data.resolution=64"], "data.resolution=64, but"),
+        (["task.curve=[1,2]"], "task.curve needs held-out images"),
+        (["task.training.recipe=original"], "trains the reference head"),
+        (["task.inversion.steps=0"], "steps must be greater than 0"),
+        (["task.head.members=0"], "members must be at least 1"),
+        (["data=avatars", "data.resolution=32", "task.labels=0"], "must be at least 1, got 0"),
+        (["data=avatars", "data.resolution=32", "n=0"], "must be at least 1, got 0"),
+        (["data=avatars", "data.resolution=32", "task.labels=2", "task.curve=[1,4]"], "between 1 and the 2 labelled"),
+        (["data=avatars", "data.resolution=32", "n=2", "task.teacher=/no/such"], "there is no file /no/such"),
+    ],
+)
+def test_options_that_cannot_be_followed(refused, words: list[str], says: str) -> None:
+    assert says in refused(*words)
+
+
+def test_files_that_are_no_generators(refused, tmp_path: Path, tiny_generator: Path) -> None:
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(tiny_generator.read_bytes()[:-1000])
+    assert "cut short" in refused(f"generator={cut}")
+    changed = bytearray(tiny_generator.read_bytes())
+    changed[-5] ^= 1
+    cut.write_bytes(changed)
+    assert "damaged" in refused(f"generator={cut}")
+    cut.write_text("a poem")
+    assert "cannot be read as safetensors" in refused(f"generator={cut}")
+
+
+def test_a_teacher_of_other_classes_is_found_out_before_the_work(refused, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.safetensors"
+    save_segmenter(teacher, UNet(2, [8]), {"classes": {"names": ["a", "b"]}, "metrics": {"miou": 1.0}})
+    words = ["data=avatars", "data.resolution=32", "n=2", f"task.teacher={teacher}"]
+    assert "labels other classes than the branch: set task.teacher=null" in refused(*words)
+
+
+def test_another_run_s_folder_is_left_alone(train_folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    assert train_folder() == cli.REFUSED
+    assert "is not a run directory" in capsys.readouterr().err
+    assert [file.name for file in out.iterdir()] == ["thesis.txt"]
+
+
+def grey(file: Path) -> None:
+    Image.open(file).convert("L").save(file)
+
+
+def transparent(file: Path) -> None:
+    rgba = Image.open(file).convert("RGBA")
+    rgba.putalpha(128)
+    rgba.save(file)
+
+
+def sixteen_bits(file: Path) -> None:
+    Image.fromarray(np.asarray(Image.open(file).convert("L")).astype(np.uint16) * 257).save(file)
+
+
+@pytest.mark.parametrize("change", [grey, transparent, sixteen_bits])
+def test_pictures_of_other_kinds_are_read(train_folder, folder: Path, tmp_path: Path, change: Break) -> None:
+    change(image(folder))
+    assert train_folder("task.training.passes=1") == cli.OK
+    shown = np.asarray(Image.open(tmp_path / "run" / "images" / "labelled.png"))
+    assert shown.std() > 0
+
+
+def test_one_labelled_image_is_enough(
+    train_folder, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "bcd":
+        image(folder, name).unlink()
+        mask(folder, name).unlink()
+    assert train_folder("task.folds=4") == cli.OK
+    printed = capsys.readouterr().out
+    assert "k-fold is left out" in printed
+    assert "bundle: " in printed
+    assert "from 1 labelled image:" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_a_class_that_never_occurs_is_kept_and_said(
+    train_folder, folder: Path, tiny_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = tmp_path / "classes.txt"
+    classes.write_text("ground\nleft\nright\nunicorn\n")
+    assert train_folder(f"classes={classes}", "task.folds=2") == cli.OK
+    assert "no labelled pixel shows unicorn" in capsys.readouterr().out
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "Classes without a labelled pixel, which the branch cannot know: unicorn." in report
+    assert "| IoU unicorn | absent |" in report
+    editor = load(tmp_path / "run" / "export" / "segmentation.safetensors", tiny_generator)
+    assert editor.classes.names[-1] == "unicorn"
+    assert editor.head.num_classes == 4
+
+
+def test_a_bundle_of_another_generator(
+    train_folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_folder("task.training.passes=1") == cli.OK
+    bundle = tmp_path / "run" / "export" / "segmentation.safetensors"
+    torch.manual_seed(1)
+    other = save_generator(tmp_path / "other.safetensors", Generator(32, z_dim=8, w_dim=8, channel_max=8), {})
+    with pytest.raises(GanvasError, match="belongs to generator .* give the generator it was trained on"):
+        load(bundle, other)
+    capsys.readouterr()
+    assert cli.main(["evaluate", f"segmentation={bundle}", f"generator={other}", "n=2"]) == cli.REFUSED
+    assert "belongs to generator" in capsys.readouterr().err
+    with pytest.raises(GanvasError, match=r"needs the generator .* name it with generator="):
+        load(bundle)
+
+
+def test_a_loss_that_is_not_a_number_stops_with_step_and_images(
+    train_folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_folder("task.training.learning_rate=inf", "task.save_every=0") == cli.REFUSED
+    error = capsys.readouterr().err
+    assert "The loss is not a number at step" in error
+    assert "labelled images" in error
+    assert "the last checkpoint is kept: lower the learning rate" in error
+    assert list((tmp_path / "run" / "export").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "failure", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 PB")]
+)
+def test_out_of_memory_names_what_lowers_it_and_keeps_the_checkpoint(
+    train_folder, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    failure: Exception,
+) -> None:  # fmt: skip
+    from trainers.segmentation import HeadTrainer
+
+    original = HeadTrainer.training_step
+
+    def fill_memory(self, batch, batch_idx):
+        if self.global_step == 3:
+            raise failure
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(HeadTrainer, "training_step", fill_memory)
+    assert train_folder("task.save_every=0") == cli.REFUSED
+    error = capsys.readouterr().err
+    assert "out of memory: lower" in error
+    for key in ("task.training.images_per_step", "task.training.tile", "task.head.members", "task.inversion.batch"):
+        assert key in error
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert [file.name for file in checkpoints.iterdir()] == ["last.ckpt"]
+    assert torch.load(checkpoints / "last.ckpt", weights_only=True)["global_step"] == 3
+    assert list((tmp_path / "run" / "export").iterdir()) == []
+    monkeypatch.setattr(HeadTrainer, "training_step", original)
+    assert train_folder("task.save_every=0") == cli.OK
