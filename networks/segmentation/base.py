@@ -128,3 +128,15 @@ def project(x: Tensor, weight: Tensor) -> Tensor:
     Maps may be stored in half precision: they take the weight's type here.
     """
     return torch.matmul(weight, x.flatten(2).to(weight.dtype)).unflatten(2, x.shape[2:])
+
+
+def add_projection(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """``total + project(x, weight)`` in one pass over the output.
+
+    Args:
+        total: ``[N, O, h, w]``, or anything that broadcasts to it.
+        x: ``[N, C, h, w]``.
+        weight: ``[N or 1, O, C]``.
+    """
+    weight = weight.expand(len(x), -1, -1)
+    return torch.baddbmm(total.flatten(2), weight, x.flatten(2).to(weight.dtype)).unflatten(2, x.shape[2:])

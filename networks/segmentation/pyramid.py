@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from networks.protocol import Features
-from networks.segmentation.base import Head, project
+from networks.segmentation.base import Head, add_projection
 from networks.segmentation.geometry import Window, enlarge_window
 
 
@@ -71,39 +71,44 @@ class PyramidHead(Head):
         n = len(features[self.feature_names[0]])
         return self._members(self._trunk(features, len(self.levels) - 1, window, self._first_layer(n)))
 
-    def _first_layer(self, n: int) -> Tensor:
-        """The first layer's weight, divided by the standard deviations, with input dropout: ``[N or 1, width, D]``."""
+    def _first_layer(self, n: int) -> dict[str, tuple[Tensor, Tensor]]:
+        """Each map's weight ``[N or 1, width, C]`` and offset ``[N or 1, width, 1, 1]``.
+
+        Standardisation and input dropout are folded in, so that no map is ever copied for them.
+        """
         weight = (self.first / self.std)[None]
         if self.training and self.input_dropout > 0:
             weight = weight * _channel_mask(n, self.width_in, self.input_dropout, self.first)[:, None]
-        return weight
+        channels = [c for c, _ in self.shapes.values()]
+        parts = zip(self.shapes, weight.split(channels, dim=2), self.mean.split(channels), strict=True)
+        return {name: (part, -(part @ mean)[:, :, None, None]) for name, part, mean in parts}
 
-    def _trunk(self, features: Features, level: int, window: Window, weight: Tensor) -> Tensor:
+    def _trunk(self, features: Features, level: int, window: Window, first: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
         """The refined sum of the levels up to ``level``, over a window of that level's map: ``[N, width, h, w]``."""
         size, names = self.levels[level]
         wide = window.grow(1, size)  # the 3x3 convolution looks one pixel further
+        offset = sum(first[name][1] for name in names)
         if level == 0:
-            x = self.first_bias.view(1, -1, 1, 1)
+            x = (self.first_bias.view(1, -1, 1, 1) + offset).expand(-1, -1, *wide.shape)
         else:
             coarse = self.levels[level - 1][0]
             have = wide.shrink(size // coarse).grow(1, coarse)
-            x = enlarge_window(self._trunk(features, level - 1, have, weight), have, size // coarse, wide)
+            x = enlarge_window(self._trunk(features, level - 1, have, first) + offset, have, size // coarse, wide)
         for name in names:
-            part = weight[:, :, self.columns()[name]]
-            # The mean is taken off the sum, not off the map: no map is ever copied to be standardised.
-            offset = (part @ self.mean[self.columns()[name]])[:, :, None, None]
-            x = x + (project(wide.cut(features[name]), part) - offset)
+            x = add_projection(x, wide.cut(features[name]), first[name][0])
         return window.within(wide).cut(x + self.refine[level](relu(x)))
 
     def _members(self, trunk: Tensor) -> Tensor:  # [N, width, h, w] -> [M, N, K, h, w]
         n, width = trunk.shape[:2]
-        second = self.second.flatten(0, 1)  # [M * hidden, width]
+        second = self.second
         if self.training and self.dropout > 0:
-            mask = _channel_mask(n * self.members, width, self.dropout, trunk).view(n, self.members, 1, width)
-            second = (self.second * mask).flatten(1, 2)
-        x = relu(project(relu(trunk), second) + self.second_bias.view(1, -1, 1, 1))
-        x = torch.matmul(self.third, x.unflatten(1, (self.members, -1)).flatten(3))  # [N, M, K, P]
-        return (x + self.third_bias[..., None]).unflatten(3, trunk.shape[2:]).transpose(0, 1)
+            mask = _channel_mask(n * self.members, width, self.dropout, trunk)
+            second = second * mask.view(n, self.members, 1, width)
+        second = second.expand(n, -1, -1, -1).flatten(1, 2)  # [N, M * hidden, width]
+        x = add_projection(self.second_bias.view(1, -1, 1, 1), relu(trunk), second).relu_()
+        x = x.unflatten(1, (self.members, -1)).flatten(0, 1)  # [N * M, hidden, h, w]
+        bias, third = self.third_bias[..., None, None].repeat(n, 1, 1, 1), self.third.repeat(n, 1, 1)
+        return add_projection(bias, x, third).unflatten(0, (n, self.members)).transpose(0, 1)
 
 
 def _levels(shapes: Mapping[str, tuple[int, int]], out: int) -> list[tuple[int, list[str]]]:
