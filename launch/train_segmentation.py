@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from datamodules.avatars import stratified_labels
 from datamodules.folder import read_folder
 from datamodules.masks import LabelledImages
-from editors.invert import Inversion, InversionSettings
+from editors.invert import Inversion
 from launch.hardware import device_of, trainer_arguments
+from launch.invert import inversion_settings
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
 from launch.segmentation_evaluation import Evaluation
@@ -57,7 +58,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     """
     generator = _generator(cfg)
     labelled = labelled_images(cfg, generator)
-    settings: InversionSettings = instantiate(cfg.task.inversion)
+    settings = inversion_settings(cfg.task.inversion)
     new_head(cfg, generator, len(labelled.classes))
     _check_curve(cfg, len(labelled))
     evaluation = Evaluation.of(cfg, generator, labelled.classes, settings)
