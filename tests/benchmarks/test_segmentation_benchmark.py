@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -112,6 +114,25 @@ def test_a_child_reports_its_own_peak() -> None:
     job = memory.in_child("feature_stack", 1, resolution=32, channel_base=2048, device="cpu")
     assert 0.05 < job["peak_gb"] < 4
     assert job["bytes_gb"] == pytest.approx(32 * 32 * feature_width(32, 2048) * (4 + 2) / 1e9)
+
+
+PARENT = """
+import torch
+from benchmarks import memory
+before = memory.peak_resident_gb()
+torch.ones(250_000_000)  # 1 GB, gone at once
+arguments = dict(resolution=32, channel_base=512, classes=2, members=1, device="cpu")
+print(before, memory.peak_resident_gb(), memory.in_child("infer", 1, **arguments)["peak_gb"])
+"""
+
+
+def test_a_peak_stays_when_memory_is_given_back_and_is_not_the_childs() -> None:
+    # In a process of its own: this one's peak may come from any test before.
+    command = [sys.executable, "-c", PARENT]
+    said = subprocess.run(command, cwd=memory.ROOT, capture_output=True, text=True, check=True)
+    before, peak, child = map(float, said.stdout.split())
+    assert 0.8 < peak - before < 1.2
+    assert child < peak - 0.4
 
 
 def test_a_failing_child_is_one_sentence() -> None:
