@@ -1,0 +1,81 @@
+"""Our recipe: whole images, tile by tile, with class balance, dropout and augmented latents."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from networks.metrics.segmentation import IGNORE
+from networks.segmentation import Head, PyramidHead
+from networks.segmentation.geometry import tiles
+from trainers.segmentation_data import FeatureStore, class_weights, stream
+from trainers.segmentation_loop import Clock, SegmentationSettings, stop_if_not_a_number
+
+
+class HeadTrainer(pl.LightningModule):
+    """Our recipe: whole images, tile by tile, AdamW with a warm-up and a cosine, class-balanced cross-entropy.
+
+    Everything random follows from ``(seed, step)``, so a resumed run goes on as if it had never stopped.
+
+    Raises:
+        GanvasError: when the loss is not a number, naming the step and the images.
+    """
+
+    def __init__(self, head: Head, store: FeatureStore, settings: SegmentationSettings) -> None:
+        super().__init__()
+        self.automatic_optimization = False  # tiles are backpropagated one by one, to bound memory
+        self.head, self.settings = head, settings
+        self._store = store
+        self.total_steps = settings.passes * store.steps_per_pass
+        self.register_buffer("class_weight", class_weights(store.labels.counts(), settings.balance))
+        if isinstance(head, PyramidHead):
+            store.fill(0)
+            head.standardise(store.maps)
+
+    def train_dataloader(self) -> Clock:
+        return Clock()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        parameters = dict(self.head.named_parameters())
+        groups = [
+            {"params": [p for name, p in parameters.items() if name.endswith("bias") == is_bias], "weight_decay": decay}
+            for is_bias, decay in ((False, self.settings.weight_decay), (True, 0.0))
+        ]
+        return torch.optim.AdamW(groups, lr=self.settings.learning_rate, betas=(0.9, 0.99))
+
+    def rate(self, step: int) -> float:
+        """Share of the peak rate: linear over the first twentieth of the run, then a cosine to zero."""
+        t, warm = step / self.total_steps, 0.05
+        rise = min((step + 1) / (warm * self.total_steps), 1.0)
+        return rise * 0.5 * (1 + math.cos(math.pi * max(t - warm, 0) / (1 - warm)))
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        step = self.global_step
+        seen = self._store.batch(step)
+        torch.manual_seed(int(torch.randint(2**62, (), generator=stream(self.settings.seed, 3, step))))
+        optimizer = self.optimizers()
+        for group in optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * self.rate(step)
+        optimizer.zero_grad(set_to_none=True)
+        weight = self.class_weight[seen.masks.clamp(max=len(self.class_weight) - 1)] * (seen.masks != IGNORE)
+        total = weight.sum().clamp(min=1e-12)
+        loss = 0.0
+        for tile in tiles(self.head.out_resolution, self.settings.tile):
+            logits = self.head.window(seen.features, tile)  # [M, N, K, h, w]
+            part = self._loss(logits, tile.cut(seen.masks)) / total
+            self.manual_backward(part)
+            loss += float(part.detach())
+        stop_if_not_a_number(loss, step, seen.images)
+        optimizer.step()
+        self.loss = torch.tensor(loss)
+
+    def _loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Sum over pixels, mean over members."""
+        truth = masks.expand(len(logits), *masks.shape).flatten(0, 1)
+        kwargs = {"weight": self.class_weight, "ignore_index": IGNORE, "reduction": "sum"}
+        return cross_entropy(logits.flatten(0, 1), truth, **kwargs) / len(logits)

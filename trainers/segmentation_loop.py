@@ -1,0 +1,115 @@
+"""What both ways of training a head share: the settings, the clock, the progress bar and the checkpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from tqdm import tqdm
+
+from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.errors import GanvasError
+
+StepListener = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """How a head is trained."""
+
+    recipe: Literal["default", "original"] = "default"   # ours, or 64 pixels a step with the original's stop rule
+    passes: int = 60                # times every labelled pixel is seen (default recipe)
+    images_per_step: int = 2        # images in a batch (default recipe)
+    learning_rate: float = 3e-3     # Adam's peak rate; 1e-3 throughout in the original recipe
+    weight_decay: float = 0.05      # decoupled (default recipe)
+    balance: float = 0.5            # class weight = frequency ** -balance (default recipe)
+    jitter: float = 0.05            # noise on the latents, in standard deviations
+    noise: bool = True              # fresh synthesis noise in each rendering
+    refresh: int = 2                # passes between two renderings
+    tile: int = 256                 # pixels a side of what is computed at once
+    half: bool = False              # cached features as float16
+    min_class_pixels: int = 0       # a class with fewer pixels in an image becomes background; 30 in the original
+    seed: int = 0                   # of order, augmentation and dropout
+
+
+class Clock:
+    """An endless loader of nothing: ``global_step`` is the clock, and the store turns it into a batch.
+
+    It says that it can be resumed, which is true since it has no state.
+    """
+
+    def __iter__(self) -> Iterator[int]:
+        return count()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+def stop_if_not_a_number(loss: float, step: int, images: Sequence[int]) -> None:
+    """Refuse to go on from a loss that is NaN or infinite.
+
+    Args:
+        loss: of this step.
+        step: its number.
+        images: labelled images in its batch, for the sentence.
+
+    Raises:
+        GanvasError: naming the step and the images.
+    """
+    if not math.isfinite(loss):
+        raise GanvasError(
+            f"The loss is not a number at step {step} (labelled images {', '.join(map(str, images))}); "
+            "the last checkpoint is kept: lower the learning rate, or look at these images."
+        )
+
+
+class Progress(pl.Callback):
+    """A bar with rate, time left and loss; the caller may listen to the steps too."""
+
+    def __init__(self, show: bool, listen: StepListener | None) -> None:
+        self.show, self.listen = show, listen
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.bar = tqdm(
+            total=pl_module.total_steps, initial=trainer.global_step, desc="segmentation", unit="step",
+            disable=not self.show, mininterval=0.5,
+        )  # fmt: skip
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+        self.bar.update()
+        if trainer.global_step % 50 == 0 or trainer.global_step == 1:
+            loss = float(pl_module.loss.mean())
+            self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if self.listen is not None:
+                self.listen(trainer.global_step, {"loss": loss})
+
+    def on_train_end(self, *_: Any) -> None:
+        self.bar.close()
+
+
+class KeepLast(pl.Callback):
+    """Writes the whole state every so often, and at the end; a killed run resumes from it to the same result."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self.path, self.seconds, self.saved = path, seconds, time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if time.monotonic() - self.saved > self.seconds:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        with atomic_path(self.path) as temporary:
+            trainer.save_checkpoint(temporary)
+        self.saved = time.monotonic()
