@@ -3,8 +3,8 @@
 Abdal et al. 2019 (Image2StyleGAN, arXiv 1904.03189) optimise W+ under a pixel and a perceptual loss; the schedule of
 the learning rate is that of Karras et al. 2020 (arXiv 1912.04958, appendix D). Two things are ours: codes are measured
 in standard deviations of W around its mean, so that one learning rate fits every generator, and the search starts from
-the most similar of many samples. Noise maps are not optimised: what hides in them is lost to every edit and every
-segmentation, so images are made by ``generator.render``, with the stored noise.
+what an encoder says, or else from the most similar of many samples. Noise maps are not optimised: what hides in them is
+lost to every edit and every segmentation, so images are made by ``generator.render``, with the stored noise.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from editors.images import fit, to_tensor
 from editors.inversion_cache import InversionCache
 from editors.ownership import require_owner
+from networks.checkpoints.encoders import find_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.critics import perceptual
 from networks.critics.lpips_distance import Embedding, PerceptualCritic
@@ -32,6 +33,8 @@ from networks.protocol import Generator
 CRITIC_SIZES = (32, 256)  # images are enlarged or shrunk to this range before the perceptual critic sees them
 SHORTLIST = 8             # samples nearest in pixels among which the perceptual critic chooses
 THUMBNAIL = 64            # resolution of the pixel search
+
+Start = Literal["auto", "encoder", "nearest", "mean"]  # nearest: of `samples` samples; mean: of W
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,14 @@ class InversionSettings:
     pixel: float = 1.0                              # weight of the mean squared pixel difference
     delta: float = 1e-3                             # weight of the mean squared distance from the mean of W
     space: Literal["w+", "w"] = "w+"                # w: one code for all layers
-    start: Literal["nearest", "mean"] = "nearest"   # nearest of `samples` samples, or the mean of W
+    start: Start = "auto"                           # auto: the generator's encoder if there is one, else nearest
     samples: int = 1000                             # how many samples the start is chosen from
     seed: int = 0                                   # of the samples
     critic: str = "stlpips-alex"                    # see networks.critics.perceptual
     batch: int = field(default=16, metadata={"changes_result": False})  # images optimised at once
 
     def __post_init__(self) -> None:
-        choices = {"space": ("w+", "w"), "start": ("nearest", "mean")}
+        choices = {"space": ("w+", "w"), "start": get_args(Start)}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise GanvasError(f"inversion {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
@@ -83,7 +86,7 @@ def invert(
     images: Tensor,                                     # [N, C, H, W], uint8 or floats in [-1, 1]
     settings: InversionSettings | None = None,
     critic: PerceptualCritic | None = None,             # the network that settings.critic names, if at hand
-    start: Latent | None = None,                        # codes to start from, e.g. an encoder's; in W or W+
+    start: Latent | None = None,                        # codes to start from, whatever settings.start says; W or W+
     cache: InversionCache | None = None,
     names: Sequence[str] = (),                          # of the images, for sentences
     progress: bool = False,                             # show a progress bar
@@ -94,18 +97,19 @@ def invert(
     element by element, so a batch is as many separate optimisations that share their arithmetic.
 
     Raises:
-        GanvasError: if the images do not fit the generator, or the optimisation diverges.
+        GanvasError: if the images do not fit the generator, ``settings.start`` asks for an encoder that is nowhere, or
+            the optimisation diverges.
     """
     settings = settings or InversionSettings()
     problem = _Problem(generator, settings, critic or perceptual(settings.critic))
     target = fit(to_tensor(images), generator.img_channels, generator.img_resolution).to(problem.mean.device)
     first = None if start is None else problem.expand(_ws_of(start, generator))
-    keys = _keys(generator, target, settings, first) if cache is not None else []
+    keys = _keys(problem, target, first) if cache is not None else []
     found = [cache.get(key) if cache is not None else None for key in keys] or [None] * len(target)
     todo = [i for i, ws in enumerate(found) if ws is None]
     with tqdm(total=len(todo) * settings.steps, desc="invert", unit="step", disable=not progress) as bar:
         for chunk in _chunks(todo, settings.batch):
-            begin = problem.nearest(target[chunk]) if first is None else first[chunk]
+            begin = problem.begin(target[chunk]) if first is None else first[chunk]
             labels = [names[i] if names else f"image {i}" for i in chunk]
             for i, ws in zip(chunk, problem.optimise(target[chunk], begin, labels, bar), strict=True):
                 found[i] = ws
@@ -127,6 +131,7 @@ class _Problem:
         self.mean = generator.sample(1, 0, truncation=0.0).tensors["ws"]  # [1, num_ws, w_dim]
         self.std = (samples.tensors["ws"] - self.mean).square().mean().sqrt().clamp_min(1e-8)
         self.critic = critic.to(self.mean.device)
+        self.encoder = _encoder_for(generator, settings)
         self._thumbnails: Tensor | None = None
 
     def render(self, ws: Tensor) -> Tensor:
@@ -176,13 +181,14 @@ class _Problem:
         return self.expand(self.mean + self.std * best).contiguous()
 
     @torch.no_grad()
-    def nearest(self, target: Tensor) -> Tensor:
-        """The codes to start from, ``[N, num_ws, w_dim]``.
+    def begin(self, target: Tensor) -> Tensor:
+        """The codes to start from, ``[N, num_ws, w_dim]``."""
+        if self.encoder is not None:
+            return self.expand(self.encoder(target))
+        return self.nearest(target) if self.settings.start != "mean" else self.mean.expand(len(target), -1, -1)
 
-        All samples are compared as thumbnails, and the few nearest of each image by the whole loss.
-        """
-        if self.settings.start == "mean":
-            return self.mean.expand(len(target), -1, -1)
+    def nearest(self, target: Tensor) -> Tensor:
+        """The most similar samples: all are compared as thumbnails, and the few nearest of each by the whole loss."""
         if self._thumbnails is None:
             pieces = self.samples.split(max(self.settings.batch, 16))
             self._thumbnails = torch.cat([_thumbnail(self.generator.render(piece)) for piece in pieces])
@@ -232,11 +238,24 @@ def _ws_of(start: Latent, generator: Generator) -> Tensor:
     return start.tensors["ws" if start.space == "w+" else "w"]
 
 
-def _keys(generator: Generator, target: Tensor, settings: InversionSettings, start: Tensor | None) -> list[str]:
-    if not generator.hash:
+def _encoder_for(generator: Generator, settings: InversionSettings) -> nn.Module | None:
+    """The encoder that ``settings.start`` wants; None where it wants none, or has none and does not insist."""
+    if settings.start not in ("auto", "encoder"):
+        return None
+    encoder = find_encoder(generator)
+    if encoder is None and settings.start == "encoder":
+        raise GanvasError("inversion start=encoder, but no encoder of this generator lies beside it or in the zoo: use "
+                          "start=nearest, or add the encoder's folder to GANVAS_ZOO")  # fmt: skip
+    return encoder
+
+
+def _keys(problem: _Problem, target: Tensor, start: Tensor | None) -> list[str]:
+    if not problem.generator.hash:
         raise ValueError("a generator without a hash cannot be cached for: save it and load it again")
+    # The encoder's name and not its codes: their last bits depend on the batch.
+    settings = problem.settings.of_result() | {"encoder": problem.encoder.hash if problem.encoder is not None else None}
     return [
-        InversionCache.key(generator.hash, image, settings.of_result(), None if start is None else start[i])
+        InversionCache.key(problem.generator.hash, image, settings, None if start is None else start[i])
         for i, image in enumerate(target)
     ]
 

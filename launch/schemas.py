@@ -131,7 +131,7 @@ class InversionConfig:
     pixel: float = option(1.0, "weight of the mean squared pixel difference")
     delta: float = option(1e-3, "weight of the mean squared distance from the mean of W")
     space: str = option("w+", "w+, or w: one code for all layers")
-    start: str = option("nearest", "nearest of the samples, or mean: the mean of W")
+    start: str = option("auto", "encoder, nearest (sample), mean (of W); auto: encoder if there is one, else nearest")
     samples: int = option(1000, "how many samples the start is chosen from")
     seed: int = option(0, "of the samples")
     critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")

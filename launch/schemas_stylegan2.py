@@ -68,11 +68,24 @@ class LeanDiscriminatorConfig(DiscriminatorConfig):
 
 
 @dataclass
+class EncoderConfig:
+    """Arguments of ``networks.stylegan2.LeanEncoder``."""
+
+    _target_: str = option("networks.stylegan2.LeanEncoder", "class")
+    img_resolution: int = option(64, "a power of two, at least 16")
+    w_dim: int = option(512, "width of w, the generator's")
+    img_channels: int = option(3, "channels of the image")
+    channels: list[int] = field(
+        default_factory=lambda: [48, 64, 96, 128], metadata={"doc": "channels at half the resolution, a quarter, … 4"}
+    )
+
+
+@dataclass
 class AdversarialConfig:
     """Arguments of ``trainers.stylegan2.StyleGAN2Trainer``."""
 
     _target_: str = option(
-        "trainers.stylegan2.StyleGAN2Trainer", "class", runtime=("generator", "discriminator", "seed")
+        "trainers.stylegan2.StyleGAN2Trainer", "class", runtime=("generator", "discriminator", "encoder", "seed")
     )
     total_images: int = option(25_000_000, "length of the run, in images seen")
     loss: str = option("logistic", "logistic (non-saturating) or hinge")
@@ -85,6 +98,8 @@ class AdversarialConfig:
     noise: str = option("random", "random, or none for images without random texture")
     ema_halflife: float = option(5000.0, "half-life of the averaged generator, in images")
     ema_rampup: float | None = option(0.08, "half-life is at most this share of the images seen")
+    reconstruction: float = option(20.0, "weight of the reconstruction loss, with an encoder")
+    matching: float = option(1.0, "weight of the distance between the mapping's codes and the encoder's")
 
 
 @dataclass
@@ -94,6 +109,7 @@ class StyleGAN2Config(TaskConfig):
     name: str = option("stylegan2", "which training function runs", hidden=True)
     generator: GeneratorConfig = option(GeneratorConfig, "the network that draws")
     discriminator: DiscriminatorConfig = option(DiscriminatorConfig, "the network that judges")
+    encoder: EncoderConfig | None = option(None, "image to code, trained beside; half of each batch is reconstructed")
     training: AdversarialConfig = option(AdversarialConfig, "losses, rates and averages")
     batch_size: int = option(16, "images in a batch", memory=True)
     log_every: int = option(1600, "images between lines of metrics.jsonl")

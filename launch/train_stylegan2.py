@@ -18,6 +18,7 @@ from launch.data import licence, reference_images, require_size, training_images
 from launch.hardware import trainer_arguments
 from launch.record import RunRecord
 from networks.checkpoints.bundle import read_manifest
+from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import save_generator
 from networks.grids import tile, to_uint8
@@ -83,6 +84,9 @@ def check_settings(cfg: DictConfig) -> None:
     if cfg.task.batch_size > group and cfg.task.batch_size % group:
         raise GanvasError(f"task.batch_size={cfg.task.batch_size} must be a multiple of "
                           f"task.discriminator.mbstd_group_size={group}.")  # fmt: skip
+    if cfg.task.encoder is not None and cfg.task.batch_size < 2:
+        raise GanvasError("task.batch_size=1 leaves nothing to sample: half of the batch is reconstructed by "
+                          "task.encoder; use at least 2.")  # fmt: skip
     if cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1:
         raise GanvasError("task=stylegan2 trains on one device: use trainer=cpu or trainer=gpu.")
     if cfg.trainer.precision == "16-mixed":
@@ -123,7 +127,8 @@ def build(cfg: DictConfig) -> StyleGAN2Trainer:
     try:
         module = instantiate(
             cfg.task.training, generator=instantiate(cfg.task.generator),
-            discriminator=instantiate(cfg.task.discriminator), seed=cfg.seed,
+            discriminator=instantiate(cfg.task.discriminator),
+            encoder=None if cfg.task.encoder is None else instantiate(cfg.task.encoder), seed=cfg.seed,
         )  # fmt: skip
     except InstantiationException as error:
         raise GanvasError(f"the networks of task=stylegan2 cannot be built: {error.__cause__ or error}.") from error
@@ -161,8 +166,12 @@ def fit(
 
 
 def save(export: Path, module: StyleGAN2Trainer, about: dict[str, Any], metrics: dict[str, Any]) -> None:
-    """Write the averaged generator as a bundle."""
-    save_generator(export, module.G_ema, {**about, "images_seen": module.images_seen, "metrics": metrics})
+    """Write the averaged generator as a bundle, and its encoder, if there is one, as another beside it."""
+    about = {**about, "images_seen": module.images_seen}
+    save_generator(export, module.G_ema, {**about, "metrics": metrics})
+    if module.E is not None:
+        path = export.with_name(f"{export.stem}_encoder{export.suffix}")
+        save_encoder(path, module.E_ema, read_manifest(export)["hash"], about)
 
 
 def sample_grid(module: StyleGAN2Trainer) -> Image.Image:

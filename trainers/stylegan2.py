@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from networks.gan_losses import Loss, discriminator_loss, generator_loss, r1_penalty
 from networks.stylegan2 import Generator
+from networks.stylegan2.reconstruction import pyramid_l1, sliced_wasserstein
 from networks.stylegan2.synthesis import Noise
+
+CODES = 512  # how many of the encoder's latest codes the mapping network is compared with
 
 
 class DivergedError(RuntimeError):
@@ -24,6 +27,10 @@ class StyleGAN2Trainer(pl.LightningModule):
 
     Every random draw follows from ``(seed, images_seen)``, so a resumed run continues as if it had never stopped.
     The discriminator sees one batch of images and one of samples a step; labels are not used.
+
+    With an ``encoder``, half of the samples are reconstructions of the step's real images (VAE/GAN, Larsen et al. 2016,
+    arXiv 1512.09300). That is a direct lesson on every image, which a short run on small compute needs, and it keeps
+    rare parts from being forgotten. In place of a prior on the codes, the mapping network learns their distribution.
 
     Raises:
         ValueError: if the loss or the noise is unknown, or the generator is conditional.
@@ -46,6 +53,9 @@ class StyleGAN2Trainer(pl.LightningModule):
         noise: Noise = "random",           # "none" keeps noise out: for images without random texture
         ema_halflife: float = 5000.0,      # half-life of G_ema, in images
         ema_rampup: float | None = 0.08,   # half-life is at most this share of the images seen; None for no ramp
+        encoder: nn.Module | None = None,  # image -> w [N, w_dim]
+        reconstruction: float = 20.0,      # weight of pyramid_l1 between half of the batch and its reconstruction
+        matching: float = 1.0,             # weight of sliced_wasserstein between the mapping's and the encoder's codes
     ) -> None:  # fmt: skip
         super().__init__()
         if loss not in get_args(Loss):
@@ -57,6 +67,11 @@ class StyleGAN2Trainer(pl.LightningModule):
         self.automatic_optimization = False
         self.G, self.D = generator, discriminator
         self.G_ema = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.E = encoder
+        self.reconstruction, self.matching = reconstruction, matching
+        if encoder is not None:
+            self.E_ema = copy.deepcopy(encoder).eval().requires_grad_(False)
+            self.register_buffer("codes", torch.randn(CODES, generator.w_dim))  # the encoder's latest
         self.total_images, self.seed, self.loss = total_images, seed, loss
         self.lr_g, self.lr_d, self.final_lr = lr_g, lr_d, final_lr
         self.r1_gamma, self.r1_interval, self.style_mixing, self.noise = r1_gamma, r1_interval, style_mixing, noise
@@ -70,7 +85,8 @@ class StyleGAN2Trainer(pl.LightningModule):
         return int(self.clock)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        g = torch.optim.Adam(self.G.parameters(), lr=self.lr_g, betas=(0.0, 0.99), eps=1e-8)
+        drawing = [*self.G.parameters(), *(self.E.parameters() if self.E is not None else ())]
+        g = torch.optim.Adam(drawing, lr=self.lr_g, betas=(0.0, 0.99), eps=1e-8)
         c = self._lazy
         d = torch.optim.Adam(self.D.parameters(), lr=self.lr_d * c, betas=(0.0, 0.99**c), eps=1e-8)
         return [g, d]
@@ -102,8 +118,22 @@ class StyleGAN2Trainer(pl.LightningModule):
         real = real.contiguous(memory_format=self.G.synthesis.memory_format)
         batch = self.images_seen // len(real)
 
-        fake = self.G.synthesis(self._latents(len(real)), noise=self.noise)
-        figures = self._step_both(real, fake, opt_g, opt_d)
+        # The reconstructions come first among the samples.
+        n = len(real) // 2 if self.E is not None else 0
+        ws = self._latents(len(real) - n)
+        if self.E is not None:
+            w = self.E(real[:n])  # [n, w_dim]
+            ws = torch.cat([w[:, None].expand(-1, self.G.num_ws, -1), ws])
+        fake = self.G.synthesis(ws, noise=self.noise)
+        figures, gradient = self._judge(real, fake, opt_d)
+        lessons, weights = [fake], [gradient]
+        if self.E is not None:
+            loss, parts = self._reconstruction_loss(fake[:n], real[:n], w)
+            lessons, weights, figures = [fake, loss], [gradient, torch.ones_like(loss)], figures | parts
+        opt_g.zero_grad(set_to_none=True)
+        torch.autograd.backward(lessons, weights)
+        opt_d.step()
+        opt_g.step()
         if batch % self.r1_interval == 0:
             figures["r1"] = self._regularise(real, opt_d)
         if not all(map(math.isfinite, figures.values())):
@@ -112,8 +142,8 @@ class StyleGAN2Trainer(pl.LightningModule):
         self.clock += len(real)
         self._update_ema(len(real))
 
-    def _step_both(self, real: Tensor, fake: Tensor, opt_g: Any, opt_d: Any) -> dict[str, float]:
-        """One update of each network on the same fakes, both from the weights before it."""
+    def _judge(self, real: Tensor, fake: Tensor, opt_d: Any) -> tuple[dict[str, float], Tensor]:
+        """D's gradient on its weights, left in them, and the gradient of G's loss on ``fake``."""
         leaf = fake.detach().requires_grad_(True)
         fake_logits, real_logits = self.D(leaf), self.D(real)
         # One forward pass of D serves both: its gradient on the images for G, then on its own weights for itself.
@@ -121,15 +151,21 @@ class StyleGAN2Trainer(pl.LightningModule):
         loss_d = discriminator_loss(real_logits, fake_logits, self.loss)
         opt_d.zero_grad(set_to_none=True)
         self.manual_backward(loss_d, inputs=list(self.D.parameters()))
-        opt_g.zero_grad(set_to_none=True)
-        fake.backward(gradient)
-        opt_d.step()
-        opt_g.step()
         return {
             "loss_d": float(loss_d.detach()),
             "loss_g": float(generator_loss(fake_logits.detach(), self.loss)),
             "real_sign": float(real_logits.detach().sign().mean()),  # near 1: D memorises (Karras et al. 2020b)
-        }
+        }, gradient
+
+    def _reconstruction_loss(self, drawn: Tensor, real: Tensor, w: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """The encoder's loss: reconstruction of ``real`` as ``drawn``, and agreement with the mapping on the codes."""
+        reconstruction = pyramid_l1(drawn, real)
+        codes = torch.cat([w, self.codes[: -len(w)]])
+        mapped = self.G.mapping(torch.randn(CODES, self.G.z_dim, device=self.device))[:, 0]
+        matching = sliced_wasserstein(mapped, codes)
+        self.codes.copy_(codes.detach())
+        loss = self.reconstruction * reconstruction + self.matching * matching
+        return loss, {"reconstruction": float(reconstruction.detach()), "matching": float(matching.detach())}
 
     def _regularise(self, real: Tensor, opt_d: Any) -> float:
         penalty = r1_penalty(self.D, real).mean()
@@ -148,7 +184,9 @@ class StyleGAN2Trainer(pl.LightningModule):
     @torch.no_grad()
     def _update_ema(self, batch: int) -> None:
         beta = self._ema_decay(batch)
-        for average, value in zip(self.G_ema.parameters(), self.G.parameters(), strict=True):
-            average.lerp_(value, 1 - beta)
-        for average, value in zip(self.G_ema.buffers(), self.G.buffers(), strict=True):
-            average.copy_(value)
+        pairs = [(self.G_ema, self.G), *([(self.E_ema, self.E)] if self.E is not None else [])]
+        for average, value in pairs:
+            for a, v in zip(average.parameters(), value.parameters(), strict=True):
+                a.lerp_(v, 1 - beta)
+            for a, v in zip(average.buffers(), value.buffers(), strict=True):
+                a.copy_(v)

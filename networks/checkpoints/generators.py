@@ -98,7 +98,7 @@ def load_generator(path: str | Path) -> nn.Module:
         path: the file; ``zoo/NAME`` is also looked for in the packaged zoo and in ``GANVAS_ZOO``.
 
     Returns:
-        The generator in eval mode, frozen, with ``hash`` set.
+        The generator in eval mode, frozen, with ``hash`` and ``path`` (the file it came from) set.
 
     Raises:
         GanvasError: if the bundle is unusable, holds no generator, or its weights do not fit its constructor.
@@ -168,7 +168,7 @@ def _build(path: Path, kind: Any, config: Any, tensors: dict[str, Tensor], gener
     except (TypeError, ValueError) as error:
         raise GanvasError(f"the generator in {path} cannot be built from its manifest: {error}") from error
     load_strictly(generator, tensors, f"the generator in {path}")
-    generator.hash = generator_hash
+    generator.hash, generator.path = generator_hash, path
     return generator.eval().requires_grad_(False)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from datamodules.images import GANImages
 from networks.gan_losses import discriminator_loss, generator_loss
-from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator
+from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator, LeanEncoder
 from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, save_last
 from trainers.stylegan2 import DivergedError, StyleGAN2Trainer
 
@@ -27,12 +27,18 @@ def tiny(total: int = 24, channels_last: bool = True, **arguments: object) -> St
     return StyleGAN2Trainer(G, D, total, **{"r1_interval": 2, "style_mixing": 0.5, "noise": "random", **arguments})
 
 
-def fit(module: StyleGAN2Trainer, callbacks: Sequence[pl.Callback] = (), resume: Path | None = None) -> None:
+def with_encoder(total: int = 24, **arguments: object) -> StyleGAN2Trainer:
+    torch.manual_seed(1)
+    return tiny(total, encoder=LeanEncoder(16, 4, channels=(4, 4)), **arguments)
+
+
+def fit(module: StyleGAN2Trainer, callbacks: Sequence[pl.Callback] = (), resume: Path | None = None,
+        images: Tensor = IMAGES) -> None:  # fmt: skip
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=[StopAtTotal(), *callbacks],
     )  # fmt: skip
-    trainer.fit(module, GANImages(IMAGES, BATCH, seed=0), ckpt_path=resume, weights_only=True)
+    trainer.fit(module, GANImages(images, BATCH, seed=0), ckpt_path=resume, weights_only=True)
 
 
 def assert_same(a: StyleGAN2Trainer, b: StyleGAN2Trainer) -> None:
@@ -43,9 +49,12 @@ def assert_same(a: StyleGAN2Trainer, b: StyleGAN2Trainer) -> None:
 # --- the clock
 
 
+@pytest.mark.parametrize("make", [tiny, with_encoder])
 @pytest.mark.parametrize("interruption", [8, 12])  # after an odd and an even number of R1 steps, in mid-epoch
-def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(interruption: int, tmp_path: Path) -> None:
-    whole = tiny()
+def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
+    interruption: int, make: Callable[[], StyleGAN2Trainer], tmp_path: Path
+) -> None:
+    whole = make()
     fit(whole)
     last = tmp_path / "last.ckpt"
 
@@ -55,8 +64,8 @@ def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(interruption: int,
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
-        fit(tiny(), [EveryImages(BATCH, interrupt)])
-    resumed = tiny()
+        fit(make(), [EveryImages(BATCH, interrupt)])
+    resumed = make()
     fit(resumed, resume=last)
     assert resumed.images_seen == whole.images_seen == 24
     assert_same(resumed, whole)
@@ -155,9 +164,26 @@ def test_a_step_takes_each_network_s_own_gradient(loss: str, monkeypatch: pytest
     fake = module.G.synthesis(module._latents(BATCH), noise="const")
     own_g = torch.autograd.grad(generator_loss(module.D(fake), loss), g, retain_graph=True)
     own_d = torch.autograd.grad(discriminator_loss(module.D(real), module.D(fake.detach()), loss), d)
-    module._step_both(real, fake, Frozen(g), Frozen(d))
+    _, gradient = module._judge(real, fake, Frozen(d))
+    fake.backward(gradient)
     for parameter, expected in zip([*g, *d], [*own_g, *own_d], strict=True):
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("figure", "share"), [("reconstruction", 0.5), ("matching", 0.9)])
+def test_the_encoder_s_losses_fall(figure: str, share: float) -> None:
+    seen: list[float] = []
+    module = with_encoder(total=60 * BATCH, lr_g=0.01, reconstruction=50.0, matching=50.0)
+    flat = IMAGES[:, :, :1, :1].expand(-1, -1, 16, 16)
+    fit(module, [EveryImages(BATCH, lambda module: seen.append(module.figures[figure]))], images=flat)
+    assert sum(seen[-10:]) < share * sum(seen[:10])
+
+
+def test_the_encoder_s_average_follows_it() -> None:
+    module = with_encoder(total=BATCH, ema_rampup=None, ema_halflife=BATCH)
+    start = module.E.out.weight.detach().clone()
+    fit(module)
+    torch.testing.assert_close(module.E_ema.out.weight, (start + module.E.out.weight.detach()) / 2)
 
 
 def test_hinge_trains() -> None:
