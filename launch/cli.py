@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple
+
+from launch.errors import Terminated, is_out_of_memory, was_raised
 
 
 class Verb(NamedTuple):
@@ -37,20 +41,39 @@ VERBS = {
     "configs": Verb("launch.configs", "list the experiments", "ganvas configs match=avatars", torch=False),
     "doctor": Verb("launch.doctor", "say what is installed and what is missing", "ganvas doctor"),
 }
-OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, REFUSED, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit status: 0 done, 1 an error in Ganvas itself, 2 refused with one sentence, 130 interrupted.
+        The exit status: 0 done, 1 an error in Ganvas itself, 2 refused with one sentence, 130 stopped by Ctrl-C, 143 by
+        SIGTERM.
     """
     try:
-        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+        with _sigterm_like_ctrl_c():
+            return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail again
         return OK
+
+
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    process = os.getpid()
+
+    def stop(number: int, frame: object) -> None:
+        if os.getpid() != process:  # a worker, forked with this handler: it has nothing to tidy up
+            os._exit(TERMINATED)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the tidying up is left in peace
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -100,22 +123,25 @@ def _explain(error: BaseException, cfg: Any) -> int:
     if isinstance(error, (SystemExit, BrokenPipeError)):
         raise error
     if isinstance(error, KeyboardInterrupt):
-        return _complain(str(error) or "stopped.", INTERRUPTED)
+        return _complain(str(error) or "stopped.", TERMINATED if was_raised(error, Terminated) else INTERRUPTED)
     if isinstance(error, import_module("networks.checkpoints.errors").GanvasError):
         return _complain(str(error))
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         keys = import_module("launch.schemas").memory_keys(cfg)
         lower = " or ".join(keys) or "the size of the work"
         return _complain(f"out of memory: lower {lower} and run the command again.")
     return _complain(f"{type(error).__name__}: {error} (debug=true shows where).", FAILED)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    gpu = type(error).__name__ == "OutOfMemoryError"  # torch's, without importing torch here
-    return gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+def _close_bars() -> None:
+    """End the progress bars that an error left open: they would be drawn once more, below the sentence."""
+    tqdm = sys.modules.get("tqdm")
+    for bar in [] if tqdm is None else list(getattr(tqdm.tqdm, "_instances", ())):
+        bar.close()
 
 
 def _complain(sentence: str, status: int = REFUSED) -> int:
+    _close_bars()
     print(f"ganvas: {sentence}", file=sys.stderr)
     return status
 

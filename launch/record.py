@@ -24,7 +24,10 @@ from networks.checkpoints.errors import GanvasError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FREE_KEYS = ("out", "debug", "command", "wandb", "trainer")  # may differ when a run goes on
+# May differ when a run goes on: where it runs, and how much it holds at once, but nothing that it learns from.
+FREE_KEYS = (
+    "out", "debug", "command", "wandb", "trainer", "task.save_every", "task.training.tile", "task.inversion.batch",
+)  # fmt: skip
 
 
 class RunRecord:
@@ -60,6 +63,8 @@ class RunRecord:
         resumed = saved.exists()
         if resumed:
             _refuse_other_run(saved, cfg)
+            for half in path.rglob(".*.part"):  # what a killed run was writing
+                half.unlink()
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise GanvasError(f"{path} exists and is not a run directory: give another out=, or an empty folder.")
         path.mkdir(parents=True, exist_ok=True)
@@ -138,6 +143,11 @@ class RunRecord:
         self._wandb.close()
 
 
+def may_change(key: str) -> bool:
+    """Whether a run may go on with another value of this option, given with dots."""
+    return any(f"{key}.".startswith(f"{free}.") for free in FREE_KEYS)
+
+
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a ``metrics.jsonl``; one that a power cut left half-written is skipped."""
     for line in path.read_text().splitlines():
@@ -158,7 +168,7 @@ def _refuse_other_run(saved: Path, cfg: DictConfig) -> None:
     now = _flat(OmegaConf.create(OmegaConf.to_yaml(cfg)))
     absent = object()
     for key in sorted(before.keys() | now.keys()):
-        if key.split(".")[0] not in FREE_KEYS and before.get(key, absent) != now.get(key, absent):
+        if not may_change(key) and before.get(key, absent) != now.get(key, absent):
             raise GanvasError(
                 f"{saved.parent} holds a run with {key}={before.get(key)} and this one has {key}={now.get(key)}: "
                 "give the same options to resume it, or another out=."

@@ -7,9 +7,10 @@ from importlib.util import find_spec
 
 from omegaconf import DictConfig
 
-from launch.errors import Interrupted
+from launch.errors import Interrupted, is_out_of_memory, was_raised
 from launch.hardware import check_devices, use_threads
-from launch.record import RunRecord
+from launch.record import RunRecord, may_change
+from launch.schemas import memory_keys
 from networks.checkpoints.errors import GanvasError
 
 
@@ -18,7 +19,7 @@ def run(cfg: DictConfig) -> None:
 
     Raises:
         GanvasError: if something given cannot be used.
-        Interrupted: on Ctrl-C, saying how to resume.
+        Interrupted: on Ctrl-C or SIGTERM, saying how to resume.
     """
     check_devices(cfg.trainer)
     use_threads(cfg.trainer)
@@ -32,13 +33,25 @@ def run(cfg: DictConfig) -> None:
         record.withdraw()
         raise
     except (KeyboardInterrupt, SystemExit) as stop:
-        if not _by_ctrl_c(stop):
+        if not was_raised(stop, KeyboardInterrupt):
             raise
         raise Interrupted(f"stopped; `{record.resume_command}` resumes it.") from stop
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise GanvasError(_how_to_need_less(cfg, record)) from error
     finally:
         record.close()
 
 
-def _by_ctrl_c(stop: BaseException) -> bool:
-    # Lightning turns Ctrl-C into sys.exit(1) after its own tidying up; the interrupt is then the exit's context.
-    return isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt)
+def _how_to_need_less(cfg: DictConfig, record: RunRecord) -> str:
+    """The sentence for a run that ran out of memory: what to lower, and what is kept."""
+    keys = memory_keys(cfg)
+    now = [key for key in keys if may_change(key)]
+    later = [key for key in keys if not may_change(key)]
+    if now:
+        also = f"; a new run may lower {' or '.join(later)} too" if later else ""
+        return (f"out of memory: lower {' or '.join(now)} and run `{record.resume_command}` again, which goes on from "
+                f"the last checkpoint{also}.")  # fmt: skip
+    what = " or ".join(later) or "the size of the work"
+    return f"out of memory: lower {what} in a new run; the last checkpoint stays in {record.path}."
