@@ -1,20 +1,26 @@
-"""What tests of whole segmentation runs share: a tiny generator, a folder of labelled images, one cache of inversions."""
+"""What tests of whole runs share: a tiny generator, a folder of labelled images, one cache of inversions."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
+from datamodules.avatars import AVATAR_CLASSES
 from datamodules.folder import write_folder
 from datamodules.masks import ClassList, LabelledImages
 from launch import cli
+from networks.checkpoints.bundle import Bundle
 from networks.checkpoints.generators import load_generator, save_generator
 from networks.grids import to_uint8
 from networks.stylegan2 import Generator
+from networks.unet import UNet, save_segmenter
 
 SIZE = 32
 CLASSES = ClassList(("ground", "left", "right"), ((0, 0, 0), (200, 30, 30), (30, 30, 200)))
@@ -43,23 +49,31 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(tiny_generator: Path, tmp_path: Path) -> Path:
     """Four images of the tiny generator, labelled by halves; ``folder/images`` and ``folder/masks``."""
-    generator = load_generator(tiny_generator)
-    images = to_uint8(generator.render(generator.sample(4, seed=3))).transpose(0, 3, 1, 2)
+    return labelled_folder(tiny_generator, tmp_path / "labelled")
+
+
+def labelled_folder(generator: Path, out: Path) -> Path:
+    """What ``folder`` is; the same images every time."""
+    drawn = load_generator(generator)
+    images = to_uint8(drawn.render(drawn.sample(4, seed=3))).transpose(0, 3, 1, 2)
     masks = np.zeros((4, SIZE, SIZE), np.uint8)
     masks[:, 8:, : SIZE // 2], masks[:, 8:, SIZE // 2 :] = 1, 2
-    labelled = LabelledImages(np.ascontiguousarray(images), masks, ("a", "b", "c", "d"), CLASSES)
-    return write_folder(labelled, tmp_path / "labelled")
+    return write_folder(LabelledImages(np.ascontiguousarray(images), masks, ("a", "b", "c", "d"), CLASSES), out)
 
 
 @pytest.fixture
 def train_folder(
     tiny_generator: Path, folder: Path, tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Train:
-    """``train_folder(*words) -> exit status``: a run on the folder, into ``tmp_path / "run"`` unless told otherwise."""
+    """``train_folder(*words) -> exit status``: a run on the folder, into ``tmp_path / "run"`` unless told otherwise.
+
+    ``drop`` leaves out words that another head does not know.
+    """
     monkeypatch.setenv("GANVAS_CACHE", str(shared_cache))
 
-    def train(*words: str) -> int:
-        return cli.main(folder_command(tiny_generator, folder, tmp_path / "run", words))
+    def train(*words: str, drop: Sequence[str] = ()) -> int:
+        command = folder_command(tiny_generator, folder, tmp_path / "run", words)
+        return cli.main([word for word in command if word.partition("=")[0] not in drop])
 
     return train
 
@@ -71,3 +85,41 @@ def folder_command(generator: Path, folder: Path, out: Path, words: Sequence[str
         f"masks={folder / 'masks'}", "task.folds=0", f"out={out}", *FAST, *words,
     ])  # fmt: skip
     return ["train", *(f"{key}={value}" for key, value in chosen.items())]
+
+
+class AvatarRun(NamedTuple):
+    """A whole run on avatars, with everything that a run can leave."""
+
+    path: Path
+    printed: list[str]
+    generator: Path
+
+    @property
+    def bundle(self) -> Path:
+        return self.path / "export" / "segmentation.safetensors"
+
+
+@pytest.fixture(scope="session")
+def avatar_run(
+    tiny_generator: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AvatarRun:
+    """Four labels, four held-out and four generated images, two folds, a label curve, W&B offline."""
+    folder = tmp_path_factory.mktemp("avatars")
+    teacher = folder / "teacher.safetensors"
+    torch.manual_seed(0)
+    save_segmenter(teacher, UNet(11, [8]), {"classes": AVATAR_CLASSES.to_json(), "metrics": {"miou": 0.5}})
+    words = [
+        "train", "experiment=segmentation/demo", f"generator={tiny_generator}", "data.resolution=32", "n=4",
+        "task.labels=4", "task.curve=[1,2,4]", "task.folds=2", "task.generated=4", f"task.teacher={teacher}",
+        "export.embed_generator=true", f"out={folder / 'run'}", *FAST[:-1],
+    ]  # fmt: skip
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setenv("GANVAS_CACHE", str(shared_cache))
+        assert cli.main(words) == cli.OK
+    return AvatarRun(folder / "run", printed.getvalue().splitlines(), tiny_generator)
+
+
+def same_weights(one: Bundle, other: Bundle) -> bool:
+    """Whether two bundles hold the same numbers, but for the order of a sum."""
+    return all(torch.allclose(one.tensors[name], value, rtol=1e-4, atol=1e-6) for name, value in other.tensors.items())

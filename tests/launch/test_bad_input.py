@@ -227,7 +227,7 @@ def test_a_bundle_of_another_generator(
     bundle = tmp_path / "run" / "export" / "segmentation.safetensors"
     torch.manual_seed(1)
     other = save_generator(tmp_path / "other.safetensors", Generator(32, z_dim=8, w_dim=8, channel_max=8), {})
-    with pytest.raises(GanvasError, match="belongs to generator .* give the generator it was trained on"):
+    with pytest.raises(GanvasError, match=r"belongs to generator .* give the generator it was trained on"):
         load(bundle, other)
     capsys.readouterr()
     assert cli.main(["evaluate", f"segmentation={bundle}", f"generator={other}", "n=2"]) == cli.REFUSED

@@ -1,0 +1,75 @@
+"""``ganvas evaluate segmentation=BUNDLE``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from launch import cli
+from tests.launch.conftest import AvatarRun
+
+
+@pytest.fixture(autouse=True)
+def cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(shared_cache))
+
+
+def figures(text: str) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+
+
+def test_it_finds_what_the_run_found(avatar_run: AvatarRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", f"segmentation={avatar_run.bundle}", "n=4"]) == cli.OK
+    found, before = figures(capsys.readouterr().out), figures("\n".join(avatar_run.printed))
+    assert "4 rendered avataaars with exact masks (split heldout, seed 0)" in found["protocol"]
+    for name in ("mIoU", "mIoU_datasetgan_rule", "pixel_accuracy", "ece"):
+        assert float(found[name]) == pytest.approx(float(before[name]), abs=1e-3)
+
+
+def test_a_folder_and_a_class_that_it_never_shows(
+    train_folder, tiny_generator: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = tmp_path / "classes.txt"
+    classes.write_text("ground\nleft\nright\nunicorn\n")
+    assert train_folder(f"classes={classes}") == cli.OK
+    capsys.readouterr()
+    words = ["evaluate", f"segmentation={tmp_path / 'run' / 'export' / 'segmentation.safetensors'}",
+             f"generator={tiny_generator}", f"images={folder / 'images'}", f"masks={folder / 'masks'}"]  # fmt: skip
+    assert cli.main([*words, "n=2"]) == cli.OK
+    found = figures(capsys.readouterr().out)
+    assert found["protocol"].startswith("2 images of ")
+    assert found["IoU unicorn"] == "absent"
+    assert float(found["mIoU_datasetgan_rule"]) <= float(found["mIoU"])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["segmentation=/no/such.safetensors"], "there is no file /no/such.safetensors"),
+        (["segmentation={generator}"], "is no segmentation bundle: give it as generator="),
+        (["segmentation={bundle}", "images=/no/such"], "both images=DIR and masks=DIR"),
+        (["segmentation={bundle}", "images=/no/such", "masks=/no/such"], "There is no folder /no/such"),
+        (["segmentation={bundle}", "data=folder"], "images=DIR with masks=DIR, or with data=avatars"),
+        (["segmentation={bundle}", "n=0"], "n=0 leaves nothing to score"),
+        ([], "nothing says what to evaluate"),
+    ],
+)
+def test_what_cannot_be_evaluated(
+    avatar_run: AvatarRun, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [word.format(generator=avatar_run.generator, bundle=avatar_run.bundle) for word in words]
+    assert cli.main(["evaluate", *named]) == cli.REFUSED
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_masks_of_other_classes_are_refused(
+    avatar_run: AvatarRun, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (32, 32), 200).save(folder / "masks" / "a.png")
+    words = [f"segmentation={avatar_run.bundle}", f"images={folder / 'images'}", f"masks={folder / 'masks'}"]
+    assert cli.main(["evaluate", *words]) == cli.REFUSED
+    assert "has class id 200" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""Reports: every picture is there and shows what it says."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules.masks import ClassList
+from launch.reports.pictures import errors, heat, legend, overlay, panels
+from launch.reports.plots import class_bars, coverage_curves, label_curve
+from networks.metrics.uncertainty import risk_coverage
+from tests.launch.conftest import AvatarRun
+
+CLASSES = ClassList(("ground", "thing"), ((0, 0, 0), (200, 100, 0)))
+
+
+def test_every_picture_is_linked_and_every_link_is_a_picture(avatar_run: AvatarRun) -> None:
+    report = (avatar_run.path / "report.md").read_text()
+    links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", report)
+    assert len(links) == len(set(links)) == 8
+    assert {str(file.relative_to(avatar_run.path)) for file in avatar_run.path.glob("images/*")} == set(links)
+    for link in links:
+        with Image.open(avatar_run.path / link) as picture:
+            picture.load()
+            assert min(picture.size) > 20
+            assert np.asarray(picture).std() > 0
+
+
+def test_the_report_says_figures_with_their_protocol(avatar_run: AvatarRun) -> None:
+    report = (avatar_run.path / "report.md").read_text()
+    assert "- *inverted held-out images*: 4 rendered avataaars with exact masks (split heldout, seed 0)" in report
+    assert "- *generated images*: 4 samples (seed 10, truncation 1) labelled by a U-Net with mIoU 0.500" in report
+    assert "| mIoU, absent classes count as 0 (DatasetGAN) |" in report
+    assert "## How many labels it takes" in report
+    assert "avataaars-heldout-0-0000" in report
+    assert str(avatar_run.bundle) in report
+    assert "\n\n\n" not in report
+
+
+def test_an_overlay_tints_classes_and_leaves_ignored_pixels() -> None:
+    images = np.full((1, 1, 3, 3), 100, np.uint8)
+    found = overlay(images, np.array([[[0, 1, 255]]], np.uint8), CLASSES, strength=0.5)
+    assert found[0, 0].tolist() == [[50, 50, 50], [150, 100, 50], [100, 100, 100]]
+
+
+def test_errors_are_red_where_truth_and_prediction_differ() -> None:
+    found = errors(np.array([[[0, 1, 1]]]), np.array([[[0, 0, 255]]]))[0, 0].astype(int)
+    assert found[0].max() < 50
+    assert found[1][0] > 2 * found[1][1]
+    assert len(set(found[2])) == 1
+
+
+def test_heat_rises_from_black_to_white_and_never_leaves_the_range() -> None:
+    found = heat(np.array([[[-1.0, 0.0, 0.3, 0.6, 1.0, 9.0]]]), top=1.0)[0, 0].astype(int).sum(1)
+    assert found.tolist() == sorted(found)
+    assert (found[0], found[-1]) == (0, 3 * 255)
+
+
+@pytest.mark.parametrize(("size", "shown"), [(16, 128), (64, 128), (256, 256), (1024, 256)])
+def test_panels_of_any_size_fit_a_page(size: int, shown: int) -> None:
+    sheet = panels({"a": np.zeros((3, size, size, 3), np.uint8), "b": np.zeros((3, size, size, 3), np.uint8)}, across=1)
+    assert sheet.width == 2 * shown + 4
+
+
+def test_a_legend_holds_the_longest_name() -> None:
+    names = tuple(f"{'very ' * 8}long name {i}" for i in range(3))
+    picture = np.asarray(legend(ClassList.of_names(names)))
+    assert (picture[:, -3:] == 255).all()  # no letter is cut off
+
+
+def test_plots_take_absent_classes_and_a_single_count() -> None:
+    coverage = risk_coverage(torch.rand(50), torch.rand(50))
+    pictures = [
+        class_bars({"one": {"ground": 0.5, "thing": float("nan")}}, CLASSES),
+        coverage_curves({"one": coverage}),
+        label_curve({1: 0.5}),
+    ]
+    assert all(np.asarray(picture).std() > 0 for picture in pictures)

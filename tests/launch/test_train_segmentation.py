@@ -1,0 +1,117 @@
+"""``ganvas train experiment=segmentation/…`` end to end: figures, bundle, repetition, resumption, W&B."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from editors import load
+from launch import cli
+from launch.schemas_segmentation import HeadTrainingConfig
+from networks.checkpoints.bundle import Bundle, read_bundle
+from networks.checkpoints.generators import load_generator
+from tests.launch.conftest import AvatarRun, same_weights
+from trainers.segmentation import SegmentationSettings
+
+
+def bundle(run: Path) -> Bundle:
+    return read_bundle(run / "export" / "segmentation.safetensors")
+
+
+def figures(printed: list[str]) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in printed if ": " in line)
+
+
+def test_the_last_lines_are_figures_report_and_bundle(avatar_run: AvatarRun) -> None:
+    assert avatar_run.printed[-2:] == [f"report: {avatar_run.path / 'report.md'}", f"bundle: {avatar_run.bundle}"]
+    found = figures(avatar_run.printed)
+    assert found["n"] == "4"
+    for name in ("mIoU", "mIoU_datasetgan_rule", "pixel_accuracy", "mIoU_generated", "mIoU_kfold", "mIoU_1", "mIoU_2"):
+        assert 0 <= float(found[name]) <= 1
+    assert found["mIoU_4"] == found["mIoU"]
+    assert float(found["train_seconds"]) > 0
+
+
+def test_it_says_how_well_images_were_inverted(avatar_run: AvatarRun) -> None:
+    for what in ("labelled", "held-out"):
+        assert sum(line.startswith(f"{what}: PSNR ") for line in avatar_run.printed) == 1
+
+
+def test_lightning_keeps_its_advice_to_itself(avatar_run: AvatarRun) -> None:
+    printed = "\n".join(avatar_run.printed)
+    for chatter in ("GPU available", "litlogger", "weights_only", "LeafSpec", "Trainer.fit"):
+        assert chatter not in printed
+
+
+def test_the_bundle_says_what_it_is(avatar_run: AvatarRun) -> None:
+    manifest = bundle(avatar_run.path).manifest
+    found = figures(avatar_run.printed)
+    assert manifest["metrics"]["mIoU"] == pytest.approx(float(found["mIoU"]), abs=1e-3)
+    assert "train_seconds" not in manifest["metrics"]
+    assert manifest["trained_on"]["labels"] == 4
+    assert manifest["command"].startswith("ganvas train ")
+    assert set(manifest["protocol"]) == {"inverted held-out images", "generated images"}
+
+
+def test_a_bundle_with_its_generator_is_enough(avatar_run: AvatarRun, tmp_path: Path) -> None:
+    alone = shutil.copy(avatar_run.bundle, tmp_path / "alone.safetensors")
+    editor = load(alone)
+    found = editor.segment(editor.generator.sample(2, seed=0))
+    assert found.mask.shape == (2, 32, 32)
+    assert editor.classes.names[0] == "background"
+
+
+def test_wandb_has_scalars_pictures_configuration_and_bundle(avatar_run: AvatarRun) -> None:
+    (run,) = (avatar_run.path / "wandb").glob("offline-run-*")
+    (log,) = run.glob("*.wandb")
+    written = log.read_bytes()
+    for word in (b"loss", b"mIoU", b"label_seed", b"segmentation.safetensors"):
+        assert word in written
+    pictures = {file.name.rpartition("_")[0].rpartition("_")[0] for file in (run / "files").rglob("*.png")}
+    assert {"labelled", "inverted-held-out-images", "generated-images", "samples", "classes-iou"} <= pictures
+
+
+def test_the_same_seed_gives_the_same_branch(train_folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        assert train_folder(f"out={tmp_path / name}", f"seed={seed}", "task.folds=2") == cli.OK
+        said.append(figures(capsys.readouterr().out.splitlines())["mIoU"])
+    assert said[0] == said[1]
+    one, two, three = (bundle(tmp_path / name) for name in ("one", "two", "three"))
+    assert same_weights(one, two)
+    assert not same_weights(one, three)
+
+
+def test_a_run_opened_again_ends_the_same(train_folder, tmp_path: Path) -> None:
+    assert train_folder() == cli.OK
+    first = bundle(tmp_path / "run")
+    assert train_folder() == cli.OK
+    assert same_weights(first, bundle(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("words", [["task/head=linear"], ["task/head=reference", "task.training.recipe=original"]])
+def test_other_heads_and_recipes_run_too(train_folder, tmp_path: Path, words: list[str]) -> None:
+    assert train_folder(*words, drop=["task.head.width", "task.head.hidden"]) == cli.OK
+    assert bundle(tmp_path / "run").manifest["config"]["head"] == words[0].partition("=")[2]
+
+
+def test_a_failing_wandb_never_fails_a_run(
+    train_folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert train_folder("wandb=offline") == cli.OK
+    assert capsys.readouterr().out.count("W&B logging stopped") == 1
+
+
+def test_the_command_line_has_the_trainer_s_defaults() -> None:
+    schema, settings = HeadTrainingConfig(), SegmentationSettings()
+    assert {name: getattr(schema, name) for name in vars(settings) if name != "seed"} == {
+        name: value for name, value in vars(settings).items() if name != "seed"
+    }
+
+
+def test_the_generator_stays_as_it_was(avatar_run: AvatarRun) -> None:
+    assert bundle(avatar_run.path).manifest["generator"]["hash"] == load_generator(avatar_run.generator).hash
