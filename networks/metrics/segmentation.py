@@ -68,7 +68,6 @@ class SegmentationScore:
         classes = len(self.class_names)
         self.confusion = torch.zeros(classes, classes, dtype=torch.long)
         self._bins = torch.zeros(3, BINS, dtype=torch.float64)  # pixels, summed confidence, correct pixels
-        self._has_probabilities = True
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
         """Add a batch.
@@ -90,8 +89,6 @@ class SegmentationScore:
             self._add_bins(confidence, ids, truth)
         else:
             self.confusion += confusion_matrix(prediction, truth, classes)
-            # Ids carry no confidence: a calibration error over a part of the pixels would mislead.
-            self._has_probabilities = False
 
     def _add_bins(self, confidence: Tensor, ids: Tensor, truth: Tensor) -> None:
         scored = truth != IGNORE
@@ -108,8 +105,8 @@ class SegmentationScore:
 
         Returns:
             ``miou`` (absent classes left out), ``miou_datasetgan`` (absent classes count as 0), ``pixel_accuracy``,
-            ``ece`` (NaN unless every update gave probabilities) and ``iou``, a dict by class name with NaN for a class
-            that occurs neither in truth nor in prediction.
+            ``ece`` (NaN unless every scored pixel came with probabilities) and ``iou``, a dict by class name with NaN
+            for a class that occurs neither in truth nor in prediction.
 
         Raises:
             ValueError: if no pixel was scored.
@@ -118,10 +115,12 @@ class SegmentationScore:
         if total == 0:
             raise ValueError("no pixel was scored: every truth pixel is 255 (ignore), or update was never called")
         iou = iou_per_class(self.confusion).tolist()
+        # Ids carry no confidence: a calibration error over a part of the pixels would mislead.
+        calibrated = int(self._bins[0].sum()) == int(total)
         return {
             "miou": miou(self.confusion),
             "miou_datasetgan": miou_datasetgan(self.confusion),
             "pixel_accuracy": (self.confusion.diag().sum() / total).item(),
-            "ece": calibration_error(*self._bins) if self._has_probabilities else float("nan"),
+            "ece": calibration_error(*self._bins) if calibrated else float("nan"),
             "iou": dict(zip(self.class_names, iou, strict=True)),
         }
