@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import warnings
 
 from cuda_ops import backend
 from networks.checkpoints.errors import GanvasError
@@ -16,9 +18,20 @@ def prepare() -> None:
         GanvasError: if ``GANVAS_OPS`` asks for what is not there.
     """
     declare_torchvision_ops()
-    # Its notes on devices and tips for other products would bury the figures; warnings still show.
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    _quieten()
     try:
         backend.selected()
     except ValueError as error:
         raise GanvasError(str(error)) from error
+
+
+def _quieten() -> None:
+    """Keep other packages' notes to their developers off the screen; ``python -W default`` brings them back."""
+    # Lightning's notes on devices, checkpoints and other products. On import it sets the level of its root logger, so
+    # the level is set below that.
+    for part in ("trainer", "utilities", "callbacks", "loops"):
+        logging.getLogger(f"pytorch_lightning.{part}").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric.utilities").setLevel(logging.WARNING)
+    if not sys.warnoptions:
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)

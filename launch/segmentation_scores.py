@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from datamodules.masks import LabelledImages
 from editors.inversion_cache import InversionCache
@@ -69,6 +70,7 @@ def score_branch(
     """Segment what the generator makes of ``latents`` and compare with ``truth``."""
     score = SegmentationScore(class_names)
     rendered, predicted, uncertainty = [], [], []
+    bar = tqdm(total=len(truth), desc="score", unit="image", leave=False)
     for i, part in enumerate(latents.split(batch)):
         image, features = generator.render(part, features=True)
         found = predict(head, features)
@@ -76,6 +78,8 @@ def score_branch(
         rendered.append(image.clamp(-1, 1).cpu())
         predicted.append(found.mask.cpu())
         uncertainty.append(found.disagreement.cpu())
+        bar.update(len(part))
+    bar.close()
     made, masks, unsure = torch.cat(rendered), torch.cat(predicted), torch.cat(uncertainty)
     kept = truth != IGNORE
     coverage = risk_coverage(unsure[kept], (masks != truth)[kept])
@@ -93,7 +97,8 @@ def invert_images(
         generator, torch.as_tensor(images.images), settings, cache=InversionCache(), names=images.names, progress=True
     )
     worst = int(found.psnr.argmin())
-    print(f"{what}: PSNR {found.psnr.mean():.1f} dB on average, {found.psnr[worst]:.1f} dB for {images.names[worst]}")
+    print(f"{what}: PSNR {found.psnr.mean():.1f} dB on average, worst {found.psnr[worst]:.1f} dB "
+          f"({images.names[worst]})")  # fmt: skip
     return found
 
 
