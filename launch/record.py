@@ -10,7 +10,7 @@ import math
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
 
 # May differ when a run goes on: where it runs, and how much it holds at once, but nothing that it learns from.
@@ -115,6 +116,19 @@ class RunRecord:
         self._wandb.image(name, path, step)
         return path
 
+    def overlays(
+        self, name: str, images: np.ndarray, masks: Mapping[str, np.ndarray], classes: Sequence[str]
+    ) -> None:
+        """Show masks over their images in W&B, where each layer and class can be switched on and off.
+
+        Args:
+            name: of the set.
+            images: ``uint8 [N, H, W, 3]``.
+            masks: name of a layer -> class ids ``uint8 [N, H, W]``, 255 = ignore.
+            classes: name of each class id.
+        """
+        self._wandb.overlays(name, images, masks, classes)
+
     def write_report(self, markdown: str) -> None:
         """Write ``report.md``, whole or not at all."""
         _write_whole(self.report, markdown)
@@ -123,6 +137,7 @@ class RunRecord:
         """Close the record and print its last lines: the figures, the report's path and each bundle's."""
         if not self.report.exists():
             self.write_report(_plain_report(self._cfg, figures))
+        self._log_last({name: value for name, value in figures.items() if not isinstance(value, str)})
         bundles = sorted(self.export.glob("*.safetensors"))
         self._wandb.finish(figures, bundles)
         for name, value in figures.items():
@@ -130,6 +145,16 @@ class RunRecord:
         print(f"report: {self.report}")
         for bundle in bundles:
             print(f"bundle: {bundle}")
+
+    def _log_last(self, figures: Mapping[str, float]) -> None:
+        """The headline figures as the last line of ``metrics.jsonl``, once also in a run that is opened again."""
+        if not figures:
+            return
+        lines = list(read_metrics(self.metrics)) if self.metrics.exists() else []
+        step = max((line["step"] for line in lines), default=0)
+        last = {"step": step, **{name: _json_number(value) for name, value in figures.items()}}
+        kept = [line for line in lines if line["step"] < step or not line.keys() >= last.keys()]
+        _write_whole(self.metrics, "".join(json.dumps(line) + "\n" for line in [*kept, last]))
 
     def withdraw(self) -> None:
         """Remove a new run in which nothing was made yet, so that ``out=`` is free for the corrected command."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
+
+from datamodules.masks import IGNORE
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PATIENCE = 120.0  # seconds that the end of a run waits for an upload
 
@@ -37,6 +43,25 @@ class WandbLog:
             import wandb
 
             run.log({f"images/{name}": wandb.Image(str(path)), "step": step})
+
+        self._guard(send)
+
+    def overlays(
+        self, name: str, images: np.ndarray, masks: Mapping[str, np.ndarray], classes: Sequence[str]
+    ) -> None:
+        """Log images with masks over them; see :meth:`launch.record.RunRecord.overlays`."""
+        labels = {**dict(enumerate(classes)), IGNORE: "ignored"}
+
+        def send(run: Any) -> None:
+            import wandb
+
+            shown = [
+                wandb.Image(image, masks={
+                    layer: {"mask_data": ids[i], "class_labels": labels} for layer, ids in masks.items()
+                })
+                for i, image in enumerate(images)
+            ]  # fmt: skip
+            run.log({f"masks/{name}": shown, "step": 0})
 
         self._guard(send)
 
@@ -86,6 +111,8 @@ class WandbLog:
         if mode == "online" and not wandb.login(prompt=False, verify=False):
             print("W&B has no API key here (`wandb login` stores one): logging offline.")
             mode = "offline"
+        if mode != "online":
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # offline: nothing goes out, not even its crashes
         run = wandb.init(
             mode=mode,
             project=self._settings.project,

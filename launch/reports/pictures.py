@@ -11,15 +11,19 @@ from datamodules.masks import IGNORE, ClassList
 from networks.grids import tile
 
 GAP = 4             # pixels between panels
-CAPTION = 22        # height of the line above a column
-TEXT = 13           # size of letters
+CAPTION = 26        # height of the line above a column
+TEXT = 16           # size of letters
 INK = (40, 40, 40)
 SIDE = 128          # pixels a side that small panels are enlarged to; larger ones are thinned to at most twice that
 
 
 def overlay(images: np.ndarray, masks: np.ndarray, classes: ClassList, strength: float = 0.6) -> np.ndarray:
-    """Masks in colour over their images, ``uint8 [N, H, W, 3]``; ignored pixels show the image as it is."""
-    mixed = classes.paint(masks) * strength + images * (1 - strength)
+    """Masks in colour over their images, ``uint8 [N, H, W, 3]``; ignored pixels show the image as it is.
+
+    The images are made grey, so that a hue is a class and nothing else.
+    """
+    grey = images @ np.array([0.299, 0.587, 0.114])  # luma of Rec. 601
+    mixed = classes.paint(masks) * strength + grey[..., None] * (1 - strength)
     return np.where((masks == IGNORE)[..., None], images, mixed.round()).astype(np.uint8)
 
 
@@ -37,13 +41,16 @@ def heat(values: np.ndarray, top: float) -> np.ndarray:
     return (np.clip(t - np.arange(3), 0, 1) * 255).round().astype(np.uint8)
 
 
-def panels(columns: dict[str, np.ndarray], across: int = 2, scale: int | None = None) -> Image.Image:
+def panels(
+    columns: dict[str, np.ndarray], across: int = 2, scale: int | None = None, classes: ClassList | None = None
+) -> Image.Image:
     """A sheet of rows: each item shows its panels side by side, ``across`` items beside one another.
 
     Args:
         columns: caption -> ``uint8 [N, H, W, 3]``, the panels of each item in order.
         across: items in a row of the sheet.
         scale: enlargement; None: small panels are enlarged, and large ones thinned, to a size that a page can show.
+        classes: whose colours the panels show; their legend goes below.
     """
     stacked = np.stack(list(columns.values()), axis=1)  # [N, columns, H, W, 3]
     if scale is None:
@@ -57,7 +64,14 @@ def panels(columns: dict[str, np.ndarray], across: int = 2, scale: int | None = 
     picture = Image.new("RGB", (sheet.shape[1], sheet.shape[0] + CAPTION), "white")
     picture.paste(Image.fromarray(sheet), (0, CAPTION))
     _captions(picture, list(columns), across, width * scale + GAP, items.shape[2] + 3 * GAP)
-    return picture
+    return picture if classes is None else _above(picture, legend(classes, picture.width))
+
+
+def _above(top: Image.Image, bottom: Image.Image) -> Image.Image:
+    both = Image.new("RGB", (max(top.width, bottom.width), top.height + 2 * GAP + bottom.height), "white")
+    both.paste(top, (0, 0))
+    both.paste(bottom, (0, top.height + 2 * GAP))
+    return both
 
 
 def _captions(picture: Image.Image, names: Sequence[str], across: int, step: int, item: int) -> None:
@@ -67,16 +81,16 @@ def _captions(picture: Image.Image, names: Sequence[str], across: int, step: int
             draw.text((group * item + i * step + 1, 2), name, fill=INK, font=font)
 
 
-def legend(classes: ClassList, columns: int = 6) -> Image.Image:
-    """The class palette with names, as wide as the longest name needs."""
+def legend(classes: ClassList, width: int) -> Image.Image:
+    """The class palette with names, in as many rows as ``width`` pixels ask for."""
     font, swatch, line = ImageFont.load_default(TEXT), 18, 28
-    columns = min(columns, len(classes))
     cell = swatch + 30 + round(max(font.getlength(name) for name in classes.names))
+    columns = max(1, min(width // cell, len(classes)))
     picture = Image.new("RGB", (columns * cell, -(-len(classes) // columns) * line), "white")
     draw = ImageDraw.Draw(picture)
     for i, (name, color) in enumerate(zip(classes.names, classes.palette, strict=True)):
         row, column = divmod(i, columns)
         x, y = column * cell + 4, row * line + 5
         draw.rounded_rectangle((x, y, x + swatch, y + swatch), radius=4, fill=color, outline=INK)
-        draw.text((x + swatch + 8, y + 1), name, fill=INK, font=font)
+        draw.text((x + swatch + 8, y - 1), name, fill=INK, font=font)
     return picture

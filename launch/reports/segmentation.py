@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 
 from launch.record import RunRecord
-from launch.reports.pictures import errors, heat, legend, overlay, panels
+from launch.reports.pictures import errors, heat, overlay, panels
 from launch.reports.plots import class_bars, coverage_curves, label_curve
 from launch.segmentation_scores import Scored
 from networks.grids import to_uint8
@@ -101,7 +101,7 @@ def _protocols(branch: Branch) -> str:
 def _sections(record: RunRecord, branch: Branch) -> list[Section]:
     """The parts with pictures, in the order of the report."""
     classes = branch.labelled.classes
-    found = [Section("Classes", "", _kept(record, "classes", legend(classes))), _labelled(record, branch)]
+    found = [_labelled(record, branch)]
     found += [_predictions(record, branch, name, scored) for name, scored in branch.scores.items()]
     if branch.scores:
         iou = {name: scored.iou for name, scored in branch.scores.items()}
@@ -120,30 +120,34 @@ def _kept(record: RunRecord, name: str, picture: object) -> str:
 
 
 def _labelled(record: RunRecord, branch: Branch) -> Section:
+    classes, masks = branch.labelled.classes, branch.labelled.masks[:SHOWN]
     images = branch.labelled.images[:SHOWN].transpose(0, 2, 3, 1)
     sheet = {"image": images, "inverted": to_uint8(branch.inversion.reconstruction[:SHOWN]),
-             "label": overlay(images, branch.labelled.masks[:SHOWN], branch.labelled.classes)}  # fmt: skip
+             "label": overlay(images, masks, classes)}  # fmt: skip
+    record.overlays("labelled", images, {"label": masks}, classes.names)
     psnr = branch.inversion.psnr
     which = f"The first {SHOWN} of what" if len(branch.labelled) > SHOWN else "What"
     text = f"{which} the branch learned from; the inversions reach {psnr.mean():.1f} dB (worst {psnr.min():.1f})."
-    return Section("Labelled images", text, _kept(record, "labelled", panels(sheet, across=3)))
+    return Section("Labelled images", text, _kept(record, "labelled", panels(sheet, across=3, classes=classes)))
 
 
-def _predictions(record: RunRecord, branch: Branch, name: str, scored: Scored) -> Section:
+def _predictions(record: RunRecord, branch: Branch, title: str, scored: Scored) -> Section:
     classes, pick = branch.labelled.classes, slice(0, SHOWN)
     truth, predicted = scored.truth[pick].numpy(), scored.predicted[pick].numpy()
     top = _top(scored.uncertainty)
     sheet = {
-        "image": to_uint8(scored.images[pick]), "rendered": to_uint8(scored.rendered[pick]),
+        "image": to_uint8(scored.images[pick]), "inverted": to_uint8(scored.rendered[pick]),
         "truth": classes.paint(truth), "branch": classes.paint(predicted), "wrong": errors(predicted, truth),
         "uncertain": heat(scored.uncertainty[pick].numpy(), top),
     }  # fmt: skip
     if scored.images is scored.rendered:
-        del sheet["rendered"]
+        del sheet["inverted"]
+    name = title.replace(" ", "-")
+    record.overlays(name, sheet["image"], {"truth": truth, "branch": predicted}, classes.names)
     text = (f"{scored.protocol[0].upper()}{scored.protocol[1:]}; the first {len(truth)}. *Uncertain* is the members' "
             f"disagreement (Jensen-Shannon), white at {top:.2f} nats.\n\n{_most_uncertain(scored)}")  # fmt: skip
-    picture = _kept(record, name.replace(" ", "-"), panels(sheet, across=2))
-    return Section(name.capitalize(), text, picture)
+    picture = _kept(record, name, panels(sheet, across=2, classes=classes))
+    return Section(title.capitalize(), text, picture)
 
 
 def _most_uncertain(scored: Scored) -> str:
@@ -174,11 +178,12 @@ def _samples(record: RunRecord, branch: Branch) -> Section:
         unsure.append(prediction.disagreement.cpu())
     images, ids, js = to_uint8(torch.cat(rendered)), torch.cat(masks).numpy(), torch.cat(unsure)
     order = image_uncertainty(js).argsort().numpy()
-    pick = np.concatenate([order[:SURE], order[-UNSURE:]])
-    sheet = {"sample": images[pick], "branch": overlay(images[pick], ids[pick], branch.labelled.classes),
+    pick, classes = np.concatenate([order[:SURE], order[-UNSURE:]]), branch.labelled.classes
+    sheet = {"sample": images[pick], "branch": overlay(images[pick], ids[pick], classes),
              "uncertain": heat(js.numpy()[pick], _top(js))}  # fmt: skip
+    record.overlays("samples", images[pick], {"branch": ids[pick]}, classes.names)
     text = f"Of 64 samples the {SURE} that the members agree on most, then the {UNSURE} that they agree on least."
-    return Section("Samples", text, _kept(record, "samples", panels(sheet, across=3)))
+    return Section("Samples", text, _kept(record, "samples", panels(sheet, across=3, classes=classes)))
 
 
 def _top(uncertainty: torch.Tensor) -> float:

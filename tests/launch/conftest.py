@@ -92,6 +92,7 @@ class AvatarRun(NamedTuple):
 
     path: Path
     printed: list[str]
+    errors: str           # what went to stderr
     generator: Path
 
     @property
@@ -113,11 +114,11 @@ def avatar_run(
         "task.labels=4", "task.curve=[1,2,4]", "task.folds=2", "task.generated=4", f"task.teacher={teacher}",
         "export.embed_generator=true", f"out={folder / 'run'}", *FAST[:-1],
     ]  # fmt: skip
-    printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setenv("GANVAS_CACHE", str(shared_cache))
         assert cli.main(words) == cli.OK
-    return AvatarRun(folder / "run", printed.getvalue().splitlines(), tiny_generator)
+    return AvatarRun(folder / "run", out.getvalue().splitlines(), err.getvalue(), tiny_generator)
 
 
 def same_weights(one: Bundle, other: Bundle) -> bool:

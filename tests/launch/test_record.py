@@ -54,6 +54,24 @@ def test_the_last_lines_are_the_figures_and_the_paths(tmp_path: Path, capsys: py
     assert record.report.read_text() == "# my own"
 
 
+def test_figures_are_the_last_line_once_however_often_a_run_is_opened(tmp_path: Path) -> None:
+    record = RunRecord.open(config(tmp_path))
+    record.log({"loss": 1.0}, 10)
+    record.finish({"mIoU": 0.5, "n": 64, "seconds": 3.0})
+    again = RunRecord.open(config(tmp_path))
+    again.rewind(10)
+    again.finish({"mIoU": 0.5, "n": 64, "note": "words stay out"})
+    assert list(read_metrics(again.metrics)) == [{"step": 10, "loss": 1.0}, {"step": 10, "mIoU": 0.5, "n": 64}]
+
+
+def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
+    record = RunRecord.open(config(tmp_path))
+    (record.checkpoints / ".last.ckpt.x7.part").touch()
+    (record.checkpoints / "last.ckpt").touch()
+    RunRecord.open(config(tmp_path))
+    assert [file.name for file in record.checkpoints.iterdir()] == ["last.ckpt"]
+
+
 def test_resume_drops_what_will_be_written_again(tmp_path: Path) -> None:
     record = RunRecord.open(config(tmp_path))
     for step in (10, 20, 30):

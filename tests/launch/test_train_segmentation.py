@@ -6,10 +6,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from editors import load
 from launch import cli
+from launch.record import read_metrics
 from launch.schemas_segmentation import HeadTrainingConfig
 from networks.checkpoints.bundle import Bundle, read_bundle
 from networks.checkpoints.generators import load_generator
@@ -40,10 +43,22 @@ def test_it_says_how_well_images_were_inverted(avatar_run: AvatarRun) -> None:
         assert sum(line.startswith(f"{what}: PSNR ") for line in avatar_run.printed) == 1
 
 
-def test_lightning_keeps_its_advice_to_itself(avatar_run: AvatarRun) -> None:
-    printed = "\n".join(avatar_run.printed)
-    for chatter in ("GPU available", "litlogger", "weights_only", "LeafSpec", "Trainer.fit"):
-        assert chatter not in printed
+def test_stdout_is_figures_and_a_few_words_of_our_own(avatar_run: AvatarRun) -> None:
+    words = [line for line in avatar_run.printed if ": " not in line]
+    assert words == [
+        "inverting 4 labelled images", "inverting 4 held-out images",
+        "training on 1 of the 4 labelled images", "training on 2 of the 4 labelled images",
+    ]  # fmt: skip
+    assert figures(avatar_run.printed).keys() == {
+        "labelled", "held-out", "mIoU", "n", "mIoU_datasetgan_rule", "pixel_accuracy", "ece", "mIoU_generated",
+        "mIoU_kfold", "mIoU_1", "mIoU_2", "mIoU_4", "train_seconds", "report", "bundle",
+    }  # fmt: skip
+
+
+def test_the_record_ends_with_the_figures(avatar_run: AvatarRun) -> None:
+    last = list(read_metrics(avatar_run.path / "metrics.jsonl"))[-1]
+    assert last["mIoU"] == pytest.approx(float(figures(avatar_run.printed)["mIoU"]), abs=1e-3)
+    assert last["step"] > 0
 
 
 def test_the_bundle_says_what_it_is(avatar_run: AvatarRun) -> None:
@@ -64,14 +79,19 @@ def test_a_bundle_with_its_generator_is_enough(avatar_run: AvatarRun, tmp_path: 
     assert editor.classes.names[0] == "background"
 
 
-def test_wandb_has_scalars_pictures_configuration_and_bundle(avatar_run: AvatarRun) -> None:
+def test_wandb_has_scalars_pictures_masks_configuration_and_bundle(avatar_run: AvatarRun) -> None:
     (run,) = (avatar_run.path / "wandb").glob("offline-run-*")
     (log,) = run.glob("*.wandb")
     written = log.read_bytes()
-    for word in (b"loss", b"mIoU", b"label_seed", b"segmentation.safetensors"):
+    for word in (b"loss", b"mIoU", b"label_seed", b"segmentation.safetensors", b"facial hair"):
         assert word in written
-    pictures = {file.name.rpartition("_")[0].rpartition("_")[0] for file in (run / "files").rglob("*.png")}
-    assert {"labelled", "inverted-held-out-images", "generated-images", "samples", "classes-iou"} <= pictures
+    media = run / "files" / "media" / "images"
+    sheets = {file.name.rpartition("_")[0].rpartition("_")[0] for file in (media / "images").glob("*.png")}
+    assert {"labelled", "inverted-held-out-images", "generated-images", "samples", "classes-iou"} <= sheets
+    masks = list((media / "mask").rglob("*.mask.png"))
+    assert len(masks) == 4 + 2 * 4 + 2 * 4 + 12  # labels, truth and branch of two evaluations, samples
+    for file in masks:
+        assert set(np.unique(np.asarray(Image.open(file)))) <= {*range(11), 255}
 
 
 def test_the_same_seed_gives_the_same_branch(train_folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
