@@ -68,11 +68,14 @@ class RunRecord:
                 half.unlink()
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise GanvasError(f"{path} exists and is not a run directory: give another out=, or an empty folder.")
-        path.mkdir(parents=True, exist_ok=True)
-        if not resumed:
-            _write_whole(saved, OmegaConf.to_yaml(cfg))
-        with (path / "command.txt").open("a") as file:
-            file.write(cfg.command + "\n")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if not resumed:
+                _write_whole(saved, OmegaConf.to_yaml(cfg))
+            with (path / "command.txt").open("a") as file:
+                file.write(cfg.command + "\n")
+        except OSError as error:
+            raise GanvasError(f"cannot write into {path}: {error.strerror}; give another out=.") from error
         return cls(path, cfg, resumed)
 
     @property

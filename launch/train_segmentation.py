@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from hydra.utils import instantiate
@@ -122,12 +124,21 @@ def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels
     """Train the configured head, resuming where the record holds a checkpoint; its loss goes into the record."""
     last = record.checkpoints / "last.ckpt"
     if last.exists():
-        record.rewind(int(torch.load(last, weights_only=True)["global_step"]))
+        record.rewind(_step_of(last))
     return train_head(
         new_head(cfg, generator, len(labels.class_names)), generator, labels,
         instantiate(cfg.task.training, seed=cfg.seed), checkpoint=last, save_every=cfg.task.save_every,
         listen=lambda step, values: record.log(values, step), trainer=trainer_arguments(cfg.trainer),
     )  # fmt: skip
+
+
+def _step_of(checkpoint: Path) -> int:
+    """Where training stood; tensors and numbers are read, never code."""
+    try:
+        return int(torch.load(checkpoint, weights_only=True)["global_step"])
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, UnpicklingError) as error:
+        raise GanvasError(f"{checkpoint} is damaged or no checkpoint of ours: remove it, and the same command trains "
+                          "from the start.") from error  # fmt: skip
 
 
 def fold_scores(cfg: DictConfig, generator: Generator, labels: Labels) -> dict | None:
@@ -159,10 +170,10 @@ def label_curve(
 ) -> dict[int, float]:  # fmt: skip
     """The same head from fewer labels: mIoU on the same held-out images, by number of labels.
 
-    The draws are nested: each is the beginning of the next.
+    The draws are nested: each is the beginning of the next. The run itself, with all labels, is the curve's end.
     """
     found: dict[int, float] = {}
-    for count in sorted(set(cfg.task.curve)):
+    for count in sorted({*cfg.task.curve, len(labels)}) if cfg.task.curve else []:
         if count == len(labels):
             found[count] = scores[INVERTED].figures["miou"]
             continue

@@ -17,7 +17,7 @@ INK = (40, 40, 40)
 SIDE = 128          # pixels a side that small panels are enlarged to; larger ones are thinned to at most twice that
 
 
-def overlay(images: np.ndarray, masks: np.ndarray, classes: ClassList, strength: float = 0.6) -> np.ndarray:
+def overlay(images: np.ndarray, masks: np.ndarray, classes: ClassList, strength: float = 0.7) -> np.ndarray:
     """Masks in colour over their images, ``uint8 [N, H, W, 3]``; ignored pixels show the image as it is.
 
     The images are made grey, so that a hue is a class and nothing else.
