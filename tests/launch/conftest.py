@@ -30,6 +30,7 @@ FAST = [
 ]  # fmt: skip
 
 Train = Callable[..., int]
+Refused = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +77,22 @@ def train_folder(
         return cli.main([word for word in command if word.partition("=")[0] not in drop])
 
     return train
+
+
+@pytest.fixture
+def refused(train_folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """``refused(*words) -> sentence`` of a run that must be refused and must leave nothing behind."""
+
+    def run(*words: str) -> str:
+        assert train_folder(*words) == cli.REFUSED
+        error = capsys.readouterr().err.splitlines()
+        sentences = [line for line in error if line.startswith("ganvas: ")]
+        assert len(sentences) == 1
+        assert "Traceback" not in "".join(error)
+        assert not (tmp_path / "run").exists()
+        return sentences[0]
+
+    return run
 
 
 def folder_command(generator: Path, folder: Path, out: Path, words: Sequence[str] = ()) -> list[str]:

@@ -1,0 +1,86 @@
+"""What goes wrong in the middle of a run: one sentence, the last good checkpoint stays, no half-made bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from launch import cli
+from networks.checkpoints.bundle import read_bundle
+from tests.launch.conftest import Train, same_weights
+from trainers.segmentation import HeadTrainer
+
+Spoil = Callable[[HeadTrainer, torch.Tensor], torch.Tensor]
+
+
+@pytest.fixture
+def in_step_three(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spoil], None]:
+    """``in_step_three(change)`` puts ``change(module, loss)`` in the place of that step's loss."""
+
+    def spoil(change: Spoil) -> None:
+        original = HeadTrainer._loss
+
+        def changed(self: HeadTrainer, *arguments: torch.Tensor) -> torch.Tensor:
+            loss = original(self, *arguments)
+            return change(self, loss) if self.global_step == 3 else loss
+
+        monkeypatch.setattr(HeadTrainer, "_loss", changed)
+
+    return spoil
+
+
+def checkpoint(run: Path) -> dict[str, Any]:
+    """The one checkpoint of a run that is not done."""
+    assert [file.name for file in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert list((run / "export").iterdir()) == []
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def all_finite(found: dict[str, Any]) -> bool:
+    return all(bool(torch.isfinite(value).all()) for value in found["state_dict"].values())
+
+
+def test_a_loss_that_is_not_a_number_stops_with_step_and_images_and_keeps_the_checkpoint(
+    train_folder: Train, in_step_three: Callable[[Spoil], None], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    in_step_three(lambda module, loss: loss * float("nan"))
+    assert train_folder("task.save_every=0") == cli.REFUSED
+    error = capsys.readouterr().err
+    assert "The loss is not a number at step 3 (labelled images " in error
+    assert "the last checkpoint is kept: lower the learning rate" in error
+    found = checkpoint(tmp_path / "run")
+    assert found["global_step"] == 3
+    assert all_finite(found)
+
+    monkeypatch.undo()
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    assert train_folder("task.save_every=0") == cli.OK
+    assert train_folder("task.save_every=0", f"out={tmp_path / 'whole'}") == cli.OK
+    one, other = (read_bundle(tmp_path / run / "export" / "segmentation.safetensors") for run in ("run", "whole"))
+    assert same_weights(one, other)
+
+
+@pytest.mark.parametrize(
+    "failure", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 PB")]
+)
+def test_out_of_memory_names_what_lowers_it_and_keeps_the_checkpoint(
+    train_folder: Train, in_step_three: Callable[[Spoil], None], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, failure: Exception,
+) -> None:  # fmt: skip
+    def fail(module: HeadTrainer, loss: torch.Tensor) -> torch.Tensor:
+        raise failure
+
+    in_step_three(fail)
+    assert train_folder("task.save_every=0") == cli.REFUSED
+    error = capsys.readouterr().err
+    assert "ganvas: out of memory: lower task.training.tile or task.inversion.batch and run `ganvas train " in error
+    assert "a new run may lower task.head.members or task.training.images_per_step too." in error
+    assert checkpoint(tmp_path / "run")["global_step"] == 3
+    monkeypatch.undo()
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    assert train_folder("task.save_every=0", "task.training.tile=16", "task.inversion.batch=2") == cli.OK
