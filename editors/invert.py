@@ -41,11 +41,11 @@ Start = Literal["auto", "encoder", "nearest", "mean"]  # nearest: of `samples` s
 class InversionSettings:
     """What an inversion does. Everything but ``batch`` changes the result."""
 
-    steps: int = 200                                # Adam steps for each image
-    rate: float = 0.1                               # largest step, in standard deviations of W
+    steps: int = 60                                 # Adam steps for each image
+    rate: float = 0.2                               # largest step, in standard deviations of W
     ramp_up: float = 0.05                           # share of the steps in which the rate rises
     ramp_down: float = 0.25                         # share of the steps in which it falls (cosine)
-    perceptual: float = 1.0                         # weight of the perceptual distance
+    perceptual: float = 0.1                         # weight of the perceptual distance
     pixel: float = 1.0                              # weight of the mean squared pixel difference
     delta: float = 1e-3                             # weight of the mean squared distance from the mean of W
     space: Literal["w+", "w"] = "w+"                # w: one code for all layers

@@ -123,11 +123,11 @@ class InversionConfig:
     """Arguments of ``editors.invert.InversionSettings``."""
 
     _target_: str = option("editors.invert.InversionSettings", "class")
-    steps: int = option(200, "Adam steps for each image")
-    rate: float = option(0.1, "largest step, in standard deviations of W")
+    steps: int = option(60, "Adam steps for each image")
+    rate: float = option(0.2, "largest step, in standard deviations of W")
     ramp_up: float = option(0.05, "share of the steps in which the rate rises")
     ramp_down: float = option(0.25, "share of the steps in which it falls")
-    perceptual: float = option(1.0, "weight of the perceptual distance")
+    perceptual: float = option(0.1, "weight of the perceptual distance")
     pixel: float = option(1.0, "weight of the mean squared pixel difference")
     delta: float = option(1e-3, "weight of the mean squared distance from the mean of W")
     space: str = option("w+", "w+, or w: one code for all layers")

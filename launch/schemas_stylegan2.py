@@ -99,7 +99,8 @@ class AdversarialConfig:
     ema_halflife: float = option(5000.0, "half-life of the averaged generator, in images")
     ema_rampup: float | None = option(0.08, "half-life is at most this share of the images seen")
     reconstruction: float = option(20.0, "weight of the reconstruction loss, with an encoder")
-    matching: float = option(1.0, "weight of the distance between the mapping's codes and the encoder's")
+    lr_codes: float = option(1e-3, "Adam's rate for the mapping network and its critic, with an encoder")
+    code_steps: int = option(8, "steps of the mapping network against its critic for each batch, with an encoder")
 
 
 @dataclass

@@ -33,8 +33,8 @@ def generator_loss(fake: Tensor, kind: Loss) -> Tensor:
 
 
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """Squared norm of the gradient on real images, ``[N]`` (Mescheder et al. 2018, equation 9)."""
+    """Squared norm of the gradient on real images (or codes), ``[N]`` (Mescheder et al. 2018, equation 9)."""
     real = real.detach().requires_grad_(True)
     logits = discriminator(real)
     (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
-    return gradient.square().sum(dim=[1, 2, 3])
+    return gradient.square().flatten(1).sum(1)

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from networks.gan_losses import Loss, discriminator_loss, generator_loss, r1_penalty
 from networks.stylegan2 import Generator
-from networks.stylegan2.reconstruction import pyramid_l1, sliced_wasserstein
+from networks.stylegan2.reconstruction import pyramid_l1
 from networks.stylegan2.synthesis import Noise
+from trainers.code_game import CodeGame
 
-CODES = 512  # how many of the encoder's latest codes the mapping network is compared with
+CODES = 4096  # how many of the encoder's latest codes the mapping network learns from
 
 
 class DivergedError(RuntimeError):
@@ -30,7 +31,8 @@ class StyleGAN2Trainer(pl.LightningModule):
 
     With an ``encoder``, half of the samples are reconstructions of the step's real images (VAE/GAN, Larsen et al. 2016,
     arXiv 1512.09300). That is a direct lesson on every image, which a short run on small compute needs, and it keeps
-    rare parts from being forgotten. In place of a prior on the codes, the mapping network learns their distribution.
+    rare parts from being forgotten. The mapping network then learns to draw the encoder's codes, in a game of its own
+    (:class:`trainers.code_game.CodeGame`); the discriminator of images teaches the encoder and the synthesis network.
 
     Raises:
         ValueError: if the loss or the noise is unknown, or the generator is conditional.
@@ -55,7 +57,8 @@ class StyleGAN2Trainer(pl.LightningModule):
         ema_rampup: float | None = 0.08,   # half-life is at most this share of the images seen; None for no ramp
         encoder: nn.Module | None = None,  # image -> w [N, w_dim]
         reconstruction: float = 20.0,      # weight of pyramid_l1 between half of the batch and its reconstruction
-        matching: float = 1.0,             # weight of sliced_wasserstein between the mapping's and the encoder's codes
+        lr_codes: float = 1e-3,            # Adam's rate for the mapping network and its critic, with an encoder
+        code_steps: int = 8,               # steps of the game of codes for each batch of images
     ) -> None:  # fmt: skip
         super().__init__()
         if loss not in get_args(Loss):
@@ -68,10 +71,10 @@ class StyleGAN2Trainer(pl.LightningModule):
         self.G, self.D = generator, discriminator
         self.G_ema = copy.deepcopy(generator).eval().requires_grad_(False)
         self.E = encoder
-        self.reconstruction, self.matching = reconstruction, matching
+        self.reconstruction, self.lr_codes, self.code_steps = reconstruction, lr_codes, code_steps
         if encoder is not None:
             self.E_ema = copy.deepcopy(encoder).eval().requires_grad_(False)
-            self.register_buffer("codes", torch.randn(CODES, generator.w_dim))  # the encoder's latest
+            self.code_game = CodeGame(generator.w_dim, CODES)
         self.total_images, self.seed, self.loss = total_images, seed, loss
         self.lr_g, self.lr_d, self.final_lr = lr_g, lr_d, final_lr
         self.r1_gamma, self.r1_interval, self.style_mixing, self.noise = r1_gamma, r1_interval, style_mixing, noise
@@ -85,11 +88,14 @@ class StyleGAN2Trainer(pl.LightningModule):
         return int(self.clock)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        drawing = [*self.G.parameters(), *(self.E.parameters() if self.E is not None else ())]
-        g = torch.optim.Adam(drawing, lr=self.lr_g, betas=(0.0, 0.99), eps=1e-8)
+        drawing = self.G if self.E is None else nn.ModuleList([self.G.synthesis, self.E])
         c = self._lazy
+        g = torch.optim.Adam(drawing.parameters(), lr=self.lr_g, betas=(0.0, 0.99), eps=1e-8)
         d = torch.optim.Adam(self.D.parameters(), lr=self.lr_d * c, betas=(0.0, 0.99**c), eps=1e-8)
-        return [g, d]
+        if self.E is None:
+            return [g, d]
+        sides = (self.G.mapping, self.code_game.critic)
+        return [g, d, *(torch.optim.Adam(side.parameters(), lr=self.lr_codes, betas=(0.0, 0.99)) for side in sides)]
 
     @property
     def _lazy(self) -> float:
@@ -112,28 +118,32 @@ class StyleGAN2Trainer(pl.LightningModule):
     def training_step(self, real: Tensor, *_: Any) -> None:  # [B, C, R, R]
         # An odd factor spreads the seeds over the 32 bits that PyTorch's CPU generator keeps.
         torch.manual_seed((self.seed * 0x9E3779B1 + self.images_seen) & 0xFFFFFFFF)
-        opt_g, opt_d = self.optimizers()
-        for optimizer, lr in ((opt_g, self.lr_g), (opt_d, self.lr_d * self._lazy)):
-            optimizer.param_groups[0]["lr"] = lr * self._rate()
+        for optimizer in self.optimizers():
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * self._rate()
+        opt_g, opt_d, *opt_codes = self.optimizers()
         real = real.contiguous(memory_format=self.G.synthesis.memory_format)
         batch = self.images_seen // len(real)
 
-        # The reconstructions come first among the samples.
-        n = len(real) // 2 if self.E is not None else 0
+        n = len(real) // 2 if self.E is not None else 0  # how many of the samples are reconstructions: the first
         ws = self._latents(len(real) - n)
         if self.E is not None:
             w = self.E(real[:n])  # [n, w_dim]
-            ws = torch.cat([w[:, None].expand(-1, self.G.num_ws, -1), ws])
+            ws = torch.cat([w[:, None].expand(-1, self.G.num_ws, -1), ws.detach()])
         fake = self.G.synthesis(ws, noise=self.noise)
         figures, gradient = self._judge(real, fake, opt_d)
         lessons, weights = [fake], [gradient]
         if self.E is not None:
-            loss, parts = self._reconstruction_loss(fake[:n], real[:n], w)
-            lessons, weights, figures = [fake, loss], [gradient, torch.ones_like(loss)], figures | parts
+            lessons.append(self.reconstruction * pyramid_l1(fake[:n], real[:n]))
+            weights.append(torch.ones_like(lessons[1]))
+            figures["reconstruction"] = float(lessons[1].detach()) / self.reconstruction
         opt_g.zero_grad(set_to_none=True)
         torch.autograd.backward(lessons, weights)
         opt_d.step()
         opt_g.step()
+        if self.E is not None:
+            self.code_game.add(w)
+            for _ in range(self.code_steps):
+                figures |= self.code_game.play(self.G.mapping, self.G.z_dim, *opt_codes)
         if batch % self.r1_interval == 0:
             figures["r1"] = self._regularise(real, opt_d)
         if not all(map(math.isfinite, figures.values())):
@@ -156,16 +166,6 @@ class StyleGAN2Trainer(pl.LightningModule):
             "loss_g": float(generator_loss(fake_logits.detach(), self.loss)),
             "real_sign": float(real_logits.detach().sign().mean()),  # near 1: D memorises (Karras et al. 2020b)
         }, gradient
-
-    def _reconstruction_loss(self, drawn: Tensor, real: Tensor, w: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The encoder's loss: reconstruction of ``real`` as ``drawn``, and agreement with the mapping on the codes."""
-        reconstruction = pyramid_l1(drawn, real)
-        codes = torch.cat([w, self.codes[: -len(w)]])
-        mapped = self.G.mapping(torch.randn(CODES, self.G.z_dim, device=self.device))[:, 0]
-        matching = sliced_wasserstein(mapped, codes)
-        self.codes.copy_(codes.detach())
-        loss = self.reconstruction * reconstruction + self.matching * matching
-        return loss, {"reconstruction": float(reconstruction.detach()), "matching": float(matching.detach())}
 
     def _regularise(self, real: Tensor, opt_d: Any) -> float:
         penalty = r1_penalty(self.D, real).mean()

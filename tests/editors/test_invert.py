@@ -16,9 +16,11 @@ from torch import Tensor
 from editors import invert as module
 from editors.inversion_cache import InversionCache
 from editors.invert import InversionSettings, invert
+from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
 from networks.metrics import psnr
+from networks.stylegan2 import LeanEncoder
 
 FAST = InversionSettings(steps=3, samples=16, batch=4)
 
@@ -50,6 +52,40 @@ def test_codes_come_back_in_w_plus_with_what_they_render_to(generator, critic, i
     assert found.latent.generator_hash == generator.hash
     torch.testing.assert_close(found.reconstruction, generator.render(found.latent).clamp(-1, 1))
     torch.testing.assert_close(found.psnr, psnr(found.reconstruction, images))
+
+
+@pytest.fixture
+def encoder(generator, tmp_path, monkeypatch: pytest.MonkeyPatch) -> LeanEncoder:
+    """An encoder of the generator, in a folder that ``GANVAS_ZOO`` names."""
+    monkeypatch.setenv("GANVAS_ZOO", str(tmp_path))
+    size = generator.img_resolution
+    network = LeanEncoder(size, generator.w_dim, channels=[4] * (size.bit_length() - 3))
+    save_encoder(tmp_path / "encoder.safetensors", network, generator.hash, {})
+    return network
+
+
+@pytest.mark.parametrize(("start", "taken"), [("auto", True), ("encoder", True), ("nearest", False), ("mean", False)])
+def test_the_search_starts_from_the_encoder(start, taken, generator, critic, images, encoder) -> None:
+    problem = module._Problem(generator, replace(FAST, start=start), critic)
+    codes = encoder(images)[:, None].expand(-1, generator.num_ws, -1)
+    assert torch.allclose(problem.begin(images), codes, atol=1e-5) is taken
+
+
+def test_another_encoder_gives_another_result(generator, critic, images, optimised, tmp_path, encoder) -> None:
+    cache = InversionCache(tmp_path / "cache")
+    for _ in range(2):
+        invert(generator, images[:1], FAST, critic, cache=cache)
+    assert len(optimised) == 1
+    with torch.no_grad():
+        encoder.out.bias += 1
+    save_encoder(tmp_path / "encoder.safetensors", encoder, generator.hash, {})
+    invert(generator, images[:1], FAST, critic, cache=cache)
+    assert len(optimised) == 2
+
+
+def test_a_missing_encoder_is_named_where_it_is_insisted_on(generator, critic, images) -> None:
+    with pytest.raises(GanvasError, match=r"no encoder of this generator .* start=nearest"):
+        invert(generator, images, replace(FAST, start="encoder"), critic)
 
 
 def test_more_steps_come_closer_in_pixels_and_perception(generator, critic, images) -> None:

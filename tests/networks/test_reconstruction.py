@@ -1,4 +1,4 @@
-"""The losses of an encoder beside a GAN, and the lean encoder."""
+"""The loss of an encoder beside a GAN, the lean encoder, and the critic of its codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from networks.stylegan2 import LeanEncoder
-from networks.stylegan2.reconstruction import pyramid_l1, sliced_wasserstein
+from networks.stylegan2.code_critic import CodeCritic
+from networks.stylegan2.reconstruction import pyramid_l1
 
 
 @given(shift=st.floats(-2, 2), levels=st.integers(1, 4))
@@ -21,26 +22,6 @@ def test_edges_count_beside_pixels() -> None:
     x = torch.zeros(1, 1, 8, 8)
     x[..., 4:] = 1  # one edge down the middle
     assert float(pyramid_l1(x, torch.zeros_like(x), levels=1)) == pytest.approx(0.5 + 1 / 7)
-
-
-def test_equal_samples_in_any_order_are_at_distance_nothing() -> None:
-    x = torch.randn(32, 5, generator=torch.Generator().manual_seed(0))
-    assert float(sliced_wasserstein(x, x.flip(0))) == pytest.approx(0, abs=1e-10)
-
-
-@given(scale=st.floats(0, 10))
-def test_a_shift_counts_its_mean_square(scale: float) -> None:
-    torch.manual_seed(0)
-    x, shift = torch.randn(16, 4), scale * torch.randn(4)
-    # A random direction keeps 1/D of a vector's squared length.
-    distance = float(sliced_wasserstein(x, x + shift, directions=4096))
-    assert distance == pytest.approx(float(shift.square().mean()), rel=0.1, abs=1e-6)
-
-
-@pytest.mark.parametrize("shape", [(3, 4), (4, 3), (4, 4, 1)])
-def test_samples_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"one shape, got \[4, 4\]"):
-        sliced_wasserstein(torch.zeros(4, 4), torch.zeros(shape))
 
 
 def test_the_encoder_is_rebuilt_from_its_config() -> None:
@@ -57,3 +38,11 @@ def test_channels_that_lead_elsewhere_are_refused() -> None:
         LeanEncoder(64, 8, channels=(4, 4))
     with pytest.raises(ValueError, match="16"):
         LeanEncoder(16, 8, channels=(4, 4))(torch.zeros(1, 3, 8, 8))
+
+
+def test_the_critic_sees_that_codes_are_all_alike() -> None:
+    critic, w = CodeCritic(4, width=8), torch.randn(16, 4)
+    assert critic(w).shape == (16, 1)
+    assert not torch.allclose(critic(w)[0], critic(w[:1].repeat(16, 1))[0])
+    with pytest.raises(ValueError, match="groups of 8, got 12"):
+        critic(w[:12])

@@ -1,0 +1,54 @@
+"""The mapping network against a critic of codes: how it learns an encoder's distribution."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from networks.gan_losses import discriminator_loss, generator_loss, r1_penalty
+from networks.stylegan2.code_critic import CodeCritic
+
+BATCH = 96        # codes a step, from each side
+INTERVAL = 8      # steps between R1 penalties
+GAMMA = 1.0       # weight of the penalty
+
+
+class CodeGame(nn.Module):
+    """A GAN in W: ``mapping`` draws codes, a critic compares them with the encoder's latest.
+
+    A learned prior in place of a fixed one is known to repair autoencoders whose codes do not fit their prior (Dai and
+    Wipf 2019, arXiv 1903.05789). Codes are standardised by one mean and one scale, those of the queue.
+    """
+
+    def __init__(self, w_dim: int, queue: int) -> None:
+        super().__init__()
+        self.critic = CodeCritic(w_dim)
+        self.register_buffer("codes", torch.zeros(queue, w_dim))  # the encoder's latest, the newest first
+        self.register_buffer("filled", torch.zeros([], dtype=torch.int64))
+        self.register_buffer("steps", torch.zeros([], dtype=torch.int64))
+
+    def add(self, w: Tensor) -> None:
+        """Put the encoder's codes ``[n, w_dim]`` into the queue; the oldest leave it."""
+        self.codes.copy_(torch.cat([w.detach(), self.codes])[: len(self.codes)])
+        self.filled.add_(len(w)).clamp_(max=len(self.codes))
+
+    def play(
+        self, mapping: nn.Module, z_dim: int, opt_mapping: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer
+    ) -> dict[str, float]:
+        """One update of each side; their losses."""
+        codes = self.codes[: int(self.filled)]
+        mean, scale = codes.mean(0), (codes - codes.mean(0)).square().mean().sqrt().clamp_min(1e-8)
+        real = (codes[torch.randint(len(codes), [BATCH], device=codes.device)] - mean) / scale
+        fake = (mapping(torch.randn(BATCH, z_dim, device=codes.device))[:, 0] - mean) / scale
+        loss_critic = discriminator_loss(self.critic(real), self.critic(fake.detach()), "logistic")
+        if int(self.steps) % INTERVAL == 0:
+            loss_critic = loss_critic + INTERVAL * GAMMA / 2 * r1_penalty(self.critic, real).mean()
+        opt_critic.zero_grad(set_to_none=True)
+        loss_critic.backward()
+        opt_critic.step()
+        loss_mapping = generator_loss(self.critic(fake), "logistic")
+        opt_mapping.zero_grad(set_to_none=True)
+        loss_mapping.backward()
+        opt_mapping.step()
+        self.steps += 1
+        return {"code_critic": float(loss_critic.detach()), "code_mapping": float(loss_mapping.detach())}
