@@ -150,14 +150,13 @@ class RunRecord:
             print(f"bundle: {bundle}")
 
     def _log_last(self, figures: Mapping[str, float]) -> None:
-        """The headline figures as the last line of ``metrics.jsonl``, once also in a run that is opened again."""
+        """Add the headline figures to the last line of ``metrics.jsonl``; again if a done run is opened again."""
         if not figures:
             return
         lines = list(read_metrics(self.metrics)) if self.metrics.exists() else []
-        step = max((line["step"] for line in lines), default=0)
-        last = {"step": step, **{name: _json_number(value) for name, value in figures.items()}}
-        kept = [line for line in lines if line["step"] < step or not line.keys() >= last.keys()]
-        _write_whole(self.metrics, "".join(json.dumps(line) + "\n" for line in [*kept, last]))
+        last = lines.pop() if lines else {"step": 0}
+        last |= {name: _json_number(value) for name, value in figures.items()}
+        _write_whole(self.metrics, "".join(json.dumps(line) + "\n" for line in [*lines, last]))
 
     def withdraw(self) -> None:
         """Remove a new run in which nothing was made yet, so that ``out=`` is free for the corrected command."""

@@ -54,14 +54,17 @@ def test_the_last_lines_are_the_figures_and_the_paths(tmp_path: Path, capsys: py
     assert record.report.read_text() == "# my own"
 
 
-def test_figures_are_the_last_line_once_however_often_a_run_is_opened(tmp_path: Path) -> None:
+def test_the_last_line_has_the_figures_however_often_a_run_is_opened(tmp_path: Path) -> None:
     record = RunRecord.open(config(tmp_path))
+    record.log({"loss": 2.0}, 5)
     record.log({"loss": 1.0}, 10)
     record.finish({"mIoU": 0.5, "n": 64, "seconds": 3.0})
     again = RunRecord.open(config(tmp_path))
     again.rewind(10)
     again.finish({"mIoU": 0.5, "n": 64, "note": "words stay out"})
-    assert list(read_metrics(again.metrics)) == [{"step": 10, "loss": 1.0}, {"step": 10, "mIoU": 0.5, "n": 64}]
+    assert list(read_metrics(again.metrics)) == [
+        {"step": 5, "loss": 2.0}, {"step": 10, "loss": 1.0, "mIoU": 0.5, "n": 64, "seconds": 3.0},
+    ]  # fmt: skip
 
 
 def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
@@ -102,6 +105,12 @@ def test_hardware_and_logging_may_differ(tmp_path: Path) -> None:
     RunRecord.open(config(tmp_path))
     changed = config(tmp_path, trainer={"devices": 2}, wandb={"mode": "disabled"}, debug=True, command="again")
     assert RunRecord.open(changed).resumed
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GanvasError, match=r"cannot write into .*file/run: Not a directory; give another out="):
+        RunRecord.open(config(tmp_path / "file" / "run"))
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:

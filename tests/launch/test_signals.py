@@ -24,6 +24,7 @@ STOPPED = """
 import os, signal, sys
 from launch.prepare import prepare
 prepare()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to Ctrl-C
 import {module} as module
 original, calls = module.{owner}.{method}, []
 def stop(self, *arguments):
