@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,25 +21,58 @@ ROOT = Path(__file__).parents[2]
 BAR = re.compile(r"[\w -]+: +\d+%\|.*\[\d\d:\d\d<.*(/s|s/\w+).*\]$")  # share, time left, rate
 WORDS = ["task.save_every=0", "task.inversion.batch=2"]
 
-# Sends itself a signal in the given call of a method, so that it always arrives at the same place.
-STOPPED = """
-import os, signal, sys
+# Imports once, which takes many seconds, then forks a fresh process for each command. The process sends itself a signal
+# in the given call of a method, so that it always arrives at the same place.
+NURSERY = """
+import json, os, signal, sys
+from importlib import import_module
 from launch.prepare import prepare
 prepare()
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to Ctrl-C
-import {module} as module
-original, calls = module.{owner}.{method}, []
-def stop(self, *arguments):
-    calls.append(1)
-    if len(calls) == {call}:
-        os.kill(os.getpid(), signal.{signal})
-    return original(self, *arguments)
-module.{owner}.{method} = stop
+import launch.train, launch.train_segmentation
 from launch.cli import main
-sys.exit(main(sys.argv[1:]))
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to Ctrl-C
+for line in sys.stdin:
+    module, owner, method, call, name, cache, log, command = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.environ["GANVAS_CACHE"] = cache
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
+        owner, calls = getattr(import_module(module), owner), []
+        original = getattr(owner, method)
+        def stopped(self, *arguments):
+            calls.append(1)
+            if len(calls) == call:
+                os.kill(os.getpid(), getattr(signal, name))
+            return original(self, *arguments)
+        setattr(owner, method, stopped)
+        sys.exit(main(command))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-TRAINING = {"module": "trainers.segmentation", "owner": "HeadTrainer", "method": "training_step", "call": 5}
-INVERTING = {"module": "editors.invert", "owner": "_Problem", "method": "optimise", "call": 2}
+TRAINING = ["trainers.segmentation", "HeadTrainer", "training_step", 5]
+INVERTING = ["editors.invert", "_Problem", "optimise", 2]
+
+Stop = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def stop() -> Iterator[Stop]:
+    """``stop(where, signal, command, cache, log) -> (exit status, stderr)`` of a process that gets the signal there."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    nursery = subprocess.Popen(
+        [sys.executable, "-c", NURSERY], cwd=ROOT, env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def run(where: list[object], signal: str, command: list[str], cache: Path, log: Path) -> tuple[int, str]:
+        nursery.stdin.write(json.dumps([*where, signal, str(cache), str(log), command]) + "\n")
+        nursery.stdin.flush()
+        return int(nursery.stdout.readline()), log.read_text()
+
+    yield run
+    nursery.stdin.close()
+    nursery.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +93,7 @@ def whole(tiny_generator: Path, place: Path) -> Bundle:
 
 
 @pytest.mark.parametrize(
-    ("where", "signal", "status"),
+    ("where", "signal", "expected"),
     [
         (TRAINING, "SIGINT", cli.INTERRUPTED),
         (INVERTING, "SIGINT", cli.INTERRUPTED),
@@ -68,18 +103,15 @@ def whole(tiny_generator: Path, place: Path) -> Bundle:
     ids=["ctrl-c-training", "ctrl-c-inverting", "term-training", "kill-9-training"],
 )
 def test_what_was_stopped_goes_on_to_the_same_result(
-    tiny_generator: Path, place: Path, whole: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    where: dict[str, object], signal: str, status: int,
+    stop: Stop, tiny_generator: Path, place: Path, whole: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    where: list[object], signal: str, expected: int,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))  # its own: the other runs' inversions are not for it
     run = tmp_path / "run"
     command = folder_command(tiny_generator, place / "labelled", run, WORDS)
-    stopped = subprocess.run(
-        [sys.executable, "-c", STOPPED.format(**where, signal=signal), *command], cwd=ROOT,
-        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300, check=False,
-    )  # fmt: skip
-    assert stopped.returncode == status, stopped.stderr
-    said = [line for line in re.split(r"[\r\n]+", stopped.stderr) if line and not BAR.match(line)]
+    status, stderr = stop(where, signal, command, tmp_path / "cache", tmp_path / "stderr.txt")
+    assert status == expected, stderr
+    said = [line for line in re.split(r"[\r\n]+", stderr) if line and not BAR.match(line)]
     if signal == "SIGKILL":
         assert said == []
     else:
