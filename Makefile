@@ -22,6 +22,7 @@ lint: $(STAMP)
 gpu-check: $(STAMP)
 	$(BIN)/ganvas doctor
 	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python benchmarks/segmentation.py --device cuda --out benchmarks/results/segmentation-cuda.json
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -1,0 +1,106 @@
+"""The whole path on a GPU (``make gpu-check``): the same numbers as on the CPU, and training that runs.
+
+``GANVAS_TEST_DEVICE=cpu`` runs these tests on the CPU, to see that the tests themselves are sound.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from editors import load
+from editors.invert import InversionSettings, invert
+from launch import cli
+from networks.checkpoints.generators import load_generator, save_generator
+from networks.critics import perceptual
+from networks.stylegan2 import Discriminator, Generator
+
+DEVICE = os.environ.get("GANVAS_TEST_DEVICE", "cuda")
+TRAINER = "trainer=gpu" if DEVICE == "cuda" else "trainer=cpu"
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(DEVICE == "cuda" and not torch.cuda.is_available(), reason="torch sees no GPU here"),
+]
+
+
+@pytest.fixture
+def generator_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    torch.manual_seed(0)
+    network = Generator(32, z_dim=16, w_dim=16, mapping_layers=2, channel_base=512, channel_max=32)
+    return save_generator(tmp_path / "tiny.safetensors", network, {"licence": "CC0-1.0"})
+
+
+@pytest.mark.parametrize("architecture", ["skip", "resnet", "orig"])
+def test_a_generator_draws_the_same(architecture: str) -> None:
+    torch.manual_seed(0)
+    network = Generator(64, z_dim=32, w_dim=32, channel_base=2048, channel_max=64, architecture=architecture).eval()
+    latent = network.sample(4, seed=0)
+    expected, maps = network.render(latent, features=True)
+    drawn, found = network.to(DEVICE).render(latent.to(DEVICE), features=True)
+    torch.testing.assert_close(drawn.cpu(), expected, rtol=1e-3, atol=1e-3)  # TF32 convolutions
+    for name, value in maps.items():
+        torch.testing.assert_close(found[name].cpu(), value, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("half_dtype", ["float16", "bfloat16"])
+def test_half_precision_blocks_stay_close(half_dtype: str) -> None:
+    torch.manual_seed(0)
+    options = {"z_dim": 32, "w_dim": 32, "channel_base": 2048, "channel_max": 64}
+    full = Generator(64, **options).eval().to(DEVICE)
+    half = Generator(64, **options, num_fp16_res=2, half_dtype=half_dtype, conv_clamp=256).eval().to(DEVICE)
+    half.load_state_dict(full.state_dict())
+    latent = full.sample(4, seed=0).to(DEVICE)
+    difference = (half.render(latent).float() - full.render(latent)).abs().mean()
+    assert difference < (0.01 if half_dtype == "float16" else 0.05) * full.render(latent).abs().mean()
+
+
+def test_the_discriminator_s_second_derivatives_are_those_of_the_cpu() -> None:
+    torch.manual_seed(0)
+    critic, img = Discriminator(32, channel_base=512, channel_max=32).double(), torch.randn(4, 3, 32, 32).double()
+
+    def penalty(device: str) -> torch.Tensor:
+        critic.to(device).zero_grad()
+        x = img.to(device).requires_grad_(True)
+        (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        gradient.square().sum().backward()
+        return critic.b4.out.weight.grad.cpu()
+
+    torch.testing.assert_close(penalty(DEVICE), penalty("cpu"))
+
+
+def test_inversion_comes_as_close_as_on_the_cpu(generator_file: Path) -> None:
+    settings, critic = InversionSettings(steps=30, samples=64), perceptual("stlpips-alex")
+    generator = load_generator(generator_file)
+    images = generator.render(generator.sample(4, seed=9)).clamp(-1, 1)
+    there = invert(generator.to(DEVICE), images, settings, critic).psnr.cpu()
+    here = invert(generator.cpu(), images, settings, critic.cpu()).psnr
+    assert (there - here).abs().max() < 2
+
+
+def test_a_branch_is_trained_and_used(generator_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [
+        "train", "experiment=segmentation/avatars16", f"generator={generator_file}", "data.resolution=32", "n=4",
+        "task.labels=4", "task.generated=0", "task.teacher=null", "task.inversion.steps=2", "task.folds=0",
+        "wandb=disabled", f"out={out}", TRAINER,
+    ]  # fmt: skip
+    assert cli.main(command) == cli.OK
+    editor = load(out / "export" / "segmentation.safetensors", generator_file, device=DEVICE)
+    segmentation = editor.segment(editor.generator.sample(2, seed=0).to(DEVICE))
+    assert segmentation.mask.shape == (2, 32, 32)
+
+
+def test_a_generator_is_trained_with_its_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    command = [
+        "train", "experiment=stylegan2/avatars64", "data.count=32", "data.resolution=32", "task.batch_size=8",
+        "task.discriminator.channels=[8,8,8]", "task.encoder.channels=[8,8,8]", "task.training.total_images=64",
+        "task.kid_samples=16", "wandb=disabled", f"out={tmp_path / 'run'}", TRAINER,
+    ]  # fmt: skip
+    assert cli.main(command) == cli.OK
+    assert load_generator(tmp_path / "run" / "export" / "avatars64.safetensors").img_resolution == 32
