@@ -35,3 +35,4 @@ def _quieten() -> None:
     if not sys.warnoptions:
         for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a run resumed

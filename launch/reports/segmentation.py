@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 SHOWN = 12            # labelled, held-out and generated images in the report
 SURE, UNSURE = 6, 6   # of the samples: how many of the least and of the most uncertain
 LISTED = 5            # most uncertain images that are named
+FOLDS = "k-fold on the labels"  # the evaluation that a folder has too
 USE = """```python
 from editors import load
 
-editor = load("{bundle}")
+editor = load({arguments})
 editor.segment("photo.png").save_png("masks")
 ```"""
 
@@ -51,9 +52,14 @@ def write_report(cfg: DictConfig, record: RunRecord, branch: Branch, figures: di
         f"{cfg.seed}.",
         _figures_table(figures), _absent(branch), _scores_table(branch), _protocols(branch),
         *_sections(record, branch),
-        Section("Use it", USE.format(bundle=record.export / "segmentation.safetensors")),
+        Section("Use it", USE.format(arguments=_load_arguments(cfg, record))),
     ]  # fmt: skip
     record.write_report("\n\n".join(str(part) for part in parts if part) + "\n")
+
+
+def _load_arguments(cfg: DictConfig, record: RunRecord) -> str:
+    bundle = f'"{record.export / "segmentation.safetensors"}"'
+    return bundle if cfg.export.embed_generator else f'{bundle}, generator="{cfg.generator}"'
 
 
 def _count(n: int, what: str) -> str:
@@ -70,18 +76,23 @@ def _absent(branch: Branch) -> str:
     return f"Classes without a labelled pixel, which the branch cannot know: {', '.join(branch.trained.absent)}."
 
 
+def _evaluations(branch: Branch) -> dict[str, dict]:
+    """The figures of every evaluation, by its name."""
+    folds = {} if branch.folds is None else {FOLDS: branch.folds}
+    return {name: scored.figures for name, scored in branch.scores.items()} | folds
+
+
 def _scores_table(branch: Branch) -> str:
-    columns = {name: scored.figures for name, scored in branch.scores.items()}
-    if branch.folds is not None:
-        columns["k-fold on the labels"] = branch.folds
+    columns = _evaluations(branch)
     if not columns:
         return ""
     rows = {"mIoU, absent classes left out": "miou", "mIoU, absent classes count as 0 (DatasetGAN)": "miou_datasetgan",
             "pixel accuracy": "pixel_accuracy", "expected calibration error": "ece"}  # fmt: skip
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, key in rows.items():
-        cells = ("-" if np.isnan(c[key]) else f"{c[key]:.4f}" for c in columns.values())
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        cells = ["-" if np.isnan(c[key]) else f"{c[key]:.4f}" for c in columns.values()]
+        if set(cells) != {"-"}:
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     for name in branch.labelled.classes.names:
         cells = ("absent" if np.isnan(c["iou"][name]) else f"{c['iou'][name]:.3f}" for c in columns.values())
         lines.append(f"| IoU {name} | {' | '.join(cells)} |")
@@ -91,7 +102,7 @@ def _scores_table(branch: Branch) -> str:
 def _protocols(branch: Branch) -> str:
     lines = [f"- *{name}*: {scored.protocol}." for name, scored in branch.scores.items()]
     if branch.folds is not None:
-        lines.append(f"- *k-fold on the labels*: each of the {len(branch.labelled)} labelled images scored by a head "
+        lines.append(f"- *{FOLDS}*: each of the {len(branch.labelled)} labelled images scored by a head "
                      "that did not see it.")  # fmt: skip
     if lines:
         lines.append("- IoU is taken over the pixels of all images together; pixels marked *ignore* are left out.")
@@ -103,9 +114,11 @@ def _sections(record: RunRecord, branch: Branch) -> list[Section]:
     classes = branch.labelled.classes
     found = [_labelled(record, branch)]
     found += [_predictions(record, branch, name, scored) for name, scored in branch.scores.items()]
-    if branch.scores:
-        iou = {name: scored.iou for name, scored in branch.scores.items()}
+    evaluations = _evaluations(branch)
+    if evaluations:
+        iou = {name: figures["iou"] for name, figures in evaluations.items()}
         found.append(Section("IoU of each class", "", _kept(record, "classes-iou", class_bars(iou, classes))))
+    if branch.scores:
         curves = {name: scored.coverage for name, scored in branch.scores.items()}
         text = ("Pixels in the order of the members' agreement: a curve that stays low means that the branch knows "
                 "where it is unsure.")  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import torch
 from PIL import Image
 
 from datamodules.masks import ClassList
+from editors import load
+from launch import cli
 from launch.reports.pictures import errors, heat, legend, overlay, panels
 from launch.reports.plots import class_bars, coverage_curves, label_curve
 from networks.metrics.uncertainty import risk_coverage
-from tests.launch.conftest import AvatarRun
+from tests.launch.conftest import AvatarRun, Train
 
 CLASSES = ClassList(("ground", "thing"), ((0, 0, 0), (200, 100, 0)))
 
@@ -39,6 +42,18 @@ def test_the_report_says_figures_with_their_protocol(avatar_run: AvatarRun) -> N
     assert "avataaars-heldout-0-0000" in report
     assert str(avatar_run.bundle) in report
     assert "\n\n\n" not in report
+
+
+def test_a_folder_s_report_has_what_its_labels_can_say(train_folder: Train, tmp_path: Path) -> None:
+    assert train_folder("task.folds=2", "task.training.passes=1") == cli.OK
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert re.findall(r"\(images/(.+)\.png\)", report) == ["labelled", "classes-iou", "samples"]
+    assert "calibration" not in report  # k-fold has none
+    (opens,) = (line for line in report.splitlines() if line.startswith("editor = "))
+    assert "generator=" in opens  # the bundle does not hold it, and it lies elsewhere
+    found = {"load": load}
+    exec(opens, found)
+    assert found["editor"].classes.names == ("ground", "left", "right")
 
 
 def test_an_overlay_tints_classes_and_leaves_ignored_pixels() -> None:
