@@ -20,7 +20,7 @@ TINY = [
     "task.training.total_images=16", "task.batch_size=4", "task.checkpoint_every=8", "task.log_every=4",
     "task.kid_every=8", "task.kid_samples=4", "data.resolution=32", "task.generator.z_dim=4",
     "task.generator.w_dim=4", "task.generator.channel_base=128", "task.generator.channel_max=4",
-    "task.discriminator.channels=[4,4,4]", "wandb=disabled", "trainer.threads=1",
+    "task.discriminator.channels=[4,4,4]", "task.encoder.channels=[4,4,4]", "wandb=disabled", "trainer.threads=1",
 ]  # fmt: skip
 AVATARS = ["experiment=stylegan2/avatars64", "data.count=32", *TINY]
 KID = "kid_efficientnet_lite0_x1000"
@@ -74,7 +74,8 @@ def test_a_finished_run_says_its_figures_again_at_once(
     out = capsys.readouterr().out
     assert "images_seen: 16" in out
     assert f"{KID}: " in out
-    assert out.splitlines()[-1] == f"bundle: {run / 'export' / 'avatars64.safetensors'}"
+    bundles = [f"bundle: {run / 'export' / name}.safetensors" for name in ("avatars64", "avatars64_encoder")]
+    assert out.splitlines()[-2:] == bundles
     assert (run / "metrics.jsonl").read_text() == before
 
 
