@@ -22,9 +22,8 @@ class DefaultHeadConfig(HeadConfig):
 
     kind: str = option("default", "name in the registry", hidden=True)
     width: int = option(64, "channels of the shared trunk")
-    hidden: int = option(32, "channels of each member's hidden layer")
-    input_dropout: float = option(0.2, "share of input channels hidden in training")
-    dropout: float = option(0.2, "share of trunk channels hidden from each member in training")
+    hidden: int = option(16, "channels of each member's hidden layer")
+    dropout: float = option(0.1, "share of trunk channels hidden from each member in training")
 
 
 @dataclass
@@ -50,12 +49,14 @@ class HeadTrainingConfig:
     _target_: str = option("trainers.segmentation.SegmentationSettings", "class", runtime=("seed",))
     recipe: str = option("default", "default, or original: 64 pixels a step and the original's stop rule")
     passes: int = option(60, "times every labelled pixel is seen (default recipe)")
-    images_per_step: int = option(2, "images in a batch (default recipe)", memory=True)
-    learning_rate: float = option(3e-3, "Adam's peak rate (default recipe)")
+    least_steps: int = option(960, "at least so many steps, however few the labels (default recipe)")
+    images_per_step: int = option(1, "images in a batch (default recipe)", memory=True)
+    learning_rate: float = option(2e-2, "Adam's peak rate (default recipe)")
     weight_decay: float = option(0.05, "decoupled weight decay (default recipe)")
     balance: float = option(0.5, "class weight is frequency to minus this (default recipe)")
-    jitter: float = option(0.05, "noise on the latents, in standard deviations (default recipe)")
-    noise: bool = option(True, "fresh synthesis noise in each rendering (default recipe)")
+    dice: float = option(1.0, "weight of the Dice loss (default recipe)")
+    jitter: float = option(0.0, "noise on the latents, in standard deviations (default recipe)")
+    noise: bool = option(False, "fresh synthesis noise in each rendering (default recipe)")
     refresh: int = option(2, "passes between two renderings (default recipe)")
     tile: int = option(256, "pixels a side of what is computed at once", memory=True)
     half: bool = option(False, "cached features as float16: half the memory")

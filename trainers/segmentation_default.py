@@ -1,4 +1,4 @@
-"""Our recipe: whole images, tile by tile, with class balance, dropout and augmented latents."""
+"""Our recipe: whole images, tile by tile, with class balance, Dice and dropout."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from networks.metrics.segmentation import IGNORE
 from networks.segmentation import Head, PyramidHead
 from networks.segmentation.geometry import tiles
+from networks.segmentation.losses import segmentation_loss
 from trainers.segmentation_data import FeatureStore, class_weights, stream
 from trainers.segmentation_loop import Clock, SegmentationSettings, stop_if_not_a_number
 
 
 class HeadTrainer(pl.LightningModule):
-    """Our recipe: whole images, tile by tile, AdamW with a warm-up and a cosine, class-balanced cross-entropy.
+    """Our recipe: whole images, tile by tile, AdamW with a warm-up and a cosine, class-balanced cross-entropy and Dice.
 
     Everything random follows from ``(seed, step)``, so a resumed run goes on as if it had never stopped.
 
@@ -31,7 +30,7 @@ class HeadTrainer(pl.LightningModule):
         self.automatic_optimization = False  # tiles are backpropagated one by one, to bound memory
         self.head, self.settings = head, settings
         self._store = store
-        self.total_steps = settings.passes * store.steps_per_pass
+        self.total_steps = max(settings.passes * store.steps_per_pass, settings.least_steps)
         self.register_buffer("class_weight", class_weights(store.labels.counts(), settings.balance))
         if isinstance(head, PyramidHead):
             store.fill(0)
@@ -67,15 +66,11 @@ class HeadTrainer(pl.LightningModule):
         loss = 0.0
         for tile in tiles(self.head.out_resolution, self.settings.tile):
             logits = self.head.window(seen.features, tile)  # [M, N, K, h, w]
-            part = self._loss(logits, tile.cut(seen.masks)) / total
+            found = segmentation_loss(logits, tile.cut(seen.masks), self.class_weight)
+            share = tile.cut(weight).sum() / total  # Dice is not a sum over pixels: each tile has its own
+            part = found.cross_entropy / total + self.settings.dice * share * found.dice
             self.manual_backward(part)
             loss += float(part.detach())
         stop_if_not_a_number(loss, step, seen.images)
         optimizer.step()
         self.loss = torch.tensor(loss)
-
-    def _loss(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Sum over pixels, mean over members."""
-        truth = masks.expand(len(logits), *masks.shape).flatten(0, 1)
-        kwargs = {"weight": self.class_weight, "ignore_index": IGNORE, "reduction": "sum"}
-        return cross_entropy(logits.flatten(0, 1), truth, **kwargs) / len(logits)

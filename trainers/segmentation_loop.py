@@ -24,13 +24,15 @@ class SegmentationSettings:
     """How a head is trained."""
 
     recipe: Literal["default", "original"] = "default"   # ours, or 64 pixels a step with the original's stop rule
-    passes: int = 60                # times every labelled pixel is seen (default recipe)
-    images_per_step: int = 2        # images in a batch (default recipe)
-    learning_rate: float = 3e-3     # Adam's peak rate; 1e-3 throughout in the original recipe
+    passes: int = 60                # times every labelled pixel is seen (default recipe) ...
+    least_steps: int = 960          # ... or more often, until there are so many steps: few labels need as many
+    images_per_step: int = 1        # images in a batch (default recipe)
+    learning_rate: float = 2e-2     # Adam's peak rate; 1e-3 throughout in the original recipe
     weight_decay: float = 0.05      # decoupled (default recipe)
     balance: float = 0.5            # class weight = frequency ** -balance (default recipe)
-    jitter: float = 0.05            # noise on the latents, in standard deviations
-    noise: bool = True              # fresh synthesis noise in each rendering
+    dice: float = 1.0               # weight of the Dice loss, taken over each tile (default recipe)
+    jitter: float = 0.0             # noise on the latents, in standard deviations
+    noise: bool = False             # fresh synthesis noise in each rendering
     refresh: int = 2                # passes between two renderings
     tile: int = 256                 # pixels a side of what is computed at once
     half: bool = False              # cached features as float16

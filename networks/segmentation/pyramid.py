@@ -22,8 +22,7 @@ class PyramidHead(Head):
     bilinearly, one level at a time), and refined by a depthwise 3x3 convolution. The members share this trunk and
     differ in their two layers and in what dropout shows them.
 
-    Dropout removes whole channels of an image: of the input maps (``input_dropout``), so that no class hangs on one
-    channel, and of each member's view of the trunk (``dropout``).
+    Dropout removes whole channels of each member's view of the trunk, so that the members learn different things.
     """
 
     kind: ClassVar[str] = "default"
@@ -37,13 +36,12 @@ class PyramidHead(Head):
         members: int = 10,
         left_out: Iterable[str] = (),
         width: int = 64,              # channels of the shared trunk
-        hidden: int = 32,             # channels of each member's hidden layer
-        input_dropout: float = 0.2,   # share of input channels hidden, for each image anew
-        dropout: float = 0.2,         # share of trunk channels hidden from each member, for each image anew
+        hidden: int = 16,             # channels of each member's hidden layer
+        dropout: float = 0.1,         # share of trunk channels hidden from each member, for each image anew
     ) -> None:  # fmt: skip
         super().__init__(feature_shapes, num_classes, out_resolution, members, left_out)
-        self.arguments |= {"width": width, "hidden": hidden, "input_dropout": input_dropout, "dropout": dropout}
-        self.input_dropout, self.dropout = input_dropout, dropout
+        self.arguments |= {"width": width, "hidden": hidden, "dropout": dropout}
+        self.dropout = dropout
         self.levels = _levels(self.shapes, out_resolution)
         # Names hold dots, which module names may not; columns of one matrix serve instead, as in the other heads.
         self.register_buffer("mean", torch.zeros(self.width_in))
@@ -68,17 +66,14 @@ class PyramidHead(Head):
             self.std[columns] = x.std(dim=(0, 2, 3)).clamp(min=1e-4)
 
     def window(self, features: Features, window: Window) -> Tensor:
-        n = len(features[self.feature_names[0]])
-        return self._members(self._trunk(features, len(self.levels) - 1, window, self._first_layer(n)))
+        return self._members(self._trunk(features, len(self.levels) - 1, window, self._first_layer()))
 
-    def _first_layer(self, n: int) -> dict[str, tuple[Tensor, Tensor]]:
-        """Each map's weight ``[N or 1, width, C]`` and offset ``[N or 1, width, 1, 1]``.
+    def _first_layer(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Each map's weight ``[1, width, C]`` and offset ``[1, width, 1, 1]``.
 
-        Standardisation and input dropout are folded in, so that no map is ever copied for them.
+        Standardisation is folded in, so that no map is ever copied for it.
         """
         weight = (self.first / self.std)[None]
-        if self.training and self.input_dropout > 0:
-            weight = weight * _channel_mask(n, self.width_in, self.input_dropout, self.first)[:, None]
         channels = [c for c, _ in self.shapes.values()]
         parts = zip(self.shapes, weight.split(channels, dim=2), self.mean.split(channels), strict=True)
         return {name: (part, -(part @ mean)[:, :, None, None]) for name, part, mean in parts}
@@ -89,7 +84,7 @@ class PyramidHead(Head):
         wide = window.grow(1, size)  # the 3x3 convolution looks one pixel further
         offset = sum(first[name][1] for name in names)
         if level == 0:
-            x = (self.first_bias.view(1, -1, 1, 1) + offset).expand(-1, -1, *wide.shape)
+            x = self.first_bias.view(1, -1, 1, 1) + offset
         else:
             coarse = self.levels[level - 1][0]
             have = wide.shrink(size // coarse).grow(1, coarse)

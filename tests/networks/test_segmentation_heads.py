@@ -181,7 +181,7 @@ def test_standardised_features_give_the_same_logits_whatever_their_units() -> No
 
 
 def test_members_see_different_dropout() -> None:
-    ours, maps = head("default", input_dropout=0.0, dropout=0.5).train(), features()
+    ours, maps = head("default", dropout=0.5).train(), features()
     with torch.no_grad():
         for value in (ours.second, ours.second_bias, ours.third, ours.third_bias):
             value.copy_(value[:1].expand_as(value))  # equal members

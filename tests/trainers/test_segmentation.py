@@ -25,7 +25,9 @@ from trainers.segmentation import (
 from trainers.segmentation_data import Augmentation, FeatureStore, Labels, class_weights, stream, without_small_classes
 
 NAMES = ("low", "middle", "high", "never")
-QUICK = SegmentationSettings(passes=6, jitter=0.05, refresh=2, learning_rate=1e-2, seed=3)
+QUICK = SegmentationSettings(
+    passes=6, least_steps=1, images_per_step=2, jitter=0.05, noise=True, refresh=2, learning_rate=1e-2, seed=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +136,10 @@ def test_nan_stops_with_step_and_images_and_keeps_the_checkpoint(generator: Gene
 
 
 def test_tiles_change_memory_not_the_result(generator: Generator) -> None:
-    settings = replace(QUICK, passes=2, jitter=0.0)
+    settings = replace(QUICK, passes=2, jitter=0.0, noise=False, dice=0.0)  # Dice is taken over each tile
     heads = [
         train_head(
-            fresh(generator, dropout=0.0, input_dropout=0.0), generator, labels(generator, 3),
+            fresh(generator, dropout=0.0), generator, labels(generator, 3),
             replace(settings, tile=tile), progress=False,
         ).head
         for tile in (16, 6)
@@ -296,6 +298,12 @@ def test_bad_labels_are_named(generator: Generator) -> None:
 
 def test_one_labelled_image_is_enough_to_train(generator: Generator) -> None:
     assert train_head(fresh(generator), generator, labels(generator, 1), QUICK, progress=False).steps == 6
+
+
+def test_few_labels_get_as_many_steps(generator: Generator) -> None:
+    settings = replace(QUICK, passes=2, least_steps=9)
+    assert train_head(fresh(generator), generator, labels(generator, 2), settings, progress=False).steps == 9
+    assert train_head(fresh(generator), generator, labels(generator, 12), settings, progress=False).steps == 12
 
 
 def test_progress_is_told(generator: Generator) -> None:
