@@ -112,6 +112,9 @@ class KeepLast(pl.Callback):
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
+        # A step may leave weights that are not numbers; the next loss says so, and the checkpoint before is still good.
+        if not all(bool(p.isfinite().all()) for p in trainer.lightning_module.parameters()):
+            return
         with atomic_path(self.path) as temporary:
             trainer.save_checkpoint(temporary)
         self.saved = time.monotonic()

@@ -11,24 +11,31 @@ import torch
 
 from launch import cli
 from networks.checkpoints.bundle import read_bundle
+from networks.segmentation.losses import SegmentationLoss
 from tests.launch.conftest import Train, same_weights
+from trainers import segmentation_default
 from trainers.segmentation import HeadTrainer
 
-Spoil = Callable[[HeadTrainer, torch.Tensor], torch.Tensor]
+Spoil = Callable[[SegmentationLoss], SegmentationLoss]
 
 
 @pytest.fixture
 def in_step_three(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spoil], None]:
-    """``in_step_three(change)`` puts ``change(module, loss)`` in the place of that step's loss."""
+    """``in_step_three(change)`` puts ``change(loss)`` in the place of that step's loss."""
 
     def spoil(change: Spoil) -> None:
-        original = HeadTrainer._loss
+        steps: list[int] = []
 
-        def changed(self: HeadTrainer, *arguments: torch.Tensor) -> torch.Tensor:
-            loss = original(self, *arguments)
-            return change(self, loss) if self.global_step == 3 else loss
+        def training_step(self: HeadTrainer, *arguments: Any) -> None:
+            steps.append(self.global_step)
+            original_step(self, *arguments)
 
-        monkeypatch.setattr(HeadTrainer, "_loss", changed)
+        def loss(*arguments: torch.Tensor) -> SegmentationLoss:
+            return change(original_loss(*arguments)) if steps[-1] == 3 else original_loss(*arguments)
+
+        original_step, original_loss = HeadTrainer.training_step, segmentation_default.segmentation_loss
+        monkeypatch.setattr(HeadTrainer, "training_step", training_step)
+        monkeypatch.setattr(segmentation_default, "segmentation_loss", loss)
 
     return spoil
 
@@ -48,7 +55,7 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_images_and_keeps_the_ch
     train_folder: Train, in_step_three: Callable[[Spoil], None], tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    in_step_three(lambda module, loss: loss * float("nan"))
+    in_step_three(lambda loss: loss._replace(cross_entropy=loss.cross_entropy * float("nan")))
     assert train_folder("task.save_every=0") == cli.REFUSED
     error = capsys.readouterr().err
     assert "The loss is not a number at step 3 (labelled images " in error
@@ -65,6 +72,13 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_images_and_keeps_the_ch
     assert same_weights(one, other)
 
 
+def test_a_checkpoint_never_holds_weights_that_are_not_numbers(train_folder: Train, tmp_path: Path) -> None:
+    # The first step's loss is a number, and its update is not.
+    assert train_folder("task.training.learning_rate=inf", "task.save_every=0") == cli.REFUSED
+    for file in (tmp_path / "run" / "checkpoints").iterdir():
+        assert all_finite(torch.load(file, weights_only=True))
+
+
 @pytest.mark.parametrize(
     "failure", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 PB")]
 )
@@ -72,7 +86,7 @@ def test_out_of_memory_names_what_lowers_it_and_keeps_the_checkpoint(
     train_folder: Train, in_step_three: Callable[[Spoil], None], tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch, failure: Exception,
 ) -> None:  # fmt: skip
-    def fail(module: HeadTrainer, loss: torch.Tensor) -> torch.Tensor:
+    def fail(_: SegmentationLoss) -> SegmentationLoss:
         raise failure
 
     in_step_three(fail)
