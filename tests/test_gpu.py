@@ -87,7 +87,7 @@ def test_a_branch_is_trained_and_used(generator_file: Path, tmp_path: Path) -> N
     command = [
         "train", "experiment=segmentation/avatars16", f"generator={generator_file}", "data.resolution=32", "n=4",
         "task.labels=4", "task.generated=0", "task.teacher=null", "task.inversion.steps=2", "task.folds=0",
-        "wandb=disabled", f"out={out}", TRAINER,
+        "task.training.least_steps=20", "wandb=disabled", f"out={out}", TRAINER,
     ]  # fmt: skip
     assert cli.main(command) == cli.OK
     editor = load(out / "export" / "segmentation.safetensors", generator_file, device=DEVICE)

@@ -25,8 +25,8 @@ from networks.unet import UNet, save_segmenter
 SIZE = 32
 CLASSES = ClassList(("ground", "left", "right"), ((0, 0, 0), (200, 30, 30), (30, 30, 200)))
 FAST = [
-    "task.inversion.steps=2", "task.inversion.samples=8", "task.training.passes=4", "task.head.members=2",
-    "task.head.width=8", "task.head.hidden=8", "trainer.threads=1", "wandb=disabled",
+    "task.inversion.steps=2", "task.inversion.samples=8", "task.training.passes=4", "task.training.least_steps=1",
+    "task.head.members=2", "task.head.width=8", "task.head.hidden=8", "trainer.threads=1", "wandb=disabled",
 ]  # fmt: skip
 
 Train = Callable[..., int]
