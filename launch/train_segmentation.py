@@ -149,7 +149,6 @@ def fold_scores(cfg: DictConfig, generator: Generator, labels: Labels) -> dict |
         print("k-fold is left out: one labelled image leaves none to be scored on")
         return None
     arguments = OmegaConf.to_container(cfg.task.head)
-    arguments.pop("constants")  # k_fold knows which heads read the constant maps
     candidate = Candidate(arguments.pop("kind"), arguments, instantiate(cfg.task.training, seed=cfg.seed))
     return k_fold({"head": candidate}, generator, labels, cfg.task.folds, cfg.seed)["head"].compute()
 

@@ -14,7 +14,8 @@ from networks.latent import Latent
 from networks.metrics.segmentation import IGNORE
 from networks.protocol import Features, Generator
 
-RENDER_BATCH = 4     # images rendered at once while the cache is filled: bounds what lives beside the cache
+RENDER_BATCH = 4           # images rendered at once while the cache is filled: bounds what lives beside the cache ...
+RENDER_PIXELS = 4 * 256**2 # ... and fewer of them where they are large
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,9 @@ class FeatureStore:
 
     @torch.no_grad()
     def _render(self, latents: Latent) -> Iterator[tuple[int, Features]]:
-        for i, part in enumerate(latents.split(RENDER_BATCH)):
-            yield i * RENDER_BATCH, self.generator.render(part.to(self.device), features=True)[1]
+        batch = max(1, min(RENDER_BATCH, RENDER_PIXELS // self.generator.img_resolution**2))
+        for i, part in enumerate(latents.split(batch)):
+            yield i * batch, self.generator.render(part.to(self.device), features=True)[1]
 
     def _measure_spread(self) -> dict[str, Tensor]:
         codes = self.generator.sample(256, seed=self.seed)

@@ -61,9 +61,12 @@ class PyramidHead(Head):
     def standardise(self, features: Features) -> None:
         """Set each input channel's mean and standard deviation from examples (no labels needed)."""
         for name, columns in self.columns().items():
-            x = features[name].float()
-            self.mean[columns] = x.mean(dim=(0, 2, 3))
-            self.std[columns] = x.std(dim=(0, 2, 3)).clamp(min=1e-4)
+            maps = features[name]
+            # Image by image: a copy of all maps in single precision would be twice the store.
+            mean = torch.stack([x.float().mean(dim=(1, 2)) for x in maps]).mean(dim=0)
+            squares = [(x.float() - mean[:, None, None]).square_().mean(dim=(1, 2)) for x in maps]
+            self.mean[columns] = mean
+            self.std[columns] = torch.stack(squares).mean(dim=0).sqrt().clamp(min=1e-4)
 
     def window(self, features: Features, window: Window) -> Tensor:
         return self._members(self._trunk(features, len(self.levels) - 1, window, self._first_layer()))
