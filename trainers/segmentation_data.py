@@ -14,8 +14,8 @@ from networks.latent import Latent
 from networks.metrics.segmentation import IGNORE
 from networks.protocol import Features, Generator
 
-RENDER_BATCH = 4           # images rendered at once while the cache is filled: bounds what lives beside the cache ...
-RENDER_PIXELS = 4 * 256**2 # ... and fewer of them where they are large
+RENDER_BATCH = 4            # images rendered at once while the cache is filled: bounds what lives beside the cache ...
+RENDER_PIXELS = 4 * 256**2  # ... and fewer of them where they are large
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ class InDouble:
     """A generator whose features are double precision, so that a thousand steps stay comparable."""
 
     def __init__(self, generator: Generator) -> None:
-        self.generator = generator
+        self.generator, self.img_resolution = generator, generator.img_resolution
 
     def render(self, latent, features=False):
         image, maps = self.generator.render(latent, features=True)
