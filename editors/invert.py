@@ -107,7 +107,7 @@ def invert(
     keys = _keys(problem, target, first) if cache is not None else []
     found = [cache.get(key) if cache is not None else None for key in keys] or [None] * len(target)
     todo = [i for i, ws in enumerate(found) if ws is None]
-    with tqdm(total=len(todo) * settings.steps, desc="invert", unit="step", disable=not progress) as bar:
+    with tqdm(total=len(todo) * settings.steps, desc="invert", unit="step", disable=not (progress and todo)) as bar:
         for chunk in _chunks(todo, settings.batch):
             begin = problem.begin(target[chunk]) if first is None else first[chunk]
             labels = [names[i] if names else f"image {i}" for i in chunk]
