@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from networks.checkpoints.bundle import Bundle, read_bundle, read_manifest, save_bundle
+from networks.checkpoints.bundle import Bundle, Manifest, read_bundle, save_bundle
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_strictly, stored_tensors
-from networks.checkpoints.zoo import zoo_folders
+from networks.checkpoints.zoo import find_bundle, zoo_folders
 
 KIND = "encoder"
 
@@ -77,17 +77,11 @@ def find_encoder(generator: nn.Module) -> nn.Module | None:
     if not generator.hash:
         return None
     source = getattr(generator, "path", None)
-    for folder in [*([source.resolve().parent] if source else []), *zoo_folders()]:
-        for path in sorted(folder.glob("*.safetensors")):
-            if _belongs_to(path, generator.hash):
-                return encoder_from_bundle(read_bundle(path))
-    return None
+    folders = [*([source.resolve().parent] if source else []), *zoo_folders()]
+    found = find_bundle(folders, lambda manifest: _belongs_to(manifest, generator.hash))
+    return None if found is None else encoder_from_bundle(read_bundle(found))
 
 
-def _belongs_to(path: Path, generator_hash: str) -> bool:
-    """Whether the file is an encoder of that generator; a file of another kind or origin simply is not."""
-    try:
-        manifest = read_manifest(path)
-    except GanvasError:
-        return False
+def _belongs_to(manifest: Manifest, generator_hash: str) -> bool:
+    """Whether the bundle is an encoder of that generator."""
     return manifest["kind"] == KIND and (manifest.get("generator") or {}).get("hash") == generator_hash

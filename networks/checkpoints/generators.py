@@ -14,12 +14,11 @@ from networks.checkpoints.bundle import (
     Bundle,
     Manifest,
     read_bundle,
-    read_manifest,
     save_bundle,
     tensors_hash,
 )
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.zoo import resolve, zoo_folders
+from networks.checkpoints.zoo import find_bundle, resolve, zoo_folders
 
 
 def _stylegan2() -> type[nn.Module]:
@@ -133,10 +132,9 @@ def find_generator(generator_hash: str, beside: Path) -> Path:
         GanvasError: if it is in none of them.
     """
     folders = [Path(beside).resolve().parent, *zoo_folders()]
-    for folder in folders:
-        for path in sorted(folder.glob("*.safetensors")):
-            if _holds(path, generator_hash):
-                return path
+    found = find_bundle(folders, lambda manifest: _holds(manifest, generator_hash))
+    if found is not None:
+        return found
     places = ", ".join(str(folder) for folder in folders)
     raise GanvasError(
         f"{beside} needs the generator {generator_hash[:12]}, which is in none of {places};"
@@ -144,12 +142,8 @@ def find_generator(generator_hash: str, beside: Path) -> Path:
     )
 
 
-def _holds(path: Path, generator_hash: str) -> bool:
-    """Whether the file is that generator or embeds it; a file of another kind or origin simply is not."""
-    try:
-        manifest = read_manifest(path)
-    except GanvasError:
-        return False
+def _holds(manifest: Manifest, generator_hash: str) -> bool:
+    """Whether the bundle is that generator or embeds it."""
     entry = manifest.get("generator") or {}
     own = manifest["kind"] in GENERATORS and manifest["hash"] == generator_hash
     return own or bool(entry.get("embedded") and entry.get("hash") == generator_hash)

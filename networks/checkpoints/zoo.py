@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from networks.checkpoints.bundle import Manifest, read_manifest
+from networks.checkpoints.errors import GanvasError
 
 
 def zoo_folders() -> list[Path]:
@@ -24,3 +28,16 @@ def resolve(path: str | Path) -> Path:
     if path.exists() or path.parent != Path("zoo"):
         return path
     return next((folder / path.name for folder in zoo_folders() if (folder / path.name).is_file()), path)
+
+
+def find_bundle(folders: Iterable[Path], is_wanted: Callable[[Manifest], bool]) -> Path | None:
+    """The first bundle in these folders whose manifest is wanted; a file that is no bundle simply is not."""
+    for folder in folders:
+        for path in sorted(folder.glob("*.safetensors")):
+            try:
+                manifest = read_manifest(path)
+            except GanvasError:
+                continue
+            if is_wanted(manifest):
+                return path
+    return None

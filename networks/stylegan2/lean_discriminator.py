@@ -31,6 +31,19 @@ class LeanBlock(nn.Module):
         return residual + self.conv1(F.avg_pool2d(self.conv0(x), 2), gain=math.sqrt(0.5))
 
 
+def lean_trunk(img_resolution: int, img_channels: int, channels: Sequence[int]) -> tuple[Conv2d, nn.Sequential]:
+    """The stem, on the pixel-unshuffled image, and the blocks from half the resolution down to 4x4.
+
+    Raises:
+        ValueError: if ``channels`` does not lead from half the resolution to 4x4.
+    """
+    if not channels or img_resolution != 4 * 2 ** len(channels):
+        raise ValueError("channels must have one count for each of img_resolution/2, ..., 8, 4: "
+                         f"{len(channels)} fit {4 * 2 ** len(channels)} pixels, not {img_resolution}")  # fmt: skip
+    stem = Conv2d(4 * img_channels, channels[0], 3, act="lrelu")
+    return stem, nn.Sequential(*(LeanBlock(a, b) for a, b in pairwise(channels)))
+
+
 class LeanDiscriminator(nn.Module):
     """Image to a logit ``[N, 1]``.
 
@@ -47,12 +60,8 @@ class LeanDiscriminator(nn.Module):
         mbstd_group_size: int | None = 4,                   # see minibatch_std; 0 leaves it out
     ) -> None:  # fmt: skip
         super().__init__()
-        if not channels or img_resolution != 4 * 2 ** len(channels):
-            raise ValueError("channels must have one count for each of img_resolution/2, ..., 8, 4: "
-                             f"{len(channels)} fit {4 * 2 ** len(channels)} pixels, not {img_resolution}")  # fmt: skip
         self.img_resolution, self.img_channels = img_resolution, img_channels
-        self.stem = Conv2d(4 * img_channels, channels[0], 3, act="lrelu")
-        self.blocks = nn.Sequential(*(LeanBlock(a, b) for a, b in pairwise(channels)))
+        self.stem, self.blocks = lean_trunk(img_resolution, img_channels, channels)
         self.b4 = DiscriminatorEpilogue(channels[-1], 0, img_channels, "resnet", mbstd_group_size, None)
 
     def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:  # [N, C, R, R] -> [N, 1]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from networks.stylegan2.discriminator import require_image
-from networks.stylegan2.layers import Conv2d, FullyConnected
-from networks.stylegan2.lean_discriminator import LeanBlock
+from networks.stylegan2.layers import FullyConnected
+from networks.stylegan2.lean_discriminator import lean_trunk
 
 
 class LeanEncoder(nn.Module):
@@ -29,15 +28,11 @@ class LeanEncoder(nn.Module):
         channels: Sequence[int] = (48, 64, 96, 128),   # at R/2, R/4, ..., 4
     ) -> None:  # fmt: skip
         super().__init__()
-        if not channels or img_resolution != 4 * 2 ** len(channels):
-            raise ValueError("channels must have one count for each of img_resolution/2, ..., 8, 4: "
-                             f"{len(channels)} fit {4 * 2 ** len(channels)} pixels, not {img_resolution}")  # fmt: skip
         self.config: dict[str, Any] = {
             "img_resolution": img_resolution, "w_dim": w_dim, "img_channels": img_channels, "channels": list(channels),
         }  # fmt: skip
         self.img_resolution, self.img_channels = img_resolution, img_channels
-        self.stem = Conv2d(4 * img_channels, channels[0], 3, act="lrelu")
-        self.blocks = nn.Sequential(*(LeanBlock(a, b) for a, b in pairwise(channels)))
+        self.stem, self.blocks = lean_trunk(img_resolution, img_channels, channels)
         self.fc = FullyConnected(channels[-1] * 16, 256, act="lrelu")
         self.out = FullyConnected(256, w_dim)
 
