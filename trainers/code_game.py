@@ -33,13 +33,22 @@ class CodeGame(nn.Module):
         self.filled.add_(len(w)).clamp_(max=len(self.codes))
 
     def play(
-        self, mapping: nn.Module, z_dim: int, opt_mapping: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer
-    ) -> dict[str, float]:
-        """One update of each side; their losses."""
+        self, steps: int, mapping: nn.Module, z_dim: int,
+        opt_mapping: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer,
+    ) -> dict[str, float]:  # fmt: skip
+        """``steps`` updates of each side on the codes in the queue; the losses of the last."""
         codes = self.codes[: int(self.filled)]
         mean, scale = codes.mean(0), (codes - codes.mean(0)).square().mean().sqrt().clamp_min(1e-8)
-        real = (codes[torch.randint(len(codes), [BATCH], device=codes.device)] - mean) / scale
-        fake = (mapping(torch.randn(BATCH, z_dim, device=codes.device))[:, 0] - mean) / scale
+        figures: dict[str, float] = {}
+        for _ in range(steps):
+            real = (codes[torch.randint(len(codes), [BATCH], device=codes.device)] - mean) / scale
+            fake = (mapping(torch.randn(BATCH, z_dim, device=codes.device))[:, 0] - mean) / scale
+            figures = self._step(real, fake, opt_mapping, opt_critic)
+        return figures
+
+    def _step(
+        self, real: Tensor, fake: Tensor, opt_mapping: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer
+    ) -> dict[str, float]:
         loss_critic = discriminator_loss(self.critic(real), self.critic(fake.detach()), "logistic")
         if int(self.steps) % INTERVAL == 0:
             loss_critic = loss_critic + INTERVAL * GAMMA / 2 * r1_penalty(self.critic, real).mean()

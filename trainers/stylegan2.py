@@ -142,8 +142,7 @@ class StyleGAN2Trainer(pl.LightningModule):
         opt_g.step()
         if self.E is not None:
             self.code_game.add(w)
-            for _ in range(self.code_steps):
-                figures |= self.code_game.play(self.G.mapping, self.G.z_dim, *opt_codes)
+            figures |= self.code_game.play(self.code_steps, self.G.mapping, self.G.z_dim, *opt_codes)
         if batch % self.r1_interval == 0:
             figures["r1"] = self._regularise(real, opt_d)
         if not all(map(math.isfinite, figures.values())):

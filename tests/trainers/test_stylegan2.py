@@ -197,8 +197,7 @@ def test_the_mapping_finds_clusters() -> None:
     codes[:, 0] = 5 * torch.randn(256).sign()
     game.add(codes)
     sides = [torch.optim.Adam(side.parameters(), lr=2e-3, betas=(0.0, 0.99)) for side in (mapping, game.critic)]
-    for _ in range(800):
-        game.play(mapping, 16, *sides)
+    game.play(800, mapping, 16, *sides)
     w = mapping(torch.randn(512, 16))[:, 0]
     assert (w[:, 0].abs() - 5).abs().median() < 2  # 2.6 for a Gaussian of the same mean and variance
     assert 0.25 < (w[:, 0] > 0).float().mean() < 0.75
