@@ -18,6 +18,7 @@ from benchmarks.formulas import GB
 from benchmarks.original_recipe import concatenated
 from benchmarks.settings import ROOT
 from benchmarks.workloads import random_generator, random_labels
+from launch.prepare import keep_freed_memory
 from networks.segmentation import head_for, predict
 
 Job = Callable[..., dict[str, Any]]
@@ -94,6 +95,7 @@ def main(job: str, arguments: dict[str, Any]) -> None:
     threads = arguments.pop("threads")
     if threads:
         torch.set_num_threads(threads)
+    keep_freed_memory()  # as `ganvas` does
     figures = JOBS[job](**arguments)
     if torch.cuda.is_available() and arguments["device"] == "cuda":
         figures["peak_gpu_gb"] = torch.cuda.max_memory_allocated() / GB

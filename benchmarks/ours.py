@@ -103,7 +103,7 @@ def train_default(
     augmentation = Augmentation(settings.jitter, settings.noise)
     store = _TimedStore(
         generator, labels, head.feature_names, settings.seed, settings.images_per_step, augmentation,
-        settings.refresh, settings.half, device,
+        settings.refresh, settings.windows, settings.half, device,
     )  # fmt: skip
     store.seconds, store.one_for_all = [], limits.one_rendering
     module = HeadTrainer(head, store, settings)

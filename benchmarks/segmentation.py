@@ -23,6 +23,7 @@ import torch
 from benchmarks import inference, parity, quality, report, training
 from benchmarks.report import Result
 from benchmarks.settings import ROOT, Settings
+from launch.prepare import keep_freed_memory
 from networks.checkpoints.errors import GanvasError
 
 SECTIONS: dict[str, Callable[[Settings], Result]] = {
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = settings_from(arguments)
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    keep_freed_memory()
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise GanvasError("--device cuda, but torch sees no GPU here: use --device cpu.")
     sections, failed = run_sections(arguments.only or list(SECTIONS), settings, arguments.out, command(arguments))

@@ -22,7 +22,7 @@ class DefaultHeadConfig(HeadConfig):
 
     kind: str = option("default", "name in the registry", hidden=True)
     width: int = option(64, "channels of the shared trunk")
-    hidden: int = option(16, "channels of each member's hidden layer")
+    hidden: int = option(8, "channels of each member's hidden layer")
     dropout: float = option(0.1, "share of trunk channels hidden from each member in training")
 
 
@@ -48,8 +48,9 @@ class HeadTrainingConfig:
 
     _target_: str = option("trainers.segmentation.SegmentationSettings", "class", runtime=("seed",))
     recipe: str = option("default", "default, or original: 64 pixels a step and the original's stop rule")
-    passes: int = option(60, "times every labelled pixel is seen (default recipe)")
-    least_steps: int = option(960, "at least so many steps, however few the labels (default recipe)")
+    passes: int = option(20, "times every labelled pixel is seen (default recipe)")
+    least_steps: int = option(1280, "at least so many steps, however few the labels (default recipe)")
+    windows: int = option(2, "a side: a step sees one of windows x windows parts of its images (default recipe)")
     images_per_step: int = option(1, "images in a batch (default recipe)", memory=True)
     learning_rate: float = option(2e-2, "Adam's peak rate (default recipe)")
     weight_decay: float = option(0.05, "decoupled weight decay (default recipe)")

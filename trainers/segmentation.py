@@ -88,7 +88,7 @@ def _module(
     augmentation = Augmentation() if original else Augmentation(settings.jitter, settings.noise)
     store = FeatureStore(
         generator, labels, head.feature_names, settings.seed, settings.images_per_step, augmentation,
-        settings.refresh, settings.half, device,
+        settings.refresh, settings.windows, settings.half, device,
     )  # fmt: skip
     return (OriginalTrainer if original else HeadTrainer)(head, store, settings)
 

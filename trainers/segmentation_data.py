@@ -13,6 +13,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
 from networks.metrics.segmentation import IGNORE
 from networks.protocol import Features, Generator
+from networks.segmentation.geometry import Window
 
 RENDER_BATCH = 4            # images rendered at once while the cache is filled: bounds what lives beside the cache ...
 RENDER_PIXELS = 4 * 256**2  # ... and fewer of them where they are large
@@ -134,14 +135,15 @@ class Batch(NamedTuple):
 
     features: Features     # name -> [B, C, r, r]
     masks: Tensor          # int64 [B, H, W]
+    window: Window         # the part of the masks that counts
     images: list[int]      # which labelled images these are
 
 
 class FeatureStore:
-    """Features of the labelled images at native resolution, and which of them each step sees.
+    """Features of the labelled images at native resolution, and which part of them each step sees.
 
-    Everything is a function of ``(seed, step)``: the order of the images in each pass, and the augmentation of each
-    round of ``refresh`` passes. The first round is rendered without augmentation.
+    Everything is a function of ``(seed, step)``: the order of images and windows in each pass, and the augmentation of
+    each round of ``refresh`` passes. The first round is rendered without augmentation.
     """
 
     def __init__(
@@ -153,6 +155,7 @@ class FeatureStore:
         images_per_step: int = 1,                     # images in a batch
         augmentation: Augmentation = Augmentation(),
         refresh: int = 1,                             # passes between two renderings
+        windows: int = 1,                             # a side: each step sees one of windows x windows parts
         half: bool = False,                           # keep the maps as float16: half the memory
         device: torch.device | str = "cpu",           # where the maps live
     ) -> None:  # fmt: skip
@@ -161,23 +164,30 @@ class FeatureStore:
         self.augmentation, self.refresh = augmentation, refresh
         self.dtype, self.device = torch.float16 if half else None, torch.device(device)
         self.masks = labels.masks.to(self.device)
+        size = labels.masks.shape[-1]
+        self.windows = Window.whole(size).tiles(-(-size // windows))
         self.maps: Features = {}
         self._round = -1
         self._spread: dict[str, Tensor] = {}
 
     @property
     def steps_per_pass(self) -> int:
-        """Steps in which every labelled image is seen once."""
-        return -(-len(self.labels) // self.images_per_step)
+        """Steps in which every labelled pixel is seen once."""
+        return -(-len(self.labels) // self.images_per_step) * len(self.windows)
 
     def batch(self, step: int) -> Batch:
         """What step number ``step`` sees, whatever was asked before."""
         number, place = divmod(step, self.steps_per_pass)
         self.fill(number // self.refresh if self.augmentation.active else 0)
-        order = torch.randperm(len(self.labels), generator=stream(self.seed, 1, number))
-        images = order[place * self.images_per_step : (place + 1) * self.images_per_step]
-        picked = images.to(self.device)
-        return Batch({k: v[picked] for k, v in self.maps.items()}, self.masks[picked].long(), images.tolist())
+        order = torch.randperm(self.steps_per_pass, generator=stream(self.seed, 1, number))
+        group, window = divmod(int(order[place]), len(self.windows))
+        # Each window has its own groups of images, so that the same images do not always meet.
+        shuffled = torch.randperm(len(self.labels), generator=stream(self.seed, 6, number, window))
+        images = shuffled[group * self.images_per_step : (group + 1) * self.images_per_step]
+        # One image is a view: a step sees a part of it, and a copy of the whole would cost as much again.
+        picked = slice(int(images), int(images) + 1) if len(images) == 1 else images.to(self.device)
+        features = {name: x[picked] for name, x in self.maps.items()}
+        return Batch(features, self.masks[picked].long(), self.windows[window], images.tolist())
 
     def fill(self, number: int) -> None:
         """Render the maps of a round, over those of the round before."""

@@ -1,4 +1,4 @@
-"""Our recipe: whole images, tile by tile, with class balance, Dice and dropout."""
+"""Our recipe: a window of an image a step, with class balance, Dice and dropout."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import torch
 
 from networks.metrics.segmentation import IGNORE
 from networks.segmentation import Head, PyramidHead
-from networks.segmentation.geometry import tiles
 from networks.segmentation.losses import segmentation_loss
 from trainers.segmentation_data import FeatureStore, class_weights, stream
 from trainers.segmentation_loop import Clock, SegmentationSettings, stop_if_not_a_number
 
 
 class HeadTrainer(pl.LightningModule):
-    """Our recipe: whole images, tile by tile, AdamW with a warm-up and a cosine, class-balanced cross-entropy and Dice.
+    """Our recipe: one window a step, AdamW with a warm-up and a cosine, class-balanced cross-entropy and Dice.
 
     Everything random follows from ``(seed, step)``, so a resumed run goes on as if it had never stopped.
 
@@ -62,13 +61,14 @@ class HeadTrainer(pl.LightningModule):
             group["lr"] = self.settings.learning_rate * self.rate(step)
         optimizer.zero_grad(set_to_none=True)
         weight = self.class_weight[seen.masks.clamp(max=len(self.class_weight) - 1)] * (seen.masks != IGNORE)
-        total = weight.sum().clamp(min=1e-12)
+        total = seen.window.cut(weight).sum().clamp(min=1e-12)
         loss = 0.0
-        for tile in tiles(self.head.out_resolution, self.settings.tile):
+        for tile in seen.window.tiles(self.settings.tile):
             logits = self.head.window(seen.features, tile)  # [M, N, K, h, w]
-            found = segmentation_loss(logits, tile.cut(seen.masks), self.class_weight)
             share = tile.cut(weight).sum() / total  # Dice is not a sum over pixels: each tile has its own
-            part = found.cross_entropy / total + self.settings.dice * share * found.dice
+            part = segmentation_loss(
+                logits, tile.cut(seen.masks), self.class_weight, 1 / total, self.settings.dice * share
+            )  # fmt: skip
             self.manual_backward(part)
             loss += float(part.detach())
         stop_if_not_a_number(loss, step, seen.images)

@@ -24,9 +24,10 @@ class SegmentationSettings:
     """How a head is trained."""
 
     recipe: Literal["default", "original"] = "default"   # ours, or 64 pixels a step with the original's stop rule
-    passes: int = 60                # times every labelled pixel is seen (default recipe) ...
-    least_steps: int = 960          # ... or more often, until there are so many steps: few labels need as many
-    images_per_step: int = 1        # images in a batch (default recipe)
+    passes: int = 20                # times every labelled pixel is seen (default recipe) ...
+    least_steps: int = 1280         # ... or more often, until there are so many steps: few labels need as many
+    windows: int = 2                # a side: a step sees one of windows x windows parts of ... (default recipe)
+    images_per_step: int = 1        # ... so many images (default recipe)
     learning_rate: float = 2e-2     # Adam's peak rate; 1e-3 throughout in the original recipe
     weight_decay: float = 0.05      # decoupled (default recipe)
     balance: float = 0.5            # class weight = frequency ** -balance (default recipe)

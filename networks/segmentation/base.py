@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from networks.protocol import Features
-from networks.segmentation.geometry import Window, tiles
+from networks.segmentation.geometry import Window
 
 
 class Head(nn.Module, ABC):
@@ -104,7 +104,7 @@ class Head(nn.Module, ABC):
         places: list[Tensor] = []
         for n in image_index.unique().tolist():
             one = {name: features[name][n : n + 1] for name in self.feature_names}
-            for tile in tiles(self.out_resolution, 64):
+            for tile in Window.whole(self.out_resolution).tiles(64):
                 inside = (yx >= yx.new_tensor([tile.top, tile.left])) & (yx < yx.new_tensor([tile.bottom, tile.right]))
                 here = (inside.all(dim=1) & (image_index == n)).nonzero()[:, 0]
                 if len(here):

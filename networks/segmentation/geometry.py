@@ -44,21 +44,21 @@ class Window(NamedTuple):
         """The smallest window of a map ``factor`` times coarser that covers this one."""
         return Window(self.top // factor, -(-self.bottom // factor), self.left // factor, -(-self.right // factor))
 
+    def tiles(self, side: int) -> list[Window]:
+        """Windows of at most ``side`` x ``side`` that cover this one, each pixel once.
+
+        Example:
+            >>> [tile.shape for tile in Window.whole(5).tiles(4)]
+            [(4, 4), (4, 1), (1, 4), (1, 1)]
+        """
+        rows = [(start, min(start + side, self.bottom)) for start in range(self.top, self.bottom, side)]
+        columns = [(start, min(start + side, self.right)) for start in range(self.left, self.right, side)]
+        return [Window(*r, *c) for r in rows for c in columns]
+
     def within(self, outer: Window) -> Window:
         """The same window counted from the corner of ``outer``."""
         top, left = outer.top, outer.left
         return Window(self.top - top, self.bottom - top, self.left - left, self.right - left)
-
-
-def tiles(size: int, side: int) -> list[Window]:
-    """Windows of at most ``side`` x ``side`` that cover a map of ``size`` pixels a side, each pixel once.
-
-    Example:
-        >>> [w.shape for w in tiles(5, 4)]
-        [(4, 4), (4, 1), (1, 4), (1, 1)]
-    """
-    edges = [(start, min(start + side, size)) for start in range(0, size, side)]
-    return [Window(*rows, *columns) for rows in edges for columns in edges]
 
 
 def enlarge(x: Tensor, factor: int) -> Tensor:

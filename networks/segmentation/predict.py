@@ -10,7 +10,7 @@ from torch import Tensor
 from networks.metrics.uncertainty import jensen_shannon
 from networks.protocol import Features
 from networks.segmentation.base import Head
-from networks.segmentation.geometry import tiles
+from networks.segmentation.geometry import Window
 
 
 class Prediction(NamedTuple):
@@ -43,7 +43,7 @@ def predict(head: Head, features: Features, tile: int = 256) -> Prediction:
     like = next(head.parameters())
     logits = like.new_empty(n, head.num_classes, size, size)
     disagreement = like.new_empty(n, size, size)
-    for part in tiles(size, tile):
+    for part in Window.whole(size).tiles(tile):
         members = head.window(features, part)
         part.cut(logits).copy_(members.mean(dim=0))
         part.cut(disagreement).copy_(jensen_shannon(members.softmax(dim=2)))

@@ -15,6 +15,12 @@ from networks.segmentation.base import Head, add_projection
 from networks.segmentation.geometry import Window, enlarge_window
 
 
+# How large the standardised maps are made, by how many times smaller than the output they are. Few images hold few
+# positions of a coarse map, so its channels tell the images apart rather than the classes; fine maps place the edges.
+EMPHASIS = {1: 2.0, 2: 1.0}
+COARSE = 0.3
+
+
 class PyramidHead(Head):
     """Standardise, project, enlarge by two, add, refine; then M classifiers read the finest sum.
 
@@ -36,7 +42,7 @@ class PyramidHead(Head):
         members: int = 10,
         left_out: Iterable[str] = (),
         width: int = 64,              # channels of the shared trunk
-        hidden: int = 16,             # channels of each member's hidden layer
+        hidden: int = 8,              # channels of each member's hidden layer
         dropout: float = 0.1,         # share of trunk channels hidden from each member, for each image anew
     ) -> None:  # fmt: skip
         super().__init__(feature_shapes, num_classes, out_resolution, members, left_out)
@@ -45,7 +51,7 @@ class PyramidHead(Head):
         self.levels = _levels(self.shapes, out_resolution)
         # Names hold dots, which module names may not; columns of one matrix serve instead, as in the other heads.
         self.register_buffer("mean", torch.zeros(self.width_in))
-        self.register_buffer("std", torch.ones(self.width_in))
+        self.register_buffer("scale", torch.ones(self.width_in))
         self.first = nn.Parameter(torch.randn(width, self.width_in) / self.width_in**0.5)
         self.first_bias = nn.Parameter(torch.zeros(width))
         self.refine = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, groups=width) for _ in self.levels)
@@ -59,14 +65,15 @@ class PyramidHead(Head):
 
     @torch.no_grad()
     def standardise(self, features: Features) -> None:
-        """Set each input channel's mean and standard deviation from examples (no labels needed)."""
+        """Set each input channel's mean and scale from examples (no labels needed)."""
         for name, columns in self.columns().items():
             maps = features[name]
             # Image by image: a copy of all maps in single precision would be twice the store.
             mean = torch.stack([x.float().mean(dim=(1, 2)) for x in maps]).mean(dim=0)
             squares = [(x.float() - mean[:, None, None]).square_().mean(dim=(1, 2)) for x in maps]
             self.mean[columns] = mean
-            self.std[columns] = torch.stack(squares).mean(dim=0).sqrt().clamp(min=1e-4)
+            emphasis = EMPHASIS.get(self.out_resolution // self.shapes[name][1], COARSE)
+            self.scale[columns] = torch.stack(squares).mean(dim=0).sqrt().clamp(min=1e-4) / emphasis
 
     def window(self, features: Features, window: Window) -> Tensor:
         return self._members(self._trunk(features, len(self.levels) - 1, window, self._first_layer()))
@@ -76,7 +83,7 @@ class PyramidHead(Head):
 
         Standardisation is folded in, so that no map is ever copied for it.
         """
-        weight = (self.first / self.std)[None]
+        weight = (self.first / self.scale)[None]
         channels = [c for c, _ in self.shapes.values()]
         parts = zip(self.shapes, weight.split(channels, dim=2), self.mean.split(channels), strict=True)
         return {name: (part, -(part @ mean)[:, :, None, None]) for name, part, mean in parts}
@@ -103,7 +110,7 @@ class PyramidHead(Head):
             mask = _channel_mask(n * self.members, width, self.dropout, trunk)
             second = second * mask.view(n, self.members, 1, width)
         second = second.expand(n, -1, -1, -1).flatten(1, 2)  # [N, M * hidden, width]
-        x = add_projection(self.second_bias.view(1, -1, 1, 1), relu(trunk), second).relu_()
+        x = relu(add_projection(self.second_bias.view(1, -1, 1, 1), relu(trunk), second))
         x = x.unflatten(1, (self.members, -1)).flatten(0, 1)  # [N * M, hidden, h, w]
         bias, third = self.third_bias[..., None, None].repeat(n, 1, 1, 1), self.third.repeat(n, 1, 1)
         return add_projection(bias, x, third).unflatten(0, (n, self.members)).transpose(0, 1)

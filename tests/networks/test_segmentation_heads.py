@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from networks.checkpoints.errors import GanvasError
 from networks.segmentation import HEADS, Head, PyramidHead, ReferenceHead, Window, build_head, predict
-from networks.segmentation.geometry import enlarge, enlarge_window, sample, tiles
+from networks.segmentation.geometry import enlarge, enlarge_window, sample
 
 SHAPES = {"b4.const": (5, 4), "b4.conv1": (5, 4), "b8.conv0": (6, 8), "b16.conv0": (3, 16), "b16.conv1": (3, 16)}
 OUT, CLASSES = 16, 4
@@ -196,7 +196,7 @@ def test_windows_and_pixels_of_an_enlarged_map(size: int, factor: int, seed: int
     rng = torch.Generator().manual_seed(seed)
     x, out = torch.randn(2, 3, size, size, generator=rng, dtype=torch.float64), size * factor
     whole = enlarge(x, factor)
-    for window in tiles(out, 3):
+    for window in Window.whole(out).tiles(3):
         have = window.shrink(factor).grow(1, size)
         torch.testing.assert_close(enlarge_window(have.cut(x), have, factor, window), window.cut(whole))
     image, yx = torch.randint(2, (9,), generator=rng), torch.randint(out, (9, 2), generator=rng)

@@ -26,7 +26,7 @@ from trainers.segmentation_data import Augmentation, FeatureStore, Labels, class
 
 NAMES = ("low", "middle", "high", "never")
 QUICK = SegmentationSettings(
-    passes=6, least_steps=1, images_per_step=2, jitter=0.05, noise=True, refresh=2, learning_rate=1e-2, seed=3
+    passes=6, least_steps=1, windows=1, images_per_step=2, jitter=0.05, noise=True, refresh=2, learning_rate=1e-2, seed=3
 )
 
 
@@ -215,6 +215,32 @@ def test_every_step_is_a_function_of_seed_and_step(generator: Generator) -> None
     assert sorted(i for b in batches[:3] for i in b.images) == [0, 1, 2, 3, 4]
     assert sorted(i for b in batches[3:6] for i in b.images) == [0, 1, 2, 3, 4]
     assert [b.images for b in batches[:3]] != [b.images for b in batches[3:6]]
+
+
+def test_a_pass_shows_every_labelled_pixel_once(generator: Generator) -> None:
+    store = FeatureStore(generator, labels(generator, 3), ["b8.conv0"], 1, 2, windows=3)  # 16 pixels: 6, 6 and 4
+    assert store.steps_per_pass == 2 * 9
+    for start in (0, store.steps_per_pass):
+        seen = torch.zeros(3, 16, 16, dtype=torch.int64)
+        for step in range(start, start + store.steps_per_pass):
+            batch = store.batch(step)
+            assert torch.equal(batch.masks, store.masks[batch.images].long())
+            for image in batch.images:
+                batch.window.cut(seen[image]).add_(1)
+        assert bool((seen == 1).all())
+
+
+def test_a_window_of_a_step_is_a_part_of_the_whole(generator: Generator) -> None:
+    known = labels(generator, 1)
+    head = fresh(generator, dropout=0.0)
+    store = FeatureStore(generator, known, head.feature_names, windows=2)
+    module = HeadTrainer(head, store, replace(QUICK, dice=0.0, windows=2))
+    batches = [store.batch(step) for step in range(4)]
+    parts = [head.window(batch.features, batch.window) for batch in batches]
+    whole = head(batches[0].features)
+    for batch, part in zip(batches, parts, strict=True):
+        torch.testing.assert_close(part, batch.window.cut(whole))
+    assert module.total_steps == 6 * 4
 
 
 def test_augmentation_leaves_the_first_round_alone_and_moves_later_ones(generator: Generator) -> None:
