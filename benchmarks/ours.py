@@ -115,7 +115,8 @@ def train_default(
     renderings = -(-settings.passes // settings.refresh) if augmentation.active else 1
     step, render = median(watch.seconds), median(store.seconds[1:] or store.seconds)
     if not whole:
-        elapsed = (begun - start) + module.total_steps * step + (renderings - 1) * render
+        first = store.seconds[0] * (1 - 1 / store.shortcut)  # what the shortcut left out of the first rendering
+        elapsed = (begun - start) + first + module.total_steps * step + (renderings - 1) * render
     gigabytes = sum(x.numel() * x.element_size() for x in store.maps.values()) / 1e9
     return head, TrainingCost(
         elapsed, whole, module.total_steps, len(watch.seconds), step, renderings, render, gigabytes

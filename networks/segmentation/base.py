@@ -122,16 +122,10 @@ class Head(nn.Module, ABC):
                 raise ValueError(f"{name} must be [N, {', '.join(map(str, shape))}], got {list(features[name].shape)}")
 
 
-def project(x: Tensor, weight: Tensor) -> Tensor:
-    """A 1x1 convolution of ``x`` ``[N, C, h, w]`` by ``weight`` ``[O, C]`` (or ``[N, O, C]``): ``[N, O, h, w]``.
+def add_projection(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """``total`` plus a 1x1 convolution of ``x``, in one pass over the output.
 
     Maps may be stored in half precision: they take the weight's type here.
-    """
-    return torch.matmul(weight, x.flatten(2).to(weight.dtype)).unflatten(2, x.shape[2:])
-
-
-def add_projection(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """``total + project(x, weight)`` in one pass over the output.
 
     Args:
         total: ``[N, O, h, w]``, or anything that broadcasts to it.

@@ -104,6 +104,19 @@ def neighbours(position: Tensor, size: int, out: int) -> tuple[Tensor, Tensor, T
     return low.long(), (low.long() + 1).clamp(max=size - 1), source - low
 
 
+def interpolation_matrix(position: Tensor, size: int, out: int) -> Tensor:
+    """What turns ``size`` samples into those at ``position`` of ``out``: ``[P, size]``, float64.
+
+    Example:
+        >>> interpolation_matrix(torch.tensor([0, 1]), 2, 4).tolist()
+        [[1.0, 0.0], [0.75, 0.25]]
+    """
+    low, high, t = neighbours(position, size, out)
+    weights = torch.zeros(len(position), size, dtype=torch.float64, device=position.device)
+    weights.scatter_add_(1, low[:, None], 1 - t[:, None])
+    return weights.scatter_add_(1, high[:, None], t[:, None])
+
+
 def sample(x: Tensor, image: Tensor, yx: Tensor, out: int) -> Tensor:
     """Values of the enlarged map at single pixels, without making it.
 

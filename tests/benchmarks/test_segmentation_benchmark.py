@@ -98,7 +98,7 @@ def test_inference_section() -> None:
 def test_a_whole_training_is_measured_and_a_cut_one_multiplied() -> None:
     generator = random_generator(32, channel_base=512)
     labels = random_labels(generator, 4, 3)
-    settings = SegmentationSettings(passes=4, least_steps=1, images_per_step=2, jitter=0.05, refresh=2)
+    settings = SegmentationSettings(passes=4, least_steps=1, windows=1, images_per_step=2, jitter=0.05, refresh=2)
     head, whole = ours.train_default(generator, labels, settings, members=2)
     assert whole.whole
     assert whole.steps_run == whole.steps == 8
