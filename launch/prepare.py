@@ -13,7 +13,7 @@ from networks.torchvision_shim import declare_torchvision_ops
 
 
 def prepare() -> None:
-    """Make Lightning, torchmetrics and lpips importable and quiet, keep freed memory, and check the choice of operations.
+    """Make Lightning, torchmetrics and lpips importable and quiet, keep freed memory, check the choice of operations.
 
     Raises:
         GanvasError: if ``GANVAS_OPS`` asks for what is not there.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from hydra.utils import instantiate
@@ -18,6 +16,7 @@ from launch.hardware import device_of, trainer_arguments
 from launch.invert import inversion_settings
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
+from launch.resume import clock
 from launch.segmentation_evaluation import Evaluation
 from launch.segmentation_scores import INVERTED, Scored, invert_images
 from networks.checkpoints.errors import GanvasError
@@ -124,21 +123,12 @@ def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels
     """Train the configured head, resuming where the record holds a checkpoint; its loss goes into the record."""
     last = record.checkpoints / "last.ckpt"
     if last.exists():
-        record.rewind(_step_of(last))
+        record.rewind(clock(last, "global_step"))
     return train_head(
         new_head(cfg, generator, len(labels.class_names)), generator, labels,
         instantiate(cfg.task.training, seed=cfg.seed), checkpoint=last, save_every=cfg.task.save_every,
         listen=lambda step, values: record.log(values, step), trainer=trainer_arguments(cfg.trainer),
     )  # fmt: skip
-
-
-def _step_of(checkpoint: Path) -> int:
-    """Where training stood; tensors and numbers are read, never code."""
-    try:
-        return int(torch.load(checkpoint, weights_only=True)["global_step"])
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, UnpicklingError) as error:
-        raise GanvasError(f"{checkpoint} is damaged or no checkpoint of ours: remove it, and the same command trains "
-                          "from the start.") from error  # fmt: skip
 
 
 def fold_scores(cfg: DictConfig, generator: Generator, labels: Labels) -> dict | None:

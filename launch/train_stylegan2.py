@@ -17,6 +17,7 @@ from datamodules.images import GANImages
 from launch.data import licence, reference_images, require_size, training_images
 from launch.hardware import trainer_arguments
 from launch.record import RunRecord
+from launch.resume import clock
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
@@ -41,7 +42,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     check_settings(cfg)
     last = record.checkpoints / "last.ckpt"
     export = record.export / f"{(cfg.experiment or cfg.task.name).rpartition('/')[2]}.safetensors"
-    seen = images_seen(last)
+    seen = clock(last, "state_dict", "clock")
     if seen >= cfg.task.training.total_images and (figures := finished_figures(export)):
         return figures
     module = build(cfg)
@@ -92,20 +93,6 @@ def check_settings(cfg: DictConfig) -> None:
     if cfg.trainer.precision == "16-mixed":
         raise GanvasError("trainer.precision=16-mixed does not go with the R1 penalty: use bf16-mixed, or half "
                           "precision in the finest blocks by task.generator.num_fp16_res.")  # fmt: skip
-
-
-def images_seen(checkpoint: Path) -> int:
-    """The clock of a checkpoint; 0 where there is none.
-
-    Raises:
-        GanvasError: if the file is damaged.
-    """
-    if not checkpoint.exists():
-        return 0
-    try:
-        return int(torch.load(checkpoint, weights_only=True, mmap=True)["state_dict"]["clock"])
-    except Exception as error:  # a damaged file can raise almost anything
-        raise GanvasError(f"{checkpoint} is not a checkpoint of this task: remove it to start again.") from error
 
 
 def finished_figures(export: Path) -> dict[str, float] | None:

@@ -152,5 +152,5 @@ def k_fold(
             **{"constants": candidate.head != "default", **candidate.arguments},
         )  # fmt: skip
         trained = train_head(head, generator, rest, candidate.settings, progress=False)
-        scores[name].confusion += score_head(trained.head, generator, labels[part]).confusion
+        scores[name].merge(score_head(trained.head, generator, labels[part]))
     return scores

@@ -90,6 +90,11 @@ class SegmentationScore:
         else:
             self.confusion += confusion_matrix(prediction, truth, classes)
 
+    def merge(self, other: SegmentationScore) -> None:
+        """Add what another score has seen."""
+        self.confusion += other.confusion
+        self._bins += other._bins
+
     def _add_bins(self, confidence: Tensor, ids: Tensor, truth: Tensor) -> None:
         scored = truth != IGNORE
         confidence = confidence[scored].double()

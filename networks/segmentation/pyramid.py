@@ -14,7 +14,6 @@ from networks.protocol import Features
 from networks.segmentation.base import Head, add_projection
 from networks.segmentation.geometry import Window, enlarge_window
 
-
 # How large the standardised maps are made, by how many times smaller than the output they are. Few images hold few
 # positions of a coarse map, so its channels tell the images apart rather than the classes; fine maps place the edges.
 EMPHASIS = {1: 2.0, 2: 1.0}

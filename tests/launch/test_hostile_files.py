@@ -57,7 +57,7 @@ def test_a_checkpoint_that_is_damaged_or_hostile_stops_the_run_and_is_not_run(
             torch.save(content, last)
         capsys.readouterr()
         assert train_folder(*words) == cli.REFUSED
-        assert "last.ckpt is damaged or no checkpoint of ours: remove it" in capsys.readouterr().err
+        assert "last.ckpt is damaged or no checkpoint of this task: remove it" in capsys.readouterr().err
         assert not made.exists()
         assert bundle.read_bytes() == before
     last.unlink()

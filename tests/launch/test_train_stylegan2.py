@@ -168,7 +168,7 @@ def test_a_damaged_checkpoint_is_named(run: Path, tmp_path: Path, capsys: pytest
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"half")
     assert train(*AVATARS, f"out={tmp_path / 'run'}") == cli.REFUSED
-    assert "last.ckpt is not a checkpoint of this task: remove it to start again." in capsys.readouterr().err
+    assert "last.ckpt is damaged or no checkpoint of this task: remove it, and" in capsys.readouterr().err
 
 
 def test_evaluate_prints_kid_by_both_networks_with_its_protocol(

@@ -26,7 +26,8 @@ from trainers.segmentation_data import Augmentation, FeatureStore, Labels, class
 
 NAMES = ("low", "middle", "high", "never")
 QUICK = SegmentationSettings(
-    passes=6, least_steps=1, windows=1, images_per_step=2, jitter=0.05, noise=True, refresh=2, learning_rate=1e-2, seed=3
+    passes=6, least_steps=1, windows=1, images_per_step=2, jitter=0.05, noise=True, refresh=2, learning_rate=1e-2,
+    seed=3,
 )
 
 
@@ -285,6 +286,7 @@ def test_k_fold_scores_every_image_once(generator: Generator) -> None:
     }, generator, known, folds=2, progress=False)  # fmt: skip
     assert all(score.confusion.sum() == known.masks.numel() for score in found.values())
     assert found["trained"].compute()["miou"] > found["untrained"].compute()["miou"]
+    assert 0 < found["trained"].compute()["ece"] < 1
 
 
 def test_small_classes_become_background_image_by_image() -> None:
