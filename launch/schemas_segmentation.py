@@ -54,7 +54,7 @@ class HeadTrainingConfig:
     images_per_step: int = option(1, "images in a batch (default recipe)", memory=True)
     learning_rate: float = option(2e-2, "Adam's peak rate (default recipe)")
     weight_decay: float = option(0.05, "decoupled weight decay (default recipe)")
-    balance: float = option(0.5, "class weight is frequency to minus this (default recipe)")
+    balance: float = option(0.0, "class weight is frequency to minus this (default recipe)")
     dice: float = option(1.0, "weight of the Dice loss (default recipe)")
     jitter: float = option(0.0, "noise on the latents, in standard deviations (default recipe)")
     noise: bool = option(False, "fresh synthesis noise in each rendering (default recipe)")

@@ -1,4 +1,4 @@
-"""Our recipe: a window of an image a step, with class balance, Dice and dropout."""
+"""Our recipe: a window of an image a step, with Dice and dropout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainers.segmentation_loop import Clock, SegmentationSettings, stop_if_not_
 
 
 class HeadTrainer(pl.LightningModule):
-    """Our recipe: one window a step, AdamW with a warm-up and a cosine, class-balanced cross-entropy and Dice.
+    """Our recipe: one window a step, AdamW with a warm-up and a cosine, cross-entropy and Dice.
 
     Everything random follows from ``(seed, step)``, so a resumed run goes on as if it had never stopped.
 

@@ -30,7 +30,7 @@ class SegmentationSettings:
     images_per_step: int = 1        # ... so many images (default recipe)
     learning_rate: float = 2e-2     # Adam's peak rate; 1e-3 throughout in the original recipe
     weight_decay: float = 0.05      # decoupled (default recipe)
-    balance: float = 0.5            # class weight = frequency ** -balance (default recipe)
+    balance: float = 0.0            # class weight = frequency ** -balance (default recipe)
     dice: float = 1.0               # weight of the Dice loss, taken over each tile (default recipe)
     jitter: float = 0.0             # noise on the latents, in standard deviations
     noise: bool = False             # fresh synthesis noise in each rendering
