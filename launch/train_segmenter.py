@@ -12,15 +12,17 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
-from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from datamodules.avatars import render_avatars
 from datamodules.masks import LabelledImages
 from launch.hardware import trainer_arguments
 from launch.record import RunRecord
+from launch.resume import clock
 from networks.checkpoints.errors import GanvasError
 from networks.grids import tile
 from networks.unet import UNet, label_images, save_segmenter
+from trainers.segmentation_loop import Progress
 from trainers.segmenter import SegmenterTrainer, mask_batches
 
 LICENCE = "Apache-2.0; trained on avataaars by Pablo Stanley, free for personal and commercial use"
@@ -41,13 +43,14 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     batches = mask_batches(torch.as_tensor(seen.images), torch.as_tensor(seen.masks), cfg.task.batch_size, cfg.seed)
     module = build(cfg, seen.classes.names, total_steps=cfg.task.epochs * len(batches))
     last = record.checkpoints / "last.ckpt"
-    resumed_at = int(torch.load(last, weights_only=True)["global_step"]) if last.exists() else 0
+    resumed_at = clock(last, "global_step")
     record.rewind(resumed_at * cfg.task.batch_size)
     trainer = pl.Trainer(
         **trainer_arguments(cfg.trainer), max_epochs=cfg.task.epochs, logger=False, enable_model_summary=False,
         default_root_dir=record.path, num_sanity_val_steps=0,
+        enable_progress_bar=False,
         callbacks=[
-            TQDMProgressBar(refresh_rate=LOG_EVERY),
+            Progress(show=True, name="segmenter"),
             Log(record, resumed_at),
             ModelCheckpoint(record.checkpoints, last.stem, save_on_train_epoch_end=True, enable_version_counter=False),
         ],

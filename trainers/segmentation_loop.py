@@ -78,12 +78,12 @@ def stop_if_not_a_number(loss: float, step: int, images: Sequence[int]) -> None:
 class Progress(pl.Callback):
     """A bar with rate, time left and loss; the caller may listen to the steps too."""
 
-    def __init__(self, show: bool, listen: StepListener | None) -> None:
-        self.show, self.listen = show, listen
+    def __init__(self, show: bool, listen: StepListener | None = None, name: str = "segmentation") -> None:
+        self.show, self.listen, self.name = show, listen, name
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self.bar = tqdm(
-            total=pl_module.total_steps, initial=trainer.global_step, desc="segmentation", unit="step",
+            total=pl_module.total_steps, initial=trainer.global_step, desc=self.name, unit="step",
             disable=not self.show, mininterval=0.5,
         )  # fmt: skip
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from networks.checkpoints.errors import GanvasError
 from networks.metrics.segmentation import IGNORE, SegmentationScore
+from networks.segmentation.losses import segmentation_loss
 from networks.unet import UNet
 
 
@@ -43,23 +44,6 @@ def mirror(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[T
         torch.where(flip[:, None, None, None], images.flip(-1), images),
         torch.where(flip[:, None, None], masks.flip(-1), masks),
     )
-
-
-def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """One minus the soft Dice overlap (Milletari et al. 2016, arXiv 1606.04797), a mean over the classes of the batch.
-
-    Cross-entropy counts pixels; this counts classes, as mIoU does, so that an eyebrow weighs as much as the hair.
-
-    Args:
-        logits: ``[N, K, H, W]``.
-        masks: class ids ``[N, H, W]``, 255 = ignore.
-    """
-    scored = (masks != IGNORE)[:, None]
-    target = F.one_hot(masks.long().clamp_max(logits.shape[1] - 1), logits.shape[1]).movedim(-1, 1) * scored
-    probabilities = logits.softmax(1) * scored
-    present = target.sum((0, 2, 3))
-    overlap = 2 * (probabilities * target).sum((0, 2, 3)) / (probabilities.sum((0, 2, 3)) + present).clamp_min(1.0)
-    return 1 - overlap[present > 0].mean() if (present > 0).any() else logits.sum() * 0
 
 
 class SegmenterTrainer(pl.LightningModule):
@@ -104,10 +88,11 @@ class SegmenterTrainer(pl.LightningModule):
         draws = torch.Generator(device=images.device).manual_seed((self.seed << 32) + self.global_step)
         images, masks = mirror(images, masks, draws)
         logits = self.network(degrade(images, draws))
-        loss = F.cross_entropy(logits, masks.long(), ignore_index=IGNORE)
-        if self.dice:
-            loss = loss + self.dice * dice_loss(logits, masks)
-        self.figures = {"loss": float(loss.detach())}
+        pixels = (masks != IGNORE).sum().clamp(min=1)
+        alike = logits.new_ones(len(self.class_names), dtype=torch.float32)
+        loss = segmentation_loss(logits.float()[None], masks.long(), alike, 1 / pixels, self.dice)
+        self.loss = loss.detach()
+        self.figures = {"loss": float(self.loss)}
         if not math.isfinite(self.figures["loss"]):
             raise GanvasError(
                 f"the loss is not a number at step {self.global_step} (batch {batch_idx} of epoch "

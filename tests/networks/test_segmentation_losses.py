@@ -81,6 +81,13 @@ def test_truth_has_no_loss_and_its_opposite_all_of_it() -> None:
     assert wrong.item() == pytest.approx(1, abs=1e-9)
 
 
+def test_dice_weighs_classes_not_pixels() -> None:
+    masks = torch.zeros(1, 16, 16, dtype=torch.int64)
+    masks[0, 0, 0] = 1
+    all_background = torch.tensor([50.0, 0.0]).view(1, 1, 2, 1, 1).expand(1, 1, 2, 16, 16)
+    assert segmentation_loss(all_background, masks, torch.ones(2), 0).item() == pytest.approx(0.5, abs=0.01)
+
+
 def test_ignored_pixels_have_no_gradient() -> None:
     logits, masks = example()
     loss = segmentation_loss(logits, masks, WEIGHT)

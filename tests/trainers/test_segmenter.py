@@ -13,7 +13,7 @@ from torch import Tensor
 
 from networks.checkpoints.errors import GanvasError
 from networks.unet import UNet
-from trainers.segmenter import SegmenterTrainer, degrade, dice_loss, mask_batches, mirror
+from trainers.segmenter import SegmenterTrainer, degrade, mask_batches, mirror
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -117,35 +117,3 @@ def test_each_epoch_shows_every_image_once_in_an_order_of_its_own() -> None:
     assert orders[0] == orders[2] != orders[1]
     values, _ = next(iter(loader))
     assert -1 <= values.min() <= values.max() <= 1
-
-
-# --- Dice
-
-
-def sure(masks: Tensor, classes: int) -> Tensor:
-    return 50.0 * torch.nn.functional.one_hot(masks.long(), classes).movedim(-1, 1)
-
-
-def test_dice_is_zero_for_the_truth_and_one_for_its_opposite() -> None:
-    masks = squares(4)[1]
-    assert dice_loss(sure(masks, 2), masks).item() == pytest.approx(0, abs=1e-4)
-    assert dice_loss(sure(1 - masks, 2), masks).item() == pytest.approx(1, abs=1e-4)
-
-
-def test_dice_weighs_classes_not_pixels() -> None:
-    masks = torch.zeros(1, 16, 16, dtype=torch.uint8)
-    masks[0, 0, 0] = 1
-    missed = sure(torch.zeros_like(masks), 2)
-    assert dice_loss(missed, masks).item() == pytest.approx(0.5, abs=0.01)
-
-
-def test_dice_does_not_see_ignored_pixels_or_absent_classes() -> None:
-    masks = squares(2)[1]
-    logits = torch.randn(2, 3, 16, 16, generator=seeded())
-    ignored = masks.clone()
-    ignored[:, :4] = 255
-    changed = logits.clone()
-    changed[:, :, :4] += torch.randn(2, 3, 4, 16, generator=seeded(1))
-    torch.testing.assert_close(dice_loss(logits, ignored), dice_loss(changed, ignored))
-    nothing = dice_loss(logits, torch.full_like(masks, 255))
-    assert nothing.item() == 0
