@@ -48,7 +48,7 @@ def test_a_folder_s_report_has_what_its_labels_can_say(train_folder: Train, tmp_
     assert train_folder("task.folds=2", "task.training.passes=1") == cli.OK
     report = (tmp_path / "run" / "report.md").read_text()
     assert re.findall(r"\(images/(.+)\.png\)", report) == ["labelled", "classes-iou", "samples"]
-    assert "calibration" not in report  # k-fold has none
+    assert "expected calibration error" in report  # of k-fold
     (opens,) = (line for line in report.splitlines() if line.startswith("editor = "))
     assert "generator=" in opens  # the bundle does not hold it, and it lies elsewhere
     found = {"load": load}
