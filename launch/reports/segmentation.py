@@ -148,15 +148,17 @@ def _predictions(record: RunRecord, branch: Branch, title: str, scored: Scored) 
     classes, pick = branch.labelled.classes, slice(0, SHOWN)
     truth, predicted = scored.truth[pick].numpy(), scored.predicted[pick].numpy()
     top = _top(scored.uncertainty)
+    generated = scored.images is scored.rendered
+    known = "by the U-Net" if generated else "truth"
     sheet = {
         "image": to_uint8(scored.images[pick]), "inverted": to_uint8(scored.rendered[pick]),
-        "truth": classes.paint(truth), "branch": classes.paint(predicted), "wrong": errors(predicted, truth),
+        known: classes.paint(truth), "branch": classes.paint(predicted), "wrong": errors(predicted, truth),
         "uncertain": heat(scored.uncertainty[pick].numpy(), top),
     }  # fmt: skip
-    if scored.images is scored.rendered:
+    if generated:
         del sheet["inverted"]
     name = title.replace(" ", "-")
-    record.overlays(name, sheet["image"], {"truth": truth, "branch": predicted}, classes.names)
+    record.overlays(name, sheet["image"], {known: truth, "branch": predicted}, classes.names)
     text = (f"{scored.protocol[0].upper()}{scored.protocol[1:]}; the first {len(truth)}. *Uncertain* is the members' "
             f"disagreement (Jensen-Shannon), white at {top:.2f} nats.\n\n{_most_uncertain(scored)}")  # fmt: skip
     picture = _kept(record, name, panels(sheet, across=2, classes=classes))
