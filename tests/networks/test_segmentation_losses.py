@@ -96,6 +96,13 @@ def test_ignored_pixels_have_no_gradient() -> None:
     assert bool((gradient[..., 2:, :] != 0).any())
 
 
+def test_ignored_pixels_do_not_change_the_loss() -> None:
+    logits, masks = example()
+    changed = logits.detach().clone()
+    changed[..., :2, :] += torch.randn(changed[..., :2, :].shape, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(segmentation_loss(changed, masks, WEIGHT), segmentation_loss(logits, masks, WEIGHT))
+
+
 def test_nothing_labelled_is_no_loss_and_not_nan() -> None:
     logits, masks = example()
     loss = segmentation_loss(logits, torch.full_like(masks, 255), WEIGHT)
