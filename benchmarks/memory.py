@@ -44,8 +44,9 @@ def train(
 
     generator = random_generator(resolution, channel_base, device)
     drawn = random_labels(generator, labels, classes, device)
-    _, cost = train_default(generator, drawn, SegmentationSettings(half=True), members, Limits(**limits), device)
-    return asdict(cost)
+    settings = SegmentationSettings(half=True)
+    _, cost = train_default(generator, drawn, settings, members, Limits(**limits), device)
+    return {**asdict(cost), "half": settings.half, "passes": settings.passes}
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from networks.latent import Latent
 from networks.protocol import Features, Generator
 from networks.segmentation import Head, head_for
 from trainers.segmentation import HeadTrainer, SegmentationSettings
-from trainers.segmentation_data import Augmentation, FeatureStore, Labels
+from trainers.segmentation_data import FeatureStore, Labels
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,7 @@ def train_default(
     """
     start = time.perf_counter()
     head = head_for(generator, "default", len(labels.class_names), settings.seed, members=members)
-    augmentation = Augmentation(settings.jitter, settings.noise)
-    store = _TimedStore(
-        generator, labels, head.feature_names, settings.seed, settings.images_per_step, augmentation,
-        settings.refresh, settings.windows, settings.half, device,
-    )  # fmt: skip
+    store = _TimedStore.of(head, generator, labels, settings, device)
     store.seconds, store.one_for_all = [], limits.one_rendering
     module = HeadTrainer(head, store, settings)
     watch = _Stopwatch(store, limits)
@@ -112,7 +108,7 @@ def train_default(
     _trainer(device, watch, module.total_steps).fit(module)
     elapsed = now(store.device) - start
     whole = len(watch.seconds) == module.total_steps
-    renderings = -(-settings.passes // settings.refresh) if augmentation.active else 1
+    renderings = -(-settings.passes // settings.refresh) if store.augmentation.active else 1
     step, render = median(watch.seconds), median(store.seconds[1:] or store.seconds)
     if not whole:
         first = store.seconds[0] * (1 - 1 / store.shortcut)  # what the shortcut left out of the first rendering

@@ -102,7 +102,7 @@ class Log(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: SegmenterTrainer, *_: Any) -> None:
         if trainer.global_step % LOG_EVERY == 0:
-            self._log(trainer, pl_module.figures)
+            self._log(trainer, {"loss": float(pl_module.loss)})
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: SegmenterTrainer) -> None:
         # Where it resumes, Lightning validates once more; the record holds that line already.

@@ -17,7 +17,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.metrics.segmentation import SegmentationScore
 from networks.protocol import Generator
 from networks.segmentation import Head, ReferenceHead, head_for, predict
-from trainers.segmentation_data import Augmentation, FeatureStore, Labels, stream, without_small_classes
+from trainers.segmentation_data import FeatureStore, Labels, stream, without_small_classes
 from trainers.segmentation_default import HeadTrainer
 from trainers.segmentation_loop import KeepLast, Progress, SegmentationSettings, StepListener
 from trainers.segmentation_original import OriginalTrainer
@@ -85,11 +85,7 @@ def _module(
         raise GanvasError(
             f"The original recipe trains the reference head, not {head.kind!r}: choose head=reference."
         )
-    augmentation = Augmentation() if original else Augmentation(settings.jitter, settings.noise)
-    store = FeatureStore(
-        generator, labels, head.feature_names, settings.seed, settings.images_per_step, augmentation,
-        settings.refresh, settings.windows, settings.half, device,
-    )  # fmt: skip
+    store = FeatureStore.of(head, generator, labels, settings, device)
     return (OriginalTrainer if original else HeadTrainer)(head, store, settings)
 
 

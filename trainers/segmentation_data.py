@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -13,7 +13,9 @@ from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
 from networks.metrics.segmentation import IGNORE
 from networks.protocol import Features, Generator
+from networks.segmentation import Head
 from networks.segmentation.geometry import Window
+from trainers.segmentation_loop import SegmentationSettings
 
 RENDER_BATCH = 4            # images rendered at once while the cache is filled: bounds what lives beside the cache ...
 RENDER_PIXELS = 4 * 256**2  # ... and fewer of them where they are large
@@ -169,6 +171,19 @@ class FeatureStore:
         self.maps: Features = {}
         self._round = -1
         self._spread: dict[str, Tensor] = {}
+
+    @classmethod
+    def of(
+        cls, head: Head, generator: Generator, labels: Labels, settings: SegmentationSettings,
+        device: torch.device | str = "cpu",
+    ) -> Self:  # fmt: skip
+        """The store that trains ``head`` by ``settings``."""
+        original = settings.recipe == "original"  # it does not vary its examples
+        augmentation = Augmentation() if original else Augmentation(settings.jitter, settings.noise)
+        return cls(
+            generator, labels, head.feature_names, settings.seed, settings.images_per_step, augmentation,
+            settings.refresh, settings.windows, settings.half, device,
+        )  # fmt: skip
 
     @property
     def steps_per_pass(self) -> int:

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from networks.metrics.segmentation import IGNORE
 from networks.segmentation import Head, PyramidHead
 from networks.segmentation.losses import segmentation_loss
 from trainers.segmentation_data import FeatureStore, class_weights, stream
 from trainers.segmentation_loop import Clock, SegmentationSettings, stop_if_not_a_number
+
+WARM_UP = 0.05     # share of the run in which the rate rises
 
 
 class HeadTrainer(pl.LightningModule):
@@ -48,9 +51,9 @@ class HeadTrainer(pl.LightningModule):
 
     def rate(self, step: int) -> float:
         """Share of the peak rate: linear over the first twentieth of the run, then a cosine to zero."""
-        t, warm = step / self.total_steps, 0.05
-        rise = min((step + 1) / (warm * self.total_steps), 1.0)
-        return rise * 0.5 * (1 + math.cos(math.pi * max(t - warm, 0) / (1 - warm)))
+        rise = min((step + 1) / (WARM_UP * self.total_steps), 1.0)
+        t = max(step / self.total_steps - WARM_UP, 0) / (1 - WARM_UP)
+        return rise * 0.5 * (1 + math.cos(math.pi * t))
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         step = self.global_step
@@ -60,17 +63,19 @@ class HeadTrainer(pl.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self.rate(step)
         optimizer.zero_grad(set_to_none=True)
-        weight = self.class_weight[seen.masks.clamp(max=len(self.class_weight) - 1)] * (seen.masks != IGNORE)
-        total = seen.window.cut(weight).sum().clamp(min=1e-12)
+        total = self._weight(seen.window.cut(seen.masks)).clamp(min=1e-12)
         loss = 0.0
         for tile in seen.window.tiles(self.settings.tile):
             logits = self.head.window(seen.features, tile)  # [M, N, K, h, w]
-            share = tile.cut(weight).sum() / total  # Dice is not a sum over pixels: each tile has its own
-            part = segmentation_loss(
-                logits, tile.cut(seen.masks), self.class_weight, 1 / total, self.settings.dice * share
-            )  # fmt: skip
+            masks = tile.cut(seen.masks)
+            share = self._weight(masks) / total  # Dice is not a sum over pixels: each tile has its own
+            part = segmentation_loss(logits, masks, self.class_weight, 1 / total, self.settings.dice * share)
             self.manual_backward(part)
             loss += float(part.detach())
         stop_if_not_a_number(loss, step, seen.images)
         optimizer.step()
         self.loss = torch.tensor(loss)
+
+    def _weight(self, masks: Tensor) -> Tensor:
+        """Sum of the class weights of all labelled pixels."""
+        return self.class_weight[masks[masks != IGNORE]].sum()

@@ -69,7 +69,6 @@ class SegmenterTrainer(pl.LightningModule):
         self.network, self.class_names, self.total_steps, self.seed = network, tuple(class_names), total_steps, seed
         self.lr, self.weight_decay, self.dice = lr, weight_decay, dice
         self.score = SegmentationScore(self.class_names)
-        self.figures: dict[str, float] = {}  # of the last step
 
     def configure_optimizers(self) -> dict[str, object]:
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
@@ -92,8 +91,7 @@ class SegmenterTrainer(pl.LightningModule):
         alike = logits.new_ones(len(self.class_names), dtype=torch.float32)
         loss = segmentation_loss(logits.float()[None], masks.long(), alike, 1 / pixels, self.dice)
         self.loss = loss.detach()
-        self.figures = {"loss": float(self.loss)}
-        if not math.isfinite(self.figures["loss"]):
+        if not math.isfinite(self.loss):
             raise GanvasError(
                 f"the loss is not a number at step {self.global_step} (batch {batch_idx} of epoch "
                 f"{self.current_epoch}): lower the learning rate; the last checkpoint is good"
