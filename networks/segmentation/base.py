@@ -1,4 +1,4 @@
-"""What all segmentation heads share: which maps they read, and the three ways to ask them for logits."""
+"""What all segmentation heads share: which maps they read, and the two ways to ask them for logits."""
 
 from __future__ import annotations
 
@@ -87,31 +87,6 @@ class Head(nn.Module, ABC):
         """
         self._check(features)
         return self.window(features, Window.whole(self.out_resolution))
-
-    def at(self, features: Features, image_index: Tensor, yx: Tensor) -> Tensor:
-        """Logits at single pixels; the full-size map is never made.
-
-        Args:
-            features: as in ``forward``.
-            image_index: which image of the batch each pixel is in, ``[P]``.
-            yx: row and column of each pixel, ``[P, 2]``.
-
-        Returns:
-            ``[M, P, K]``.
-        """
-        self._check(features)
-        found: list[Tensor] = []
-        places: list[Tensor] = []
-        for n in image_index.unique().tolist():
-            one = {name: features[name][n : n + 1] for name in self.feature_names}
-            for tile in Window.whole(self.out_resolution).tiles(64):
-                inside = (yx >= yx.new_tensor([tile.top, tile.left])) & (yx < yx.new_tensor([tile.bottom, tile.right]))
-                here = (inside.all(dim=1) & (image_index == n)).nonzero()[:, 0]
-                if len(here):
-                    y, x = (yx[here] - yx.new_tensor([tile.top, tile.left])).unbind(1)
-                    found.append(self.window(one, tile)[:, 0, :, y, x].movedim(1, 2))
-                    places.append(here)
-        return torch.cat(found, dim=1)[:, torch.cat(places).argsort()]
 
     def _check(self, features: Features) -> None:
         for name, (channels, resolution) in self.shapes.items():

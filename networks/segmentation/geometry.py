@@ -117,23 +117,19 @@ def interpolation_matrix(position: Tensor, size: int, out: int) -> Tensor:
     return weights.scatter_add_(1, high[:, None], t[:, None])
 
 
-def sample(x: Tensor, image: Tensor, yx: Tensor, out: int) -> Tensor:
-    """Values of the enlarged map at single pixels, without making it.
+def sample_table(table: Tensor, size: tuple[int, int], image: Tensor, yx: Tensor, out: int) -> Tensor:
+    """Values of enlarged maps at single pixels, in one pass and without making the maps.
 
     Args:
-        x: native-resolution map, ``[N, C, h, w]``.
-        image: which image each pixel is in, ``[P]``.
+        table: native-resolution maps, one row a position: ``[N * h * w, C]``.
+        size: h and w.
+        image: which of the N images each pixel is in, ``[P]``.
         yx: output coordinates, ``[P, 2]``.
         out: pixels a side of the output.
 
     Returns:
-        ``[P, C]``, differentiable in ``x``.
+        ``[P, C]``, differentiable in ``table``.
     """
-    return sample_table(x.movedim(1, -1).flatten(0, 2), x.shape[-2:], image, yx, out)
-
-
-def sample_table(table: Tensor, size: tuple[int, int], image: Tensor, yx: Tensor, out: int) -> Tensor:
-    """:func:`sample` from a map laid out as one row a position, ``[N*h*w, C]``: one pass, no copy of the map."""
     height, width = size
     y0, y1, ty = neighbours(yx[:, 0], height, out)
     x0, x1, tx = neighbours(yx[:, 1], width, out)

@@ -18,7 +18,7 @@ from torch.nn.functional import relu
 
 from networks.protocol import Features
 from networks.segmentation.base import Head, add_projection
-from networks.segmentation.geometry import Window, interpolation_matrix, sample
+from networks.segmentation.geometry import Window, interpolation_matrix
 
 INIT_STD = 0.02     # standard deviation of the original's weights; biases start at zero
 
@@ -52,15 +52,6 @@ class _Pointwise(Head):
         large = [enlarge_directly(x, self.out_resolution, window) for x in small.values()]
         return functools.reduce(torch.add, large).unflatten(1, self.first.shape[:2]).permute(1, 2, 0, 3, 4)
 
-    def sums_at(self, features: Features, image_index: Tensor, yx: Tensor) -> Tensor:
-        """First layer without its bias, at pixels: ``[M, O, P]``."""
-        total: Tensor | None = None
-        for name, columns in self.columns().items():
-            values = sample(features[name], image_index, yx, self.out_resolution)
-            part = self.first[:, :, columns] @ values.T
-            total = part if total is None else total + part
-        return total
-
     def tail(self, x: Tensor) -> Tensor:
         """The rest of the network: ``[M, O, P] -> [M, K, P]``."""
         raise NotImplementedError
@@ -68,10 +59,6 @@ class _Pointwise(Head):
     def window(self, features: Features, window: Window) -> Tensor:
         x = self.sums(features, window)
         return self.tail(x.flatten(2)).unflatten(2, x.shape[2:]).permute(0, 2, 1, 3, 4)
-
-    def at(self, features: Features, image_index: Tensor, yx: Tensor) -> Tensor:
-        self._check(features)
-        return self.tail(self.sums_at(features, image_index, yx)).transpose(1, 2)
 
 
 class ReferenceHead(_Pointwise):

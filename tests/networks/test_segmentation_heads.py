@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from networks.checkpoints.errors import GanvasError
 from networks.segmentation import HEADS, Head, PyramidHead, ReferenceHead, Window, build_head, predict
-from networks.segmentation.geometry import enlarge, enlarge_window, sample
+from networks.segmentation.geometry import enlarge, enlarge_window, sample_table
 
 SHAPES = {"b4.const": (5, 4), "b4.conv1": (5, 4), "b8.conv0": (6, 8), "b16.conv0": (3, 16), "b16.conv1": (3, 16)}
 OUT, CLASSES = 16, 4
@@ -106,19 +106,6 @@ def test_a_window_is_that_part_of_the_whole(kind: str, edges: tuple[int, int, in
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_single_pixels_are_those_of_the_whole(kind: str) -> None:
-    ours, maps = head(kind).eval(), features(3)
-    rng = torch.Generator().manual_seed(2)
-    image = torch.randint(3, (40,), generator=rng)
-    yx = torch.randint(OUT, (40, 2), generator=rng)
-    yx[:2] = torch.tensor([[0, 0], [OUT - 1, OUT - 1]])
-    with torch.no_grad():
-        whole = ours(maps)
-        expected = torch.stack([whole[:, n, :, y, x] for n, (y, x) in zip(image, yx, strict=True)], dim=1)
-        torch.testing.assert_close(ours.at(maps, image, yx), expected, rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize("kind", HEADS)
 @pytest.mark.parametrize("tile", [5, 16])
 def test_prediction_does_not_depend_on_tiles(kind: str, tile: int) -> None:
     ours, maps = head(kind).eval(), features()
@@ -200,7 +187,8 @@ def test_windows_and_pixels_of_an_enlarged_map(size: int, factor: int, seed: int
         have = window.shrink(factor).grow(1, size)
         torch.testing.assert_close(enlarge_window(have.cut(x), have, factor, window), window.cut(whole))
     image, yx = torch.randint(2, (9,), generator=rng), torch.randint(out, (9, 2), generator=rng)
-    torch.testing.assert_close(sample(x, image, yx, out), whole[image, :, yx[:, 0], yx[:, 1]])
+    found = sample_table(x.movedim(1, -1).flatten(0, 2), (size, size), image, yx, out)
+    torch.testing.assert_close(found, whole[image, :, yx[:, 0], yx[:, 1]])
 
 
 def test_errors_name_what_is_wrong() -> None:
