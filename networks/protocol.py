@@ -38,5 +38,8 @@ class Generator(Protocol):
     @overload
     def render(self, latent: Latent, features: Literal[True]) -> tuple[Tensor, Features]: ...
     def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, Features]:
-        """Images ``[N, C, H, W]``, with ``features`` also the maps named by ``feature_shapes``."""
+        """Images ``[N, C, H, W]``, with ``features`` also the maps named by ``feature_shapes``.
+
+        Noise, where the generator has any, follows from ``latent.noise_seed``; without a seed it is the stored noise.
+        """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -253,6 +254,21 @@ def test_augmentation_leaves_the_first_round_alone_and_moves_later_ones(generato
     store.fill(1)
     change = (store.maps["b16.conv1"] - exact).std() / exact.std()
     assert 0.001 < change < 0.5
+
+
+def test_noise_augmentation_renders_anew_each_round(generator: Generator) -> None:
+    noisy = copy.deepcopy(generator)
+    for name, value in noisy.named_parameters():
+        if name.endswith("noise_strength"):
+            value.fill_(0.3)
+    store = FeatureStore(noisy, labels(noisy, 2), ["b16.conv1"], 0, 2, Augmentation(noise=True), refresh=1)
+    rounds = []
+    for number in (0, 1, 2, 1):
+        store.fill(number)
+        rounds.append(store.maps["b16.conv1"].clone())
+    assert not torch.allclose(rounds[1], rounds[0])
+    assert not torch.allclose(rounds[1], rounds[2])
+    assert torch.equal(rounds[1], rounds[3])
 
 
 def test_ignored_pixels_teach_nothing(generator: Generator) -> None:
