@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol, overload, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from networks.latent import Latent
@@ -18,6 +19,11 @@ class Generator(Protocol):
     img_resolution: int
     img_channels: int
     hash: str  # sha256 over the stored tensors, see networks.checkpoints.bundle.tensors_hash
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, and where a latent must be to be rendered."""
+        ...
 
     @property
     def feature_shapes(self) -> dict[str, tuple[int, int]]:

@@ -58,6 +58,11 @@ class Generator(nn.Module):
         self.hash = ""  # of the file it came from; networks.checkpoints sets it
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.w_avg.device
+
+    @property
     def w_avg(self) -> Tensor:
         """The mean of W, ``[w_dim]``."""
         return self.mapping.w_avg
@@ -99,9 +104,8 @@ class Generator(nn.Module):
             raise ValueError(f"n must be at least 1, got {n}")
         # One generator for each item: the draw of item i must not move when n changes.
         z = torch.stack([torch.randn(self.z_dim, generator=_item_rng(seed, i)) for i in range(n)])
-        device = self.w_avg.device
-        label = None if label is None else label.to(device)
-        return Latent("w+", {"ws": self.mapping(z.to(device), label, truncation)}, label, self.hash or None)
+        label = None if label is None else label.to(self.device)
+        return Latent("w+", {"ws": self.mapping(z.to(self.device), label, truncation)}, label, self.hash or None)
 
     def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Images ``[N, C, R, R]`` in about [-1, 1] for a latent in z, w, w+ or s.
