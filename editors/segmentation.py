@@ -18,7 +18,7 @@ from editors.ownership import require_owner
 from networks.checkpoints.atomic import atomic_path
 from networks.latent import Latent
 from networks.protocol import Generator
-from networks.segmentation import Head, predict
+from networks.segmentation import Head, segment_latents
 
 
 @dataclass(frozen=True)
@@ -107,18 +107,12 @@ class SegmentationEditor:
         found = invert(self.generator, images, self.settings, cache=self.cache, progress=progress)
         return self._segment_latent(found.latent, found, batch)
 
-    @torch.no_grad()
     def _segment_latent(self, latent: Latent, inversion: Inversion | None, batch: int) -> Segmentation:
-        device = next(self.head.parameters()).device
-        images, predictions = [], []
-        for piece in latent.split(batch):
-            image, features = self.generator.render(piece.to(device), features=True)
-            images.append(image.clamp(-1, 1).cpu())
-            predictions.append(predict(self.head, features))
+        images, predictions = zip(*segment_latents(self.head, self.generator, latent, batch), strict=True)
         return Segmentation(
-            mask=torch.cat([p.mask.cpu() for p in predictions]),
-            probabilities=torch.cat([p.probabilities.cpu() for p in predictions]),
-            uncertainty=torch.cat([p.disagreement.cpu() for p in predictions]),
+            mask=torch.cat([p.mask for p in predictions]),
+            probabilities=torch.cat([p.probabilities for p in predictions]),
+            uncertainty=torch.cat([p.disagreement for p in predictions]),
             image=torch.cat(images) if inversion is None else inversion.target.cpu(),
             latent=latent.to("cpu"),
             classes=self.classes,

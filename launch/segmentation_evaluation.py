@@ -36,10 +36,10 @@ class Evaluation:
     generator: Generator
     classes: ClassList
     settings: InversionSettings          # how held-out images are inverted
-    heldout: LabelledImages | None       # None: there are none
-    what: str                            # which these are, for the protocol
-    teacher: Teacher | None              # None: generated images are not scored
-    generated: int                       # how many of them
+    heldout: LabelledImages | None = None
+    what: str = ""                       # which the held-out images are, for the protocol
+    teacher: Teacher | None = None       # None: generated images are not scored
+    generated: int = 0                   # how many of them
 
     @classmethod
     def of(
@@ -51,14 +51,16 @@ class Evaluation:
             GanvasError: if the teacher cannot be used, or ``n=`` is not a number of images.
         """
         if cfg.data.kind != "avatars":
-            return cls(generator, classes, settings, None, "", None, 0)
+            return cls(generator, classes, settings)
         size, style = generator.img_resolution, cfg.data.style
         wanted = cfg.task.generated > 0 and cfg.task.teacher is not None
         teacher = load_teacher(cfg.task.teacher, classes.names, size) if wanted else None
         count = cfg.task.heldout if cfg.n is None else cfg.n
         heldout = render_avatars(count, "heldout", HELDOUT_SEED, size, masks=True, style=style)
         what = f"rendered {style} with exact masks (split heldout, seed {HELDOUT_SEED})"
-        return cls(generator, classes, settings, heldout, what, teacher, cfg.task.generated)
+        return cls(
+            generator, classes, settings, heldout, what, teacher=teacher, generated=cfg.task.generated
+        )  # fmt: skip
 
     @cached_property
     def _codes(self) -> Inversion:
@@ -66,7 +68,6 @@ class Evaluation:
 
     def inverted(self, head: Head) -> Scored:
         """The head on the inverted held-out images."""
-        head = head.to(self._codes.target.device)
         return score_inverted(head, self.generator, self.heldout, self._codes, self.what)
 
     def scores(self, head: Head) -> dict[str, Scored]:

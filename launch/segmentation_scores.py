@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from datamodules.masks import LabelledImages
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings, invert
 from networks.checkpoints.errors import GanvasError
-from networks.latent import Latent
-from networks.metrics.segmentation import IGNORE, SegmentationScore
+from networks.metrics.segmentation import IGNORE
 from networks.metrics.uncertainty import RiskCoverage, image_uncertainty, risk_coverage
 from networks.protocol import Generator
-from networks.segmentation import Head, predict
+from networks.rendering import render_batches
+from networks.segmentation import Assessment, Head, assess
 from networks.unet import UNet, label_images, load_segmenter
 
-INVERTED, GENERATED = "inverted held-out images", "generated images"  # the two evaluations
+INVERTED, GENERATED = "inverted held-out images", "generated images"  # the evaluations on images not labelled ...
+FOLDS = "k-fold on the labels"                                        # ... and the one that a folder has too
 GENERATED_SEED = 10  # generated images are the same for every seed of training
 
 
@@ -36,6 +36,28 @@ class Scored:
     uncertainty: Tensor       # Jensen-Shannon divergence in nats, [N, H, W]
     coverage: RiskCoverage    # of pixels
     names: tuple[str, ...]    # of the images
+    rendered_is: str = "inverted"   # caption of `rendered`
+    truth_is: str = "truth"         # caption of `truth`
+
+    @classmethod
+    def of(
+        cls,
+        found: Assessment,                   # what the branch said
+        truth: Tensor,                       # uint8 [N, H, W], 255 = ignore
+        protocol: str,                       # said beside every figure
+        names: tuple[str, ...] = (),         # of the images; numbers if left out
+        images: Tensor | None = None,        # [N, 3, H, W]; None: what the generator renders is the image
+        rendered_is: str = "inverted",
+        truth_is: str = "truth",
+    ) -> Scored:  # fmt: skip
+        """An assessment, with what a report says of it."""
+        kept = truth != IGNORE
+        coverage = risk_coverage(found.uncertainty[kept], (found.mask != truth)[kept])
+        shown = found.rendered if images is None else images.cpu()
+        return cls(
+            protocol, found.score.compute(), shown, found.rendered, truth, found.mask, found.uncertainty, coverage,
+            names or tuple(str(i) for i in range(len(truth))), rendered_is, truth_is,
+        )  # fmt: skip
 
     @property
     def iou(self) -> dict[str, float]:
@@ -53,39 +75,6 @@ class Scored:
         scored = self.truth != IGNORE
         right = (self.predicted == self.truth) & scored
         return right.sum(dim=(1, 2)) / scored.sum(dim=(1, 2))
-
-
-@torch.no_grad()
-def score_branch(
-    head: Head,                          # in evaluation mode
-    generator: Generator,                # frozen
-    latents: Latent,                     # of the images
-    truth: Tensor,                       # uint8 [N, H, W], 255 = ignore
-    class_names: tuple[str, ...],        # of each id
-    protocol: str,                       # said beside every figure
-    images: Tensor | None = None,        # [N, 3, H, W]; None: what the generator renders is the image
-    names: tuple[str, ...] = (),         # of the images; numbers if left out
-    batch: int = 8,                      # images rendered at once
-) -> Scored:  # fmt: skip
-    """Segment what the generator makes of ``latents`` and compare with ``truth``."""
-    score = SegmentationScore(class_names)
-    rendered, predicted, uncertainty = [], [], []
-    bar = tqdm(total=len(truth), desc="score", unit="image", leave=False)
-    for i, part in enumerate(latents.split(batch)):
-        image, features = generator.render(part, features=True)
-        found = predict(head, features)
-        score.update(found.probabilities, truth[i * batch : i * batch + len(part)])
-        rendered.append(image.clamp(-1, 1).cpu())
-        predicted.append(found.mask.cpu())
-        uncertainty.append(found.disagreement.cpu())
-        bar.update(len(part))
-    bar.close()
-    made, masks, unsure = torch.cat(rendered), torch.cat(predicted), torch.cat(uncertainty)
-    kept = truth != IGNORE
-    coverage = risk_coverage(unsure[kept], (masks != truth)[kept])
-    names = names or tuple(str(i) for i in range(len(truth)))
-    shown = made if images is None else images.cpu()
-    return Scored(protocol, score.compute(), shown, made, truth, masks, unsure, coverage, names)
 
 
 def invert_images(
@@ -111,8 +100,8 @@ def score_inverted(head: Head, generator: Generator, images: LabelledImages, fou
     """
     protocol = f"{len(images)} {what}, inverted in {found.settings.steps} steps at {found.psnr.mean():.1f} dB"
     truth = torch.as_tensor(images.masks)
-    classes = images.classes.names
-    return score_branch(head, generator, found.latent, truth, classes, protocol, found.target, images.names)
+    predicted = assess(head, generator, found.latent, truth, images.classes.names, progress=True)
+    return Scored.of(predicted, truth, protocol, images.names, found.target)
 
 
 @dataclass(frozen=True)
@@ -146,8 +135,9 @@ def score_generated(head: Head, generator: Generator, class_names: tuple[str, ..
         teacher: what labels them.
     """
     latents = generator.sample(n, GENERATED_SEED)
-    with torch.no_grad():
-        images = torch.cat([generator.render(part).cpu() for part in latents.split(16)]).clamp(-1, 1)
+    images = torch.cat(list(render_batches(generator, latents, 16))).clamp(-1, 1)
+    truth = label_images(teacher.network, images)
     protocol = (f"{n} samples (seed {GENERATED_SEED}, truncation 1) labelled by a U-Net with mIoU "
                 f"{teacher.miou:.3f} on held-out rendered images")  # fmt: skip
-    return score_branch(head, generator, latents, label_images(teacher.network, images), class_names, protocol)
+    predicted = assess(head, generator, latents, truth, class_names, progress=True)
+    return Scored.of(predicted, truth, protocol, truth_is="by the U-Net")

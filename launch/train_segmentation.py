@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from hydra.utils import instantiate
@@ -11,21 +12,23 @@ from omegaconf import DictConfig, OmegaConf
 from datamodules.avatars import stratified_labels
 from datamodules.folder import read_folder
 from datamodules.masks import LabelledImages
-from editors.invert import Inversion
 from launch.hardware import device_of, trainer_arguments
 from launch.invert import inversion_settings
+from launch.labelled_codes import Codes, inverted_codes
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
 from launch.resume import clock
 from launch.segmentation_evaluation import Evaluation
-from launch.segmentation_scores import INVERTED, Scored, invert_images
+from launch.segmentation_scores import FOLDS, GENERATED, INVERTED, Scored
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.heads import save_head
 from networks.protocol import Generator
 from networks.segmentation import Head, head_for
-from trainers.segmentation import Candidate, TrainedHead, k_fold, train_head
+from trainers.segmentation import TrainedHead, k_fold, train_head
 from trainers.segmentation_data import Labels
+
+HEADLINES = {GENERATED: "mIoU_generated", FOLDS: "mIoU_kfold"}  # where they are not the first
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,8 @@ class Branch:
     generator: Generator
     trained: TrainedHead
     labelled: LabelledImages
-    inversion: Inversion          # of the labelled images
-    scores: dict[str, Scored]     # by the names of the evaluations; empty for a folder
-    folds: dict | None            # k-fold scores on the labelled images, see SegmentationScore.compute
+    codes: Codes                  # of the labelled images
+    scores: dict[str, Scored]     # by the names of the evaluations
     curve: dict[int, float]       # mIoU on inverted held-out images by number of labels; empty without task.curve
 
     @property
@@ -47,7 +49,7 @@ class Branch:
 
 
 def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
-    """Invert the labelled images, train the head, score it, export the bundle, write the report.
+    """Find the codes of the labelled images, train the head, score it, export the bundle, write the report.
 
     Whatever can be refused is refused first: nobody waits for an inversion to hear of a missing file.
 
@@ -64,15 +66,14 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     _check_curve(cfg, len(labelled))
     evaluation = Evaluation.of(cfg, generator, labelled.classes, settings)
 
-    inversion = invert_images(generator, labelled, settings, "labelled")
-    labels = Labels(inversion.latent, torch.as_tensor(labelled.masks), labelled.classes.names)
+    codes = inverted_codes(generator, labelled, settings)
+    labels = Labels(codes.latent, torch.as_tensor(labelled.masks), labelled.classes.names)
     if labels.absent():
         print(f"no labelled pixel shows {', '.join(labels.absent())}: the branch keeps the class, but cannot know it")
     trained = fit(cfg, record, generator, labels)
-    folds = fold_scores(cfg, generator, labels)
-    scores = evaluation.scores(trained.head)
+    scores = evaluation.scores(trained.head) | fold_scores(cfg, generator, labelled, codes, labels)
     curve = label_curve(cfg, record, generator, labels, evaluation, scores)
-    branch = Branch(generator, trained, labelled, inversion, scores, folds, curve)
+    branch = Branch(generator, trained, labelled, codes, scores, curve)
     figures = headline(branch)
     save_head(
         record.export / "segmentation.safetensors", branch.head, generator, labelled.classes.to_json(),
@@ -131,16 +132,20 @@ def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels
     )  # fmt: skip
 
 
-def fold_scores(cfg: DictConfig, generator: Generator, labels: Labels) -> dict | None:
-    """The configured head, scored on labelled images that it did not see; None if ``task.folds`` is 0 or 1."""
+def fold_scores(
+    cfg: DictConfig, generator: Generator, labelled: LabelledImages, codes: Codes, labels: Labels
+) -> dict[str, Scored]:
+    """The configured head, scored on labelled images that it did not see; nothing if ``task.folds`` is 0 or 1."""
     if cfg.task.folds < 2:
-        return None
+        return {}
     if len(labels) < 2:
         print("k-fold is left out: one labelled image leaves none to be scored on")
-        return None
-    arguments = OmegaConf.to_container(cfg.task.head)
-    candidate = Candidate(arguments.pop("kind"), arguments, instantiate(cfg.task.training, seed=cfg.seed))
-    return k_fold({"head": candidate}, generator, labels, cfg.task.folds, cfg.seed)["head"].compute()
+        return {}
+    fresh = partial(new_head, cfg, generator, len(labels.class_names))
+    settings = instantiate(cfg.task.training, seed=cfg.seed)
+    found = k_fold(fresh, generator, labels, settings, cfg.task.folds, cfg.seed, trainer_arguments(cfg.trainer))
+    protocol = f"each of the {len(labels)} labelled images, {codes.caption}, segmented by a head that did not see it"
+    return {FOLDS: Scored.of(found, labels.masks, protocol, labelled.names, codes.target, codes.caption)}
 
 
 def _check_curve(cfg: DictConfig, labels: int) -> None:
@@ -185,9 +190,7 @@ def headline(branch: Branch) -> dict[str, float]:
             figures |= {"mIoU": found["miou"], "n": len(scored.truth), "mIoU_datasetgan_rule": found["miou_datasetgan"],
                         "pixel_accuracy": found["pixel_accuracy"], "ece": found["ece"]}  # fmt: skip
         else:
-            figures["mIoU_generated"] = found["miou"]
-    if branch.folds is not None:
-        figures["mIoU_kfold" if figures else "mIoU"] = branch.folds["miou"]
+            figures[HEADLINES[name] if figures else "mIoU"] = found["miou"]
     return figures | {f"mIoU_{count}": value for count, value in branch.curve.items()}
 
 

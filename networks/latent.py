@@ -22,7 +22,7 @@ class Latent:
             ``{"ws": [N, num_ws, w_dim]}``; ``s``: one ``[N, C]`` for each affine path.
         label: class label ``[N, c_dim]`` of a conditional generator.
         generator_hash: the generator these codes belong to.
-        noise_seed: seed of the noise maps where noise is random.
+        noise_seed: seed of the synthesis noise, the same maps for every item; None: the generator's stored maps.
 
     Raises:
         ValueError: if the tensors disagree on the batch size.
@@ -67,17 +67,22 @@ class Latent:
 
     @staticmethod
     def cat(latents: Sequence[Latent]) -> Latent:
-        """Join batches of one space and one generator.
+        """Join batches of one space, one generator and one noise.
 
         Raises:
-            ValueError: if there is nothing to join, or the spaces or generators differ.
+            ValueError: if there is nothing to join, or the spaces, generators or noise seeds differ.
         """
         if not latents:
             raise ValueError("nothing to join: the list of latents is empty")
         first = latents[0]
         for other in latents[1:]:
-            if (other.space, other.generator_hash) != (first.space, first.generator_hash):
-                raise ValueError("latents of different spaces or generators cannot be joined")
+            if _kind(other) != _kind(first):
+                raise ValueError("latents of different spaces, generators or noise seeds cannot be joined")
         tensors = {name: torch.cat([item.tensors[name] for item in latents]) for name in first.tensors}
         labels = [item.label for item in latents if item.label is not None]
         return replace(first, tensors=tensors, label=torch.cat(labels) if labels else None)
+
+
+def _kind(latent: Latent) -> tuple[str, str | None, int | None]:
+    """What the items of a batch have in common."""
+    return latent.space, latent.generator_hash, latent.noise_seed

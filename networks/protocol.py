@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol, overload, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from networks.latent import Latent
@@ -18,6 +19,11 @@ class Generator(Protocol):
     img_resolution: int
     img_channels: int
     hash: str  # sha256 over the stored tensors, see networks.checkpoints.bundle.tensors_hash
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, and where a latent must be to be rendered."""
+        ...
 
     @property
     def feature_shapes(self) -> dict[str, tuple[int, int]]:
@@ -38,5 +44,8 @@ class Generator(Protocol):
     @overload
     def render(self, latent: Latent, features: Literal[True]) -> tuple[Tensor, Features]: ...
     def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, Features]:
-        """Images ``[N, C, H, W]``, with ``features`` also the maps named by ``feature_shapes``."""
+        """Images ``[N, C, H, W]``, with ``features`` also the maps named by ``feature_shapes``.
+
+        Noise, where the generator has any, follows from ``latent.noise_seed``; without a seed it is the stored noise.
+        """
         ...

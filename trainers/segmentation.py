@@ -1,10 +1,10 @@
-"""Training of segmentation heads on a frozen generator, by our recipe or the original one, and choice by k-fold."""
+"""Training of segmentation heads on a frozen generator, by our recipe or the original one, and k-fold."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,14 +16,14 @@ from tqdm import tqdm
 from networks.checkpoints.errors import GanvasError
 from networks.metrics.segmentation import SegmentationScore
 from networks.protocol import Generator
-from networks.segmentation import Head, ReferenceHead, head_for, predict
+from networks.segmentation import Assessment, Head, ReferenceHead, assess
 from trainers.segmentation_data import FeatureStore, Labels, stream, without_small_classes
 from trainers.segmentation_default import HeadTrainer
 from trainers.segmentation_loop import KeepLast, Progress, SegmentationSettings, StepListener
 from trainers.segmentation_original import OriginalTrainer
 
 __all__ = [
-    "Candidate", "HeadTrainer", "OriginalTrainer", "SegmentationSettings", "TrainedHead",
+    "HeadTrainer", "OriginalTrainer", "SegmentationSettings", "TrainedHead",
     "k_fold", "score_head", "train_head",
 ]  # fmt: skip
 
@@ -89,64 +89,42 @@ def _module(
     return (OriginalTrainer if original else HeadTrainer)(head, store, settings)
 
 
-@torch.no_grad()
 def score_head(head: Head, generator: Generator, labels: Labels, batch: int = 8) -> SegmentationScore:
     """Score a head on labelled images: render them from their latents, segment, compare."""
-    score = SegmentationScore(labels.class_names)
-    for i, latents in enumerate(labels.latents.split(batch)):
-        features = generator.render(latents, features=True)[1]
-        score.update(predict(head, features).probabilities, labels.masks[i * batch : i * batch + len(latents)])
-    return score
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A head and a way to train it, to be compared with others."""
-
-    head: str = "default"
-    arguments: dict[str, Any] = field(default_factory=dict)   # of the head, `constants` too
-    settings: SegmentationSettings = SegmentationSettings()
+    return assess(head, generator, labels.latents, labels.masks, labels.class_names, batch).score
 
 
 def k_fold(
-    candidates: Mapping[str, Candidate],
-    generator: Generator,
-    labels: Labels,
-    folds: int = 4,
-    seed: int = 0,
-    progress: bool = True,
-) -> dict[str, SegmentationScore]:
-    """Compare candidates without any data but the labelled images: each is scored on images it did not see.
+    fresh: Callable[[], Head],                          # makes the untrained head, a new one at each call
+    generator: Generator,                               # frozen
+    labels: Labels,                                     # all labelled images
+    settings: SegmentationSettings,                     # how heads are trained
+    folds: int = 4,                                     # parts of the images, at most as many as there are images
+    seed: int = 0,                                      # of the split
+    trainer: Mapping[str, Any] = MappingProxyType({}),  # as in train_head
+    progress: bool = True,                              # show a bar
+) -> Assessment:  # fmt: skip
+    """Judge a recipe by the labelled images alone: each is segmented by a head that was trained without it.
 
-    Args:
-        candidates: name -> what to try.
-        generator: frozen.
-        labels: all labelled images.
-        folds: parts the images are split into, at most as many as there are images.
-        seed: of the split.
-        progress: show a bar.
+    Variants are compared by one call each: with the same ``seed`` they meet the same split.
 
     Returns:
-        name -> score of the held-out predictions of all folds together.
+        The held-out predictions in the order of ``labels``, and the score of all of them together.
 
     Raises:
         GanvasError: if there are fewer than two labelled images.
+        ValueError: if ``folds`` is below two.
     """
+    if folds < 2:
+        raise ValueError(f"k-fold needs at least 2 folds, got {folds}")
     if len(labels) < 2:
-        raise GanvasError(
-            f"Choosing a model by k-fold needs at least 2 labelled images, got {len(labels)}: label more."
-        )
+        raise GanvasError(f"Judging by k-fold needs at least 2 labelled images, got {len(labels)}: label more.")
     order = torch.randperm(len(labels), generator=stream(seed, 5)).tolist()
-    parts = [order[i :: min(folds, len(labels))] for i in range(min(folds, len(labels)))]
-    scores = {name: SegmentationScore(labels.class_names) for name in candidates}
-    runs = [(name, part) for name in candidates for part in parts]
-    for name, part in tqdm(runs, desc="k-fold", unit="run", disable=not progress):
-        candidate = candidates[name]
-        rest = labels[[i for i in order if i not in part]]
-        head = head_for(
-            generator, candidate.head, len(labels.class_names), candidate.settings.seed,
-            **{"constants": candidate.head != "default", **candidate.arguments},
-        )  # fmt: skip
-        trained = train_head(head, generator, rest, candidate.settings, progress=False)
-        scores[name].merge(score_head(trained.head, generator, labels[part]))
-    return scores
+    folds = min(folds, len(labels))
+    parts = [order[i::folds] for i in range(folds)]
+    found = []
+    for part in tqdm(parts, desc="k-fold", unit="run", disable=not progress):
+        rest, unseen = labels[[i for i in order if i not in part]], labels[part]
+        head = train_head(fresh(), generator, rest, settings, trainer=trainer, progress=False).head
+        found.append(assess(head, generator, unseen.latents, unseen.masks, unseen.class_names))
+    return Assessment.join(found, [i for part in parts for i in part])

@@ -111,7 +111,7 @@ class Augmentation:
 
     Args:
         jitter: Gaussian noise on the codes, in standard deviations of the generator's own codes.
-        noise: fresh noise maps in the synthesis network.
+        noise: fresh noise maps in the synthesis network, shared by all images of a rendering.
     """
 
     jitter: float = 0.0

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
+from launch.labelled_codes import Codes
 from launch.record import RunRecord
 from launch.reports.pictures import errors, heat, overlay, panels
 from launch.reports.plots import class_bars, coverage_curves, label_curve
 from launch.segmentation_scores import Scored
 from networks.grids import to_uint8
 from networks.metrics.uncertainty import image_uncertainty
-from networks.segmentation import predict
+from networks.segmentation import segment_latents
 
 if TYPE_CHECKING:
     from launch.train_segmentation import Branch
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 SHOWN = 12            # labelled, held-out and generated images in the report
 SURE, UNSURE = 6, 6   # of the samples: how many of the least and of the most uncertain
 LISTED = 5            # most uncertain images that are named
-FOLDS = "k-fold on the labels"  # the evaluation that a folder has too
 USE = """```python
 from editors import load
 
@@ -76,14 +76,8 @@ def _absent(branch: Branch) -> str:
     return f"Classes without a labelled pixel, which the branch cannot know: {', '.join(branch.trained.absent)}."
 
 
-def _evaluations(branch: Branch) -> dict[str, dict]:
-    """The figures of every evaluation, by its name."""
-    folds = {} if branch.folds is None else {FOLDS: branch.folds}
-    return {name: scored.figures for name, scored in branch.scores.items()} | folds
-
-
 def _scores_table(branch: Branch) -> str:
-    columns = _evaluations(branch)
+    columns = {name: scored.figures for name, scored in branch.scores.items()}
     if not columns:
         return ""
     rows = {"mIoU, absent classes left out": "miou", "mIoU, absent classes count as 0 (DatasetGAN)": "miou_datasetgan",
@@ -101,9 +95,6 @@ def _scores_table(branch: Branch) -> str:
 
 def _protocols(branch: Branch) -> str:
     lines = [f"- *{name}*: {scored.protocol}." for name, scored in branch.scores.items()]
-    if branch.folds is not None:
-        lines.append(f"- *{FOLDS}*: each of the {len(branch.labelled)} labelled images scored by a head "
-                     "that did not see it.")  # fmt: skip
     if lines:
         lines.append("- IoU is taken over the pixels of all images together; pixels marked *ignore* are left out.")
     return "\n".join(lines)
@@ -114,11 +105,9 @@ def _sections(record: RunRecord, branch: Branch) -> list[Section]:
     classes = branch.labelled.classes
     found = [_labelled(record, branch)]
     found += [_predictions(record, branch, name, scored) for name, scored in branch.scores.items()]
-    evaluations = _evaluations(branch)
-    if evaluations:
-        iou = {name: figures["iou"] for name, figures in evaluations.items()}
-        found.append(Section("IoU of each class", "", _kept(record, "classes-iou", class_bars(iou, classes))))
     if branch.scores:
+        iou = {name: scored.iou for name, scored in branch.scores.items()}
+        found.append(Section("IoU of each class", "", _kept(record, "classes-iou", class_bars(iou, classes))))
         curves = {name: scored.coverage for name, scored in branch.scores.items()}
         text = ("Pixels in the order of the members' agreement: a curve that stays low means that the branch knows "
                 "where it is unsure.")  # fmt: skip
@@ -135,30 +124,33 @@ def _kept(record: RunRecord, name: str, picture: object) -> str:
 def _labelled(record: RunRecord, branch: Branch) -> Section:
     classes, masks = branch.labelled.classes, branch.labelled.masks[:SHOWN]
     images = branch.labelled.images[:SHOWN].transpose(0, 2, 3, 1)
-    sheet = {"image": images, "inverted": to_uint8(branch.inversion.reconstruction[:SHOWN]),
+    sheet = {"image": images, branch.codes.caption: to_uint8(branch.codes.rendered[:SHOWN]),
              "label": overlay(images, masks, classes)}  # fmt: skip
     record.overlays("labelled", images, {"label": masks}, classes.names)
-    psnr = branch.inversion.psnr
     which = f"The first {SHOWN} of what" if len(branch.labelled) > SHOWN else "What"
-    text = f"{which} the branch learned from; the inversions reach {psnr.mean():.1f} dB (worst {psnr.min():.1f})."
+    text = f"{which} the branch learned from; {_origin(branch.codes)}."
     return Section("Labelled images", text, _kept(record, "labelled", panels(sheet, across=3, classes=classes)))
+
+
+def _origin(codes: Codes) -> str:
+    """Where the codes come from, and how well they fit."""
+    fit = f"{codes.psnr.mean():.1f} dB (worst {codes.psnr.min():.1f})"
+    return f"the inversions reach {fit}"
 
 
 def _predictions(record: RunRecord, branch: Branch, title: str, scored: Scored) -> Section:
     classes, pick = branch.labelled.classes, slice(0, SHOWN)
     truth, predicted = scored.truth[pick].numpy(), scored.predicted[pick].numpy()
     top = _top(scored.uncertainty)
-    generated = scored.images is scored.rendered
-    known = "by the U-Net" if generated else "truth"
     sheet = {
-        "image": to_uint8(scored.images[pick]), "inverted": to_uint8(scored.rendered[pick]),
-        known: classes.paint(truth), "branch": classes.paint(predicted), "wrong": errors(predicted, truth),
+        "image": to_uint8(scored.images[pick]), scored.rendered_is: to_uint8(scored.rendered[pick]),
+        scored.truth_is: classes.paint(truth), "branch": classes.paint(predicted), "wrong": errors(predicted, truth),
         "uncertain": heat(scored.uncertainty[pick].numpy(), top),
     }  # fmt: skip
-    if generated:
-        del sheet["inverted"]
+    if scored.images is scored.rendered:
+        del sheet[scored.rendered_is]
     name = title.replace(" ", "-")
-    record.overlays(name, sheet["image"], {known: truth, "branch": predicted}, classes.names)
+    record.overlays(name, sheet["image"], {scored.truth_is: truth, "branch": predicted}, classes.names)
     text = (f"{scored.protocol[0].upper()}{scored.protocol[1:]}; the first {len(truth)}. *Uncertain* is the members' "
             f"disagreement (Jensen-Shannon), white at {top:.2f} nats.\n\n{_most_uncertain(scored)}")  # fmt: skip
     picture = _kept(record, name, panels(sheet, across=2, classes=classes))
@@ -181,17 +173,12 @@ def _curve(record: RunRecord, branch: Branch) -> Section:
     return Section("How many labels it takes", text, _kept(record, "label-curve", label_curve(branch.curve)))
 
 
-@torch.no_grad()
 def _samples(record: RunRecord, branch: Branch) -> Section:
     """Fresh samples with their segmentation: the branch's most and least certain of 64."""
-    rendered, masks, unsure = [], [], []
-    for part in branch.generator.sample(64, seed=1).split(8):
-        image, features = branch.generator.render(part, features=True)
-        prediction = predict(branch.head, features)
-        rendered.append(image.cpu())
-        masks.append(prediction.mask.cpu())
-        unsure.append(prediction.disagreement.cpu())
-    images, ids, js = to_uint8(torch.cat(rendered)), torch.cat(masks).numpy(), torch.cat(unsure)
+    latents = branch.generator.sample(64, seed=1)
+    rendered, predictions = zip(*segment_latents(branch.head, branch.generator, latents), strict=True)
+    images, ids = to_uint8(torch.cat(rendered)), torch.cat([p.mask for p in predictions]).numpy()
+    js = torch.cat([p.disagreement for p in predictions])
     order = image_uncertainty(js).argsort().numpy()
     pick, classes = np.concatenate([order[:SURE], order[-UNSURE:]]), branch.labelled.classes
     sheet = {"sample": images[pick], "branch": overlay(images[pick], ids[pick], classes),

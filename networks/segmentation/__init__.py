@@ -9,17 +9,18 @@ import torch
 
 from networks.checkpoints.errors import GanvasError
 from networks.protocol import Generator
+from networks.segmentation.assess import Assessment, assess
 from networks.segmentation.base import Head
 from networks.segmentation.geometry import Window
 from networks.segmentation.mlp import LinearHead, ReferenceHead
-from networks.segmentation.predict import Prediction, predict
+from networks.segmentation.predict import Prediction, Segmented, predict, segment_latents
 from networks.segmentation.pyramid import PyramidHead
 
 HEADS: dict[str, type[Head]] = {head.kind: head for head in (ReferenceHead, LinearHead, PyramidHead)}
 
 __all__ = [
-    "HEADS", "Head", "LinearHead", "Prediction", "PyramidHead", "ReferenceHead", "Window",
-    "build_head", "head_for", "predict",
+    "HEADS", "Assessment", "Head", "LinearHead", "Prediction", "PyramidHead", "ReferenceHead", "Segmented", "Window",
+    "assess", "build_head", "head_for", "predict", "segment_latents",
 ]  # fmt: skip
 
 

@@ -1,14 +1,17 @@
-"""Inference tile by tile: the ensemble's mean and its disagreement, with a bound on memory."""
+"""Inference: codes to images and masks batch by batch, and tile by tile within, with a bound on memory."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from networks.latent import Latent
 from networks.metrics.uncertainty import jensen_shannon
-from networks.protocol import Features
+from networks.protocol import Features, Generator
 from networks.segmentation.base import Head
 from networks.segmentation.geometry import Window
 
@@ -28,6 +31,17 @@ class Prediction(NamedTuple):
     def probabilities(self) -> Tensor:
         """Class probabilities ``[N, K, H, W]``."""
         return self.logits.softmax(dim=1)
+
+    def to(self, device: torch.device | str) -> Prediction:
+        """The same on another device."""
+        return Prediction(self.logits.to(device), self.disagreement.to(device))
+
+
+class Segmented(NamedTuple):
+    """Images and what a head says about them."""
+
+    image: Tensor            # [N, C, H, W] in [-1, 1], as the generator renders it
+    prediction: Prediction
 
 
 @torch.no_grad()
@@ -51,3 +65,23 @@ def predict(head: Head, features: Features, tile: int = 256) -> Prediction:
             part.cut(logits[i : i + 1]).copy_(members.mean(dim=0))
             part.cut(disagreement[i : i + 1]).copy_(jensen_shannon(members.softmax(dim=2)))
     return Prediction(logits, disagreement)
+
+
+@torch.no_grad()
+def segment_latents(head: Head, generator: Generator, latents: Latent, batch: int = 8) -> Iterator[Segmented]:
+    """Render codes and segment what they show, ``batch`` at a time, in order.
+
+    All is computed where the generator is, and comes out on the CPU. Head and codes may be anywhere, and stay there.
+
+    Args:
+        head: in evaluation mode.
+        generator: whose features the head reads.
+        latents: codes of that generator.
+        batch: images rendered at once.
+    """
+    device = generator.device
+    if next(head.parameters()).device != device:
+        head = deepcopy(head).to(device)
+    for part in latents.split(batch):
+        image, features = generator.render(part.to(device), features=True)
+        yield Segmented(image.clamp(-1, 1).cpu(), predict(head, features).to("cpu"))

@@ -58,6 +58,11 @@ class Generator(nn.Module):
         self.hash = ""  # of the file it came from; networks.checkpoints sets it
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.w_avg.device
+
+    @property
     def w_avg(self) -> Tensor:
         """The mean of W, ``[w_dim]``."""
         return self.mapping.w_avg
@@ -99,16 +104,20 @@ class Generator(nn.Module):
             raise ValueError(f"n must be at least 1, got {n}")
         # One generator for each item: the draw of item i must not move when n changes.
         z = torch.stack([torch.randn(self.z_dim, generator=_item_rng(seed, i)) for i in range(n)])
-        device = self.w_avg.device
-        label = None if label is None else label.to(device)
-        return Latent("w+", {"ws": self.mapping(z.to(device), label, truncation)}, label, self.hash or None)
+        label = None if label is None else label.to(self.device)
+        return Latent("w+", {"ws": self.mapping(z.to(self.device), label, truncation)}, label, self.hash or None)
 
     def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """Images ``[N, C, R, R]`` in about [-1, 1] for a latent in z, w, w+ or s, with constant noise.
+        """Images ``[N, C, R, R]`` in about [-1, 1] for a latent in z, w, w+ or s.
+
+        The noise maps are the stored ones or, where the latent has a ``noise_seed``, drawn from that; either way all
+        images share them, so that none depends on its batch.
 
         Raises:
             ValueError: if the latent is in a space that StyleGAN2 does not have.
         """
+        seed = latent.noise_seed
+        noise: Noise = "const" if seed is None else torch.Generator().manual_seed(seed)
         match latent.space:
             case "z":
                 ws = self.mapping(latent.tensors["z"], latent.label)
@@ -117,10 +126,10 @@ class Generator(nn.Module):
             case "w+":
                 ws = latent.tensors["ws"]
             case "s":
-                return self.synthesis.from_styles(latent.tensors, features=features)
+                return self.synthesis.from_styles(latent.tensors, noise, features)
             case _:
                 raise ValueError(f"StyleGAN2 renders z, w, w+ and s, not {latent.space!r}")
-        return self.synthesis(ws, features=features)
+        return self.synthesis(ws, noise, features)
 
 
 def _item_rng(seed: int, index: int) -> torch.Generator:

@@ -19,7 +19,7 @@ from networks.stylegan2.layers import Conv2d, FullyConnected, modulated_conv2d
 from networks.stylegan2.resolutions import block_channels, block_dtypes
 
 Architecture = Literal["orig", "skip", "resnet"]
-Noise = Literal["const", "random", "none"]
+Noise = Literal["const", "random", "none"] | torch.Generator  # a generator: maps drawn from it, on the CPU
 Styles = dict[str, Tensor]
 
 
@@ -56,8 +56,12 @@ class SynthesisLayer(nn.Module):
                 n = self.noise_const * self.noise_strength
             case "none":
                 n = None
+            case torch.Generator():
+                # On the CPU whatever the device, so that a seed means the same maps everywhere.
+                drawn = torch.randn(self.resolution, self.resolution, generator=noise)
+                n = drawn.to(x.device) * self.noise_strength
             case _:
-                raise ValueError(f"noise must be const, random or none, got {noise!r}")
+                raise ValueError(f"noise must be const, random, none or a torch.Generator, got {noise!r}")
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
         gain *= math.sqrt(2)
         x = modulated_conv2d(x, self.weight, styles, n, self.up, self.resample_filter, fused=fused, gain=gain)
@@ -223,7 +227,7 @@ class SynthesisNetwork(nn.Module):
     def forward(
         self,
         ws: Tensor,                    # [N, num_ws, w_dim]
-        noise: Noise = "const",        # the stored maps, fresh ones, or none
+        noise: Noise = "const",        # the stored maps, fresh ones of each image, none, or one set from a generator
         features: bool = False,        # also return every convolution's output
         fused: bool | None = None,     # one grouped convolution; by default only for single images at inference
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:  # [N, C, R, R]  # fmt: skip

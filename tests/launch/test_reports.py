@@ -24,7 +24,7 @@ CLASSES = ClassList(("ground", "thing"), ((0, 0, 0), (200, 100, 0)))
 def test_every_picture_is_linked_and_every_link_is_a_picture(avatar_run: AvatarRun) -> None:
     report = (avatar_run.path / "report.md").read_text()
     links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", report)
-    assert len(links) == len(set(links)) == 7
+    assert len(links) == len(set(links)) == 8
     assert {str(file.relative_to(avatar_run.path)) for file in avatar_run.path.glob("images/*")} == set(links)
     for link in links:
         with Image.open(avatar_run.path / link) as picture:
@@ -47,7 +47,12 @@ def test_the_report_says_figures_with_their_protocol(avatar_run: AvatarRun) -> N
 def test_a_folder_s_report_has_what_its_labels_can_say(train_folder: Train, tmp_path: Path) -> None:
     assert train_folder("task.folds=2", "task.training.passes=1") == cli.OK
     report = (tmp_path / "run" / "report.md").read_text()
-    assert re.findall(r"\(images/(.+)\.png\)", report) == ["labelled", "classes-iou", "samples"]
+    pictures = ["labelled", "k-fold-on-the-labels", "classes-iou", "coverage", "samples"]
+    assert re.findall(r"\(images/(.+)\.png\)", report) == pictures
+    said = "each of the 4 labelled images, inverted, segmented by a head that did not see it"
+    assert f"- *k-fold on the labels*: {said}." in report
+    for name in "abcd":  # the images that the members agree on least
+        assert re.search(rf"\| {name} \| [\d.]+ \| [\d.]+ \|", report)
     assert "expected calibration error" in report  # of k-fold
     (opens,) = (line for line in report.splitlines() if line.startswith("editor = "))
     assert "generator=" in opens  # the bundle does not hold it, and it lies elsewhere

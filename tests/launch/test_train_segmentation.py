@@ -68,7 +68,9 @@ def test_the_bundle_says_what_it_is(avatar_run: AvatarRun) -> None:
     assert "train_seconds" not in manifest["metrics"]
     assert manifest["trained_on"]["labels"] == 4
     assert manifest["command"].startswith("ganvas train ")
-    assert set(manifest["protocol"]) == {"inverted held-out images", "generated images"}
+    assert set(manifest["protocol"]) == {
+        "inverted held-out images", "generated images", "k-fold on the labels"
+    }  # fmt: skip
 
 
 def test_a_bundle_with_its_generator_is_enough(avatar_run: AvatarRun, tmp_path: Path) -> None:
@@ -89,7 +91,7 @@ def test_wandb_has_scalars_pictures_masks_configuration_and_bundle(avatar_run: A
     sheets = {file.name.rpartition("_")[0].rpartition("_")[0] for file in (media / "images").glob("*.png")}
     assert {"labelled", "inverted-held-out-images", "generated-images", "samples", "classes-iou"} <= sheets
     masks = list((media / "mask").rglob("*.mask.png"))
-    assert len(masks) == 4 + 2 * 4 + 2 * 4 + 12  # labels, truth and branch of two evaluations, samples
+    assert len(masks) == 4 + 3 * 2 * 4 + 12  # labels, truth and branch of three evaluations, samples
     for file in masks:
         assert set(np.unique(np.asarray(Image.open(file)))) <= {*range(11), 255}
 

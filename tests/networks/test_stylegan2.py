@@ -150,8 +150,34 @@ def test_noise_modes() -> None:
     assert not torch.allclose(first, second)
     torch.manual_seed(1)
     assert torch.equal(G.synthesis(ws, noise="random"), first)
-    with pytest.raises(ValueError, match="noise must be const, random or none, got 'some'"):
+    with pytest.raises(ValueError, match=r"noise must be const, random, none or a torch\.Generator, got 'some'"):
         G.synthesis(ws, noise="some")
+
+
+@pytest.mark.parametrize("space", ["z", "w", "w+", "s"])
+def test_a_noise_seed_gives_its_own_image_again_and_again(space: str) -> None:
+    G = tiny(32)
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(3))
+    ws = G.mapping(z)
+    tensors = {"z": {"z": z}, "w": {"w": ws[:, 0]}, "w+": {"ws": ws}, "s": G.synthesis.styles(ws)}[space]
+    stored, one, other = (Latent(space, tensors, noise_seed=seed) for seed in (None, 1, 2))
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    image, features = G.render(one, features=True)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(7)  # whatever else is drawn does not matter
+    assert torch.equal(G.render(one), image)
+    torch.testing.assert_close(G.render(one[2]), image[2:])  # nor does the batch
+    for different in (G.render(stored), G.render(other)):
+        assert (different - image).abs().mean() > 0.01
+    assert not torch.allclose(features["b4.conv1"], G.render(stored, features=True)[1]["b4.conv1"])
+
+
+def test_latents_of_different_noise_are_not_joined() -> None:
+    seeded, stored = (Latent("w", {"w": torch.zeros(1, 12)}, noise_seed=seed) for seed in (1, None))
+    assert Latent.cat([seeded, seeded]).noise_seed == 1
+    with pytest.raises(ValueError, match="noise seeds cannot be joined"):
+        Latent.cat([seeded, stored])
 
 
 def test_random_noise_differs_between_images() -> None:

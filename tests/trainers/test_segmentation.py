@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -14,7 +15,6 @@ from networks.checkpoints.errors import GanvasError
 from networks.segmentation import head_for
 from networks.stylegan2 import Generator
 from trainers.segmentation import (
-    Candidate,
     HeadTrainer,
     OriginalTrainer,
     SegmentationSettings,
@@ -255,6 +255,21 @@ def test_augmentation_leaves_the_first_round_alone_and_moves_later_ones(generato
     assert 0.001 < change < 0.5
 
 
+def test_noise_augmentation_renders_anew_each_round(generator: Generator) -> None:
+    noisy = copy.deepcopy(generator)
+    for name, value in noisy.named_parameters():
+        if name.endswith("noise_strength"):
+            value.fill_(0.3)
+    store = FeatureStore(noisy, labels(noisy, 2), ["b16.conv1"], 0, 2, Augmentation(noise=True), refresh=1)
+    rounds = []
+    for number in (0, 1, 2, 1):
+        store.fill(number)
+        rounds.append(store.maps["b16.conv1"].clone())
+    assert not torch.allclose(rounds[1], rounds[0])
+    assert not torch.allclose(rounds[1], rounds[2])
+    assert torch.equal(rounds[1], rounds[3])
+
+
 def test_ignored_pixels_teach_nothing(generator: Generator) -> None:
     known = labels(generator, 3)
     known.masks[:, :8] = 255
@@ -280,13 +295,37 @@ def test_half_precision_cache_halves_memory_and_trains(generator: Generator) -> 
 
 def test_k_fold_scores_every_image_once(generator: Generator) -> None:
     known = labels(generator, 5)
-    found = k_fold({
-        "trained": Candidate("linear", {"members": 1}, replace(QUICK, passes=10)),
-        "untrained": Candidate("linear", {"members": 1}, replace(QUICK, passes=1, learning_rate=0.0)),
-    }, generator, known, folds=2, progress=False)  # fmt: skip
-    assert all(score.confusion.sum() == known.masks.numel() for score in found.values())
-    assert found["trained"].compute()["miou"] > found["untrained"].compute()["miou"]
-    assert 0 < found["trained"].compute()["ece"] < 1
+    trained, untrained = (
+        k_fold(lambda: fresh(generator, "linear", 1), generator, known, settings, folds=2, progress=False)
+        for settings in (replace(QUICK, passes=10), replace(QUICK, passes=1, learning_rate=0.0))
+    )
+    assert all(found.score.confusion.sum() == known.masks.numel() for found in (trained, untrained))
+    assert trained.score.compute()["miou"] > untrained.score.compute()["miou"]
+    assert 0 < trained.score.compute()["ece"] < 1
+
+
+def test_k_fold_keeps_what_it_predicted_in_the_order_of_the_labels(generator: Generator) -> None:
+    known = labels(generator, 5)
+    found = k_fold(lambda: fresh(generator), generator, known, QUICK, folds=3, progress=False)
+    torch.testing.assert_close(found.rendered, generator.render(known.latents).clamp(-1, 1))
+    assert found.mask.shape == found.uncertainty.shape == known.masks.shape
+    accuracy = (found.mask == known.masks).float().mean().item()
+    assert accuracy == pytest.approx(found.score.compute()["pixel_accuracy"])
+
+
+def test_k_fold_trains_as_the_trainer_says(generator: Generator, monkeypatch) -> None:
+    seen = []
+
+    def spy(*arguments, **named):
+        seen.append(named["trainer"])
+        return train_head(*arguments, **named)
+
+    monkeypatch.setattr("trainers.segmentation.train_head", spy)
+    k_fold(
+        lambda: fresh(generator), generator, labels(generator, 2), replace(QUICK, passes=1), 2,
+        trainer={"precision": "bf16-mixed"}, progress=False,
+    )  # fmt: skip
+    assert seen == [{"precision": "bf16-mixed"}] * 2
 
 
 def test_small_classes_become_background_image_by_image() -> None:
@@ -319,7 +358,9 @@ def test_bad_labels_are_named(generator: Generator) -> None:
     with pytest.raises(GanvasError, match="marked to be ignored"):
         Labels(known.latents, torch.full_like(known.masks, 255), NAMES)
     with pytest.raises(GanvasError, match="at least 2 labelled images, got 1"):
-        k_fold({}, generator, known[[0]])
+        k_fold(lambda: fresh(generator), generator, known[[0]], QUICK)
+    with pytest.raises(ValueError, match="at least 2 folds, got 1"):
+        k_fold(lambda: fresh(generator), generator, known, QUICK, folds=1)
     with pytest.raises(GanvasError, match="trains the reference head, not 'default'"):
         train_head(fresh(generator), generator, known, SegmentationSettings(recipe="original"), progress=False)
 
