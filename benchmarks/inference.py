@@ -15,7 +15,7 @@ from benchmarks.report import Result
 from benchmarks.settings import Settings
 from benchmarks.workloads import random_generator
 from networks.protocol import Features
-from networks.segmentation import head_for, predict
+from networks.segmentation import head_for, predict, render_maps
 
 
 @torch.no_grad()
@@ -23,13 +23,13 @@ def run(settings: Settings) -> Result:
     """``infer_macs_ratio_512`` and ``infer_speedup_512``; rendering is in neither."""
     size, classes = settings.large, settings.classes
     generator = random_generator(size, settings.channel_base, settings.device)
-    _, features = generator.render(generator.sample(1, 0).to(settings.device), features=True)
+    _, maps = render_maps(generator, generator.sample(1, 0).to(settings.device))
     width = feature_width(size, settings.channel_base)
     head = head_for(generator, "default", classes, members=settings.members).to(settings.device).eval()
     theirs = ensemble_macs(width, size, classes, settings.members)
-    ours = counted_macs(lambda: predict(head, features))
-    fast = median(timed(settings.device, lambda: predict(head, features)) for _ in range(settings.repeats + 1))
-    slow = original_seconds(settings, features, width)
+    ours = counted_macs(lambda: predict(head, maps))
+    fast = median(timed(settings.device, lambda: predict(head, maps)) for _ in range(settings.repeats + 1))
+    slow = original_seconds(settings, {name: maps[name] for name in generator.feature_shapes}, width)
     figures = {f"infer_macs_ratio_{size}": theirs / ours, f"infer_speedup_{size}": slow / fast}
     return Result(figures, {
         "classes": classes, "members": settings.members, "original gigamacs": theirs / 1e9, "our gigamacs": ours / 1e9,

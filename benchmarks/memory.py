@@ -19,7 +19,7 @@ from benchmarks.original_recipe import concatenated
 from benchmarks.settings import ROOT
 from benchmarks.workloads import random_generator, random_labels
 from launch.prepare import keep_freed_memory
-from networks.segmentation import head_for, predict
+from networks.segmentation import head_for, predict, render_maps
 
 Job = Callable[..., dict[str, Any]]
 
@@ -53,7 +53,7 @@ def train(
 def infer(resolution: int, channel_base: int, classes: int, members: int, device: str) -> dict[str, Any]:
     """Render one image with its features and segment it."""
     generator = random_generator(resolution, channel_base, device)
-    _, features = generator.render(generator.sample(1, 0).to(device), features=True)
+    _, features = render_maps(generator, generator.sample(1, 0).to(device))
     head = head_for(generator, "default", classes, members=members).to(device).eval()
     return {"classes_found": len(predict(head, features).mask.unique())}
 

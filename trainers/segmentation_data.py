@@ -13,7 +13,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
 from networks.metrics.segmentation import IGNORE
 from networks.protocol import Features, Generator
-from networks.segmentation import Head
+from networks.segmentation import Head, render_maps
 from networks.segmentation.geometry import Window
 from trainers.segmentation_loop import SegmentationSettings
 
@@ -224,7 +224,7 @@ class FeatureStore:
     def _render(self, latents: Latent) -> Iterator[tuple[int, Features]]:
         batch = max(1, min(RENDER_BATCH, RENDER_PIXELS // self.generator.img_resolution**2))
         for i, part in enumerate(latents.split(batch)):
-            yield i * batch, self.generator.render(part.to(self.device), features=True)[1]
+            yield i * batch, render_maps(self.generator, part.to(self.device))[1]
 
     def _measure_spread(self) -> dict[str, Tensor]:
         codes = self.generator.sample(256, seed=self.seed)

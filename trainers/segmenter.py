@@ -89,7 +89,7 @@ class SegmenterTrainer(pl.LightningModule):
         logits = self.network(degrade(images, draws))
         pixels = (masks != IGNORE).sum().clamp(min=1)
         alike = logits.new_ones(len(self.class_names), dtype=torch.float32)
-        loss = segmentation_loss(logits.float()[None], masks.long(), alike, 1 / pixels, self.dice)
+        loss = segmentation_loss(logits[None], masks.long(), alike, 1 / pixels, self.dice)
         self.loss = loss.detach()
         if not math.isfinite(self.loss):
             raise GanvasError(

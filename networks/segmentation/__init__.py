@@ -12,6 +12,7 @@ from networks.protocol import Generator
 from networks.segmentation.assess import Assessment, assess
 from networks.segmentation.base import Head
 from networks.segmentation.geometry import Window
+from networks.segmentation.maps import map_shapes, render_maps
 from networks.segmentation.mlp import LinearHead, ReferenceHead
 from networks.segmentation.predict import Prediction, Segmented, predict, segment_latents
 from networks.segmentation.pyramid import PyramidHead
@@ -20,7 +21,7 @@ HEADS: dict[str, type[Head]] = {head.kind: head for head in (ReferenceHead, Line
 
 __all__ = [
     "HEADS", "Assessment", "Head", "LinearHead", "Prediction", "PyramidHead", "ReferenceHead", "Segmented", "Window",
-    "assess", "build_head", "head_for", "predict", "segment_latents",
+    "assess", "build_head", "head_for", "predict", "render_maps", "segment_latents",
 ]  # fmt: skip
 
 
@@ -37,8 +38,9 @@ def head_for(
         constants: also read the maps that are the same for every image; the original recipe does.
         arguments: further constructor arguments of that head.
     """
+    reads_image = kind in HEADS and HEADS[kind].reads_image
     return _construct(kind, seed, {
-        "feature_shapes": generator.feature_shapes, "num_classes": num_classes,
+        "feature_shapes": map_shapes(generator, reads_image), "num_classes": num_classes,
         "out_resolution": generator.img_resolution, "left_out": () if constants else generator.constant_features,
         **arguments,
     })  # fmt: skip

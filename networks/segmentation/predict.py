@@ -14,6 +14,7 @@ from networks.metrics.uncertainty import jensen_shannon
 from networks.protocol import Features, Generator
 from networks.segmentation.base import Head
 from networks.segmentation.geometry import Window
+from networks.segmentation.maps import render_maps
 
 
 class Prediction(NamedTuple):
@@ -83,5 +84,5 @@ def segment_latents(head: Head, generator: Generator, latents: Latent, batch: in
     if next(head.parameters()).device != device:
         head = deepcopy(head).to(device)
     for part in latents.split(batch):
-        image, features = generator.render(part.to(device), features=True)
+        image, features = render_maps(generator, part.to(device))
         yield Segmented(image.clamp(-1, 1).cpu(), predict(head, features).to("cpu"))

@@ -13,11 +13,13 @@ from torch.nn.functional import relu
 from networks.protocol import Features
 from networks.segmentation.base import Head, add_projection
 from networks.segmentation.geometry import Window, enlarge_window
+from networks.segmentation.maps import CONTRAST, IMAGE
 
 # How large the standardised maps are made, by how many times smaller than the output they are. Few images hold few
 # positions of a coarse map, so its channels tell the images apart rather than the classes; fine maps place the edges.
 EMPHASIS = {1: 2.0, 2: 1.0}
 COARSE = 0.3
+BY_NAME = {IMAGE: 1.0, CONTRAST: 2.0}
 
 
 class PyramidHead(Head):
@@ -31,6 +33,7 @@ class PyramidHead(Head):
     """
 
     kind: ClassVar[str] = "default"
+    reads_image: ClassVar[bool] = True
     upsampling: ClassVar[str] = "coarse to fine: projected sums enlarged level by level, bilinear, align_corners=False"
 
     def __init__(
@@ -71,7 +74,8 @@ class PyramidHead(Head):
             mean = torch.stack([x.float().mean(dim=(1, 2)) for x in maps]).mean(dim=0)
             squares = [(x.float() - mean[:, None, None]).square_().mean(dim=(1, 2)) for x in maps]
             self.mean[columns] = mean
-            emphasis = EMPHASIS.get(self.out_resolution // self.shapes[name][1], COARSE)
+            by_size = EMPHASIS.get(self.out_resolution // self.shapes[name][1], COARSE)
+            emphasis = BY_NAME.get(name, by_size)
             self.scale[columns] = torch.stack(squares).mean(dim=0).sqrt().clamp(min=1e-4) / emphasis
 
     def window(self, features: Features, window: Window) -> Tensor:
