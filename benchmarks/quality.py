@@ -24,7 +24,7 @@ from networks.segmentation import Head, head_for, predict
 from trainers.segmentation import SegmentationSettings, score_head, train_head
 from trainers.segmentation_data import Labels, without_small_classes
 
-LABEL_SEED = 0                                 # the draw of the labelled avatars; `seeds` are those of the training
+DRAW = 0                                       # the labelled avatars of most figures; `seeds` are the training's
 UNSCALED = "original, unscaled clean-up"
 SIDE_ARMS = (UNSCALED, "reference")            # left out of a quick run
 
@@ -59,6 +59,20 @@ class Arm:
                 "seconds": median(self.seconds), "steps": round(median(self.steps))}  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What two recipes make of one draw of 16 labelled avatars, in percent."""
+
+    draw: int
+    default: float
+    original: float
+
+    @property
+    def gain(self) -> float:
+        """In points."""
+        return self.default - self.original
+
+
 def run(settings: Settings) -> Result:
     """All figures on avatars."""
     place = prepare(settings)
@@ -73,26 +87,33 @@ def run(settings: Settings) -> Result:
         for name, train in arms.items():  # in turn, so that a change of the machine's load meets all of them
             if name not in SIDE_ARMS or i < settings.side_seeds:
                 _add(place, found[name], train, seed)
+    draws = [Draw(DRAW, fmean(found["default"].miou), fmean(found["original"].miou))]
+    draws += [_draw(place, number) for number in settings.other_draws]
     curve = [(n, _curve_point(place, n)) for n in settings.label_counts]
-    return Result(_figures(found, curve, settings, place.generator.img_resolution), {
+    return Result(_figures(found, draws, curve, settings, place.generator.img_resolution), {
         "generator": place.generator.hash[:12], "labels": settings.labels, "held-out images": settings.heldout,
         "seeds": list(settings.seeds), "class names": ", ".join(place.labels.class_names),
         "miou": "percent, over the pixels of all held-out images, absent classes left out; inverted held-out images",
         "our settings": asdict(SegmentationSettings()), "inversion": asdict(InversionSettings()),
         "stacked against batched logits, largest difference": check_head(place),
         "arms": [arm.row(name) for name, arm in found.items() if arm.miou],
+        "by draw of the labels": [{**asdict(draw), "gain": draw.gain} for draw in draws],
         "default by labels": [arm.row(f"{n} labels") for n, arm in curve],
     })  # fmt: skip
 
 
-def _figures(found: dict[str, Arm], curve: list[tuple[int, Arm]], settings: Settings, size: int) -> dict[str, Any]:
+def _figures(
+    found: dict[str, Arm], draws: list[Draw], curve: list[tuple[int, Arm]], settings: Settings, size: int
+) -> dict[str, Any]:
     mean = {name: fmean(arm.miou) for name, arm in found.items() if arm.miou}
-    gap = abs(mean["reference"] - mean["original"]) if "reference" in mean else None
+    pairs = list(zip(found["reference"].miou, found["original"].miou, strict=False))  # of the same seeds
+    gap = abs(fmean(ours - theirs for ours, theirs in pairs)) if pairs else None
     default, original = found["default"], found["original"]
     counts = [*[(n, fmean(arm.miou)) for n, arm in curve], (settings.labels, mean["default"])]
     return {
         "miou_default": mean["default"], "miou_reference": mean["original"],
         "miou_reference_unscaled": mean.get(UNSCALED), "miou_gain": mean["default"] - mean["original"],
+        "miou_gain_over_draws": fmean(draw.gain for draw in draws) if settings.other_draws else None,
         "reference_gap_to_original": gap,
         "labels_to_match_16": labels_to_match(counts, mean["original"]) if curve else None,
         f"train_speedup_{size}": median(original.seconds) / median(default.seconds),
@@ -113,9 +134,13 @@ def prepare(settings: Settings) -> Workplace:
     """Load the generator, render labelled and held-out avatars, invert both (kept in the cache)."""
     generator = load_generator(resolve(settings.generator)).to(settings.device)
     size = generator.img_resolution
-    drawn = stratified_labels(LABEL_SEED, settings.labels, resolution=size)
     unseen = render_avatars(settings.heldout, "heldout", 0, size, masks=True)
-    return Workplace(generator, invert_all(generator, drawn), invert_all(generator, unseen), settings)
+    return Workplace(generator, draw_labels(generator, settings, DRAW), invert_all(generator, unseen), settings)
+
+
+def draw_labels(generator: Generator, settings: Settings, draw: int) -> Labels:
+    """Another 16 labelled avatars for each ``draw``, inverted."""
+    return invert_all(generator, stratified_labels(draw, settings.labels, resolution=generator.img_resolution))
 
 
 def invert_all(generator: Generator, avatars: AvatarSet) -> Labels:
@@ -172,6 +197,14 @@ def check_head(place: Workplace) -> float:
     stacked = mean_logits(trained.members, concatenated(features, size))
     head = as_head(trained.members, place.generator, len(place.labels.class_names)).to(place.settings.device)
     return (predict(head, features).logits[0].flatten(1).T - stacked).abs().max().item()
+
+
+def _draw(place: Workplace, number: int) -> Draw:
+    """Both recipes once on another 16 labels: how much of the gain is owed to the draw."""
+    other = replace(place, labels=draw_labels(place.generator, place.settings, number))
+    default, _, _ = train_ours(other, number, other.labels)
+    original, _, _ = train_original(other, number, scaled=True)
+    return Draw(number, other.score(default), other.score(original))
 
 
 def _curve_point(place: Workplace, count: int) -> Arm:

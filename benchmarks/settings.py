@@ -22,7 +22,8 @@ class Settings:
     labels: int = 16                                           # labelled images
     heldout: int = 300                                         # held-out images that are inverted and scored
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)                   # trainings whose mean is reported
-    side_seeds: int = 2                                        # of them, how many the side arms run too
+    side_seeds: int = 3                                        # of them, how many the side arms run too
+    other_draws: tuple[int, ...] = (1, 2, 3, 4)                # draws of the labels that are trained once each
     label_counts: tuple[int, ...] = (1, 2, 4, 8)               # points of labels_to_match_16 below all of them
     members: int = 10                                          # of every ensemble
     max_epochs: int = 100                                      # the original's limit
@@ -49,7 +50,7 @@ class Settings:
     def quick(self) -> Settings:
         """At most five minutes on two cores: fewer seeds and images, step times instead of whole runs."""
         return replace(
-            self, is_quick=True, heldout=64, seeds=(0,), side_seeds=0, label_counts=(), store_check=256,
+            self, is_quick=True, heldout=64, seeds=(0,), side_seeds=0, other_draws=(), label_counts=(), store_check=256,
             budget=10.0, least_steps=4, step_draws=100, loader_draws=50, step_pixels=16384, infer_share=16, repeats=1,
             growth_base=(4, 11, 64), growth_labels=(4, 8), growth_classes=(11, 34),
             growth_resolutions=(64, 128), growth_budget=2.0,

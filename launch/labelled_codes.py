@@ -13,7 +13,6 @@ from networks.latent import Latent
 from networks.protocol import Generator
 
 
-
 @dataclass(frozen=True)
 class Codes:
     """Codes of labelled images, and how well the generator makes the images from them."""

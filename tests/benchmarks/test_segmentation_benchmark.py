@@ -26,8 +26,8 @@ from trainers.segmentation import SegmentationSettings
 
 TINY = replace(
     Settings().quick(), threads=1, large=32, huge=64, channel_base=512, labels=3, classes=4, members=2, heldout=3,
-    seeds=(0, 1), side_seeds=1, label_counts=(1, 2), max_epochs=1, budget=0.1, least_steps=2, step_draws=10,
-    loader_draws=10, step_pixels=2000, infer_share=4, repeats=1, store_check=64,
+    seeds=(0, 1), side_seeds=1, other_draws=(3,), label_counts=(1, 2), max_epochs=1, budget=0.1, least_steps=2,
+    step_draws=10, loader_draws=10, step_pixels=2000, infer_share=4, repeats=1, store_check=64,
     growth_base=(2, 4, 32), growth_labels=(2,), growth_classes=(4,), growth_resolutions=(32,), growth_budget=0.1,
 )  # fmt: skip
 
@@ -145,6 +145,7 @@ def test_avatars_section(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, heldout = (random_labels(generator, 3, 4, seed=seed) for seed in (0, 1))
     place = quality.Workplace(generator, labels, heldout, TINY)
     monkeypatch.setattr(quality, "prepare", lambda settings: place)
+    monkeypatch.setattr(quality, "draw_labels", lambda generator, _, draw: random_labels(generator, 3, 4, seed=draw))
     monkeypatch.setattr(quality, "SegmentationSettings", partial(SegmentationSettings, passes=2))
     monkeypatch.setattr(quality, "train_reference", partial(quality.train_original, scaled=True))
     result = quality.run(TINY)
@@ -154,6 +155,9 @@ def test_avatars_section(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name: arm["seeds"] for name, arm in arms.items()} == {
         "default": 2, "original": 2, "original, unscaled clean-up": 1, "reference": 1,
     }  # fmt: skip
+    draws = result.notes["by draw of the labels"]
+    assert [row["draw"] for row in draws] == [0, 3]
+    assert figures["miou_gain_over_draws"] == pytest.approx(sum(row["default"] - row["original"] for row in draws) / 2)
     assert [row["arm"] for row in result.notes["default by labels"]] == ["1 labels", "2 labels"]
     assert result.notes["stacked against batched logits, largest difference"] < 1e-4
 
@@ -161,10 +165,11 @@ def test_avatars_section(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_side_arms_can_be_left_out() -> None:
     found = {name: quality.Arm([50.0 + i], [10.0 / (i + 1)], [5]) for i, name in enumerate(("original", "default"))}
     found |= {name: quality.Arm() for name in quality.SIDE_ARMS}
-    figures = quality._figures(found, [], TINY, 64)
+    figures = quality._figures(found, [], [], replace(TINY, other_draws=()), 64)
     assert figures == {
         "miou_default": 51.0, "miou_reference": 50.0, "miou_reference_unscaled": None, "miou_gain": 1.0,
-        "reference_gap_to_original": None, "labels_to_match_16": None, "train_speedup_64": 2.0,
+        "miou_gain_over_draws": None, "reference_gap_to_original": None, "labels_to_match_16": None,
+        "train_speedup_64": 2.0,
     }  # fmt: skip
 
 
