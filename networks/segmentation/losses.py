@@ -36,7 +36,10 @@ def segmentation_loss(
     Returns:
         a scalar, once differentiable in ``logits``.
     """
-    loss: Tensor = _SegmentationLoss.apply(logits, masks, class_weight, cross_entropy, dice)  # type: ignore[no-untyped-call]
+    half = logits.dtype in (torch.float16, torch.bfloat16)
+    with torch.autocast(logits.device.type, enabled=False):  # sums over pixels need more digits than half precision has
+        logits = logits.float() if half else logits
+        loss: Tensor = _SegmentationLoss.apply(logits, masks, class_weight, cross_entropy, dice)  # type: ignore[no-untyped-call]
     return loss
 
 
