@@ -33,6 +33,7 @@ def read_folder(
     masks: str | Path | None = None,
     classes: ClassList | str | Path | None = None,
     resolution: int | None = None,
+    partial: bool = False,
 ) -> LabelledImages:
     """Read a folder of images, and the masks that belong to them.
 
@@ -53,12 +54,15 @@ def read_folder(
         classes: class list, or its file.
         resolution: resize every (padded) image to this many pixels a side, by area, masks by nearest neighbour.
             None: as they are, which must be one size.
+        partial: only some of the images are labelled yet: those without a mask are left out instead of refused.
 
     Raises:
         GanvasError: a missing or empty folder, a partner missing, sizes that differ, or an unreadable file.
     """
     pictures = _by_stem(Path(images), "images")
-    labels = None if masks is None else _partners(pictures, Path(images), Path(masks))
+    labels = None if masks is None else _partners(pictures, Path(images), Path(masks), partial)
+    if labels is not None and partial:
+        pictures = {stem: file for stem, file in pictures.items() if stem in labels}
     listed = None if labels is None else find_classes(Path(masks), list(labels.values()), classes)
     rows, targets, windows = [], [], []
     for stem, file in pictures.items():
@@ -178,11 +182,11 @@ def _by_stem(folder: Path, what: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _partners(pictures: dict[str, Path], images: Path, masks: Path) -> dict[str, Path]:
-    """The masks by stem, one an image."""
+def _partners(pictures: dict[str, Path], images: Path, masks: Path, partial: bool = False) -> dict[str, Path]:
+    """The masks by stem, one an image; if ``partial``, an image may do without."""
     labels = _by_stem(masks, "masks")
     for stem, file in pictures.items():
-        if stem not in labels:
+        if stem not in labels and not partial:
             raise GanvasError(f"The image {file} has no mask {stem}.png in {masks}; add it, or move the image away.")
     for stem, file in labels.items():
         if stem not in pictures:

@@ -31,8 +31,8 @@ def run(cfg: DictConfig) -> None:
     total = math.ceil(cfg.n / cfg.batch)
     batches = tqdm(render_batches(generator, latent, cfg.batch), total=total, desc="rendering", disable=total == 1)
     images = torch.cat(list(batches))
-    folder = Path(cfg.out)
-    latents = save_latent(folder / "latents.safetensors", latent.to("cpu"))
-    for index, pixels in enumerate(to_uint8(images)):
-        save_png(pixels, folder / f"{index:04d}.png")
+    folder, names = Path(cfg.out), [f"{index:04d}" for index in range(cfg.n)]
+    latents = save_latent(folder / "latents.safetensors", latent.to("cpu"), names, {"command": cfg.command})
+    for name, pixels in zip(names, to_uint8(images), strict=True):
+        save_png(pixels, folder / f"{name}.png")
     print(f"images: {cfg.n}\ngrid: {save_grid(images, folder / 'grid.png', scale=1)}\nlatents: {latents}")

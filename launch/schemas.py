@@ -97,6 +97,10 @@ class TrainConfig(VerbConfig):
     images: str | None = option(None, "folder of images")
     masks: str | None = option(None, "folder of PNG index masks named like the images")
     classes: str | None = option(None, "text file of class names, one a line: `name` or `name #rrggbb`")
+    latents: str | None = option(
+        None, "the images' codes as `ganvas sample` or `ganvas invert` wrote them, instead of inverting; "
+        "images without a mask are then left out"
+    )
     n: int | None = option(None, "how many held-out images are evaluated; null for the experiment's number")
     task: TaskConfig = option(TaskConfig, "what is trained")
     data: DataConfig = option(DataConfig, "where images come from")

@@ -14,7 +14,7 @@ from datamodules.folder import read_folder
 from datamodules.masks import LabelledImages
 from launch.hardware import device_of, trainer_arguments
 from launch.invert import inversion_settings
-from launch.labelled_codes import Codes, inverted_codes
+from launch.labelled_codes import Codes, inverted_codes, known_codes
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
 from launch.resume import clock
@@ -65,8 +65,9 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     new_head(cfg, generator, len(labelled.classes))
     _check_curve(cfg, len(labelled))
     evaluation = Evaluation.of(cfg, generator, labelled.classes, settings)
+    known = known_codes(cfg.latents, generator, labelled) if cfg.latents else None
 
-    codes = inverted_codes(generator, labelled, settings)
+    codes = known or inverted_codes(generator, labelled, settings)
     labels = Labels(codes.latent, torch.as_tensor(labelled.masks), labelled.classes.names)
     if labels.absent():
         print(f"no labelled pixel shows {', '.join(labels.absent())}: the branch keeps the class, but cannot know it")
@@ -94,8 +95,11 @@ def _generator(cfg: DictConfig) -> Generator:
 def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
     """The examples to learn from: rendered avatars, or the folder that ``images=`` and ``masks=`` name.
 
+    With ``latents=``, the folder's images without a mask are those that nobody labelled yet, and are left out.
+
     Raises:
-        GanvasError: if a folder is missing or unusable, or the avatars are of another size than the generator's.
+        GanvasError: if a folder is missing or unusable, there is ``latents=`` without a folder, or the avatars are of
+            another size than the generator's.
     """
     if "kind" not in cfg.data:
         raise GanvasError("nothing says which images are labelled: add data=avatars, or data=folder images= masks=.")
@@ -103,12 +107,16 @@ def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
         raise GanvasError(f"data.resolution={cfg.data.resolution}, but {cfg.generator} makes images of "
                           f"{generator.img_resolution} pixels: set it to the same number.")  # fmt: skip
     if cfg.data.kind == "avatars":
+        if cfg.latents:
+            raise GanvasError("latents= goes with data=folder: avatars are rendered, and no codes of them are known.")
         return stratified_labels(
             cfg.task.label_seed, cfg.task.labels, resolution=generator.img_resolution, style=cfg.data.style
         )
     if not (cfg.images and cfg.masks):
         raise GanvasError("data=folder needs images=DIR and masks=DIR, with one mask named like each image.")
-    return read_folder(cfg.images, cfg.masks, classes=cfg.classes, resolution=generator.img_resolution)
+    return read_folder(
+        cfg.images, cfg.masks, classes=cfg.classes, resolution=generator.img_resolution, partial=bool(cfg.latents)
+    )  # fmt: skip
 
 
 def new_head(cfg: DictConfig, generator: Generator, classes: int) -> Head:
@@ -144,7 +152,7 @@ def fold_scores(
     fresh = partial(new_head, cfg, generator, len(labels.class_names))
     settings = instantiate(cfg.task.training, seed=cfg.seed)
     found = k_fold(fresh, generator, labels, settings, cfg.task.folds, cfg.seed, trainer_arguments(cfg.trainer))
-    protocol = f"each of the {len(labels)} labelled images, {codes.caption}, segmented by a head that did not see it"
+    protocol = f"each of the {len(labels)} labelled images, {codes.protocol}, segmented by a head that did not see it"
     return {FOLDS: Scored.of(found, labels.masks, protocol, labelled.names, codes.target, codes.caption)}
 
 
@@ -197,6 +205,7 @@ def headline(branch: Branch) -> dict[str, float]:
 def _described(cfg: DictConfig, branch: Branch, figures: dict[str, float]) -> dict:
     """What the bundle says of itself."""
     protocol = {name: scored.protocol for name, scored in branch.scores.items()}
-    learned = {"labels": len(branch.labelled), "steps": branch.trained.steps, "seed": cfg.seed,
+    codes = "known" if branch.codes.known else "inverted"
+    learned = {"labels": len(branch.labelled), "codes": codes, "steps": branch.trained.steps, "seed": cfg.seed,
                "classes_without_labels": branch.trained.absent}  # fmt: skip
     return {"metrics": figures, "protocol": protocol, "trained_on": learned, "command": cfg.command}

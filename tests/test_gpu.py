@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from datamodules.masks import ClassList, write_mask
 from editors import load
 from editors.invert import InversionSettings, invert
 from launch import cli
@@ -93,6 +96,37 @@ def test_a_branch_is_trained_and_used(generator_file: Path, tmp_path: Path) -> N
     editor = load(out / "export" / "segmentation.safetensors", generator_file, device=DEVICE)
     segmentation = editor.segment(editor.generator.sample(2, seed=0).to(DEVICE))
     assert segmentation.mask.shape == (2, 32, 32)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["inverted", "known"])
+def test_a_folder_is_trained_on_and_judged_by_k_fold(generator_file: Path, tmp_path: Path, known: bool) -> None:
+    samples, out = tmp_path / "samples", tmp_path / "run"
+    assert cli.main(["sample", f"generator={generator_file}", "n=4", f"out={samples}", f"device={DEVICE}"]) == cli.OK
+    (samples / "grid.png").unlink()
+    classes, ids = ClassList.of_names(["left", "right"]), np.zeros((32, 32), np.uint8)
+    ids[:, 16:] = 1
+    for name in ("0000", "0001", "0002", "0003"):
+        write_mask(tmp_path / "masks" / f"{name}.png", ids, classes)
+    command = [
+        "train", "experiment=segmentation/folder", f"generator={generator_file}", f"images={samples}",
+        f"masks={tmp_path / 'masks'}", "task.folds=2", "task.inversion.steps=2", "task.training.least_steps=20",
+        "task.training.jitter=0.1", "task.training.noise=true", "wandb=disabled", f"out={out}", TRAINER,
+    ]  # fmt: skip
+    assert cli.main([*command, f"latents={samples / 'latents.safetensors'}"] if known else command) == cli.OK
+    assert (out / "images" / "k-fold-on-the-labels.png").exists()
+    editor = load(out / "export" / "segmentation.safetensors", generator_file, device=DEVICE)
+    assert editor.segment(samples / "0000.png", progress=False).mask.shape == (1, 32, 32)
+
+
+def test_noise_of_a_seed_is_the_same_as_on_the_cpu() -> None:
+    torch.manual_seed(0)
+    network = Generator(32, z_dim=16, w_dim=16, channel_base=512, channel_max=32).eval().requires_grad_(False)
+    for name, value in network.named_parameters():
+        if name.endswith("noise_strength"):
+            value.fill_(0.3)
+    latent = replace(network.sample(2, seed=0), noise_seed=7)
+    expected = network.render(latent)
+    torch.testing.assert_close(network.to(DEVICE).render(latent.to(DEVICE)).cpu(), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_generator_is_trained_with_its_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,9 @@ def _labelled(record: RunRecord, branch: Branch) -> Section:
 def _origin(codes: Codes) -> str:
     """Where the codes come from, and how well they fit."""
     fit = f"{codes.psnr.mean():.1f} dB (worst {codes.psnr.min():.1f})"
-    return f"the inversions reach {fit}"
+    if codes.known is None:
+        return f"the inversions reach {fit}"
+    return f"their codes are known, not inverted: those of `{codes.known}`, which render to the images at {fit}"
 
 
 def _predictions(record: RunRecord, branch: Branch, title: str, scored: Scored) -> Section:

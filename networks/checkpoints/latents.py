@@ -60,4 +60,7 @@ def load_latent(path: str | Path) -> tuple[Latent, tuple[str, ...]]:
         latent = Latent(manifest["space"], tensors, label, generator_hash, manifest.get("noise_seed"))
     except (KeyError, ValueError, StopIteration) as error:
         raise GanvasError(f"the latents in {path} do not fit their manifest ({error}); write them again") from error
-    return latent, tuple(manifest.get("names") or ())
+    names = tuple(manifest.get("names") or ())
+    if names and len(names) != len(latent):
+        raise GanvasError(f"{path} holds {len(latent)} latents and {len(names)} names; write them again")
+    return latent, names

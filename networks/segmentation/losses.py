@@ -27,7 +27,7 @@ def segmentation_loss(
     would walk over them some twenty times.
 
     Args:
-        logits: of every member, ``[M, N, K, h, w]``; in the precision of ``class_weight`` from here on.
+        logits: of every member, ``[M, N, K, h, w]``.
         masks: class ids, int64 ``[N, h, w]``, 255 = ignore.
         class_weight: ``[K]``.
         cross_entropy: factor of the sum over pixels of class weight x cross-entropy.
@@ -36,9 +36,10 @@ def segmentation_loss(
     Returns:
         a scalar, once differentiable in ``logits``.
     """
-    loss: Tensor = _SegmentationLoss.apply(  # type: ignore[no-untyped-call]
-        logits.to(class_weight.dtype), masks, class_weight, cross_entropy, dice
-    )
+    half = logits.dtype in (torch.float16, torch.bfloat16)
+    with torch.autocast(logits.device.type, enabled=False):  # sums over pixels need more digits than half precision has
+        logits = logits.float() if half else logits
+        loss: Tensor = _SegmentationLoss.apply(logits, masks, class_weight, cross_entropy, dice)  # type: ignore[no-untyped-call]
     return loss
 
 

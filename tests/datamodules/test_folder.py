@@ -52,6 +52,19 @@ def test_images_alone(folder: Path) -> None:
     assert len(alone) == 3
 
 
+def test_images_not_labelled_yet_are_left_out_on_request(folder: Path) -> None:
+    (folder / "masks" / "pet-01.png").unlink()
+    with pytest.raises(GanvasError, match=r"pet-01\.png has no mask"):
+        read_folder(folder / "images", folder / "masks")
+    part, whole = read_folder(folder / "images", folder / "masks", partial=True), some_labelled()
+    assert part.names == ("pet-00", "pet-02")
+    np.testing.assert_array_equal(part.images, whole.images[[0, 2]])
+    np.testing.assert_array_equal(part.masks, whole.masks[[0, 2]])
+    (folder / "images" / "pet-02.png").unlink()
+    with pytest.raises(GanvasError, match=r"pet-02\.png has no image"):
+        read_folder(folder / "images", folder / "masks", partial=True)
+
+
 def test_a_full_folder_is_not_written_into(folder: Path) -> None:
     with pytest.raises(GanvasError, match="already exists"):
         write_folder(some_labelled(), folder)

@@ -32,7 +32,8 @@ def test_writes_images_grid_and_latents_that_give_them_again(bundle: Path, tmp_p
     assert sorted(path.name for path in out.iterdir()) == [
         "0000.png", "0001.png", "0002.png", "grid.png", "latents.safetensors"
     ]  # fmt: skip
-    latent, _ = load_latent(out / "latents.safetensors")
+    latent, names = load_latent(out / "latents.safetensors")
+    assert names == ("0000", "0001", "0002")
     again = to_uint8(load_generator(bundle).render(latent))
     for index, pixels in enumerate(again):
         with Image.open(out / f"{index:04d}.png") as picture:

@@ -32,6 +32,9 @@ def test_names_may_be_left_out_but_not_counted_wrong(tmp_path: Path) -> None:
 def test_another_kind_or_contradictory_content_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match="kind 'segmentation', not of latents"):
         load_latent(save_bundle(tmp_path / "a.safetensors", {}, {"kind": "segmentation"}))
+    one = {"kind": "latents", "space": "z", "names": ["x", "y"]}
+    with pytest.raises(GanvasError, match="holds 1 latents and 2 names"):
+        load_latent(save_bundle(tmp_path / "c.safetensors", {"z": torch.zeros(1, 4)}, one))
     uneven = {"s0": torch.zeros(2, 1), "s1": torch.zeros(3, 1)}
     with pytest.raises(GanvasError, match="do not fit their manifest"):
         load_latent(save_bundle(tmp_path / "b.safetensors", uneven, {"kind": "latents", "space": "s"}))

@@ -55,6 +55,20 @@ def test_the_gradient_is_autograds(ignored: int) -> None:
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_logits_get_the_loss_and_gradient_of_full_precision(dtype: torch.dtype) -> None:
+    logits, masks = example()
+    half = logits.detach().to(dtype).requires_grad_()
+    full, weight = half.detach().float().requires_grad_(), WEIGHT.float()
+    expected = segmentation_loss(full, masks, weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = segmentation_loss(half, masks, weight)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, half)[0], torch.autograd.grad(expected, full)[0].to(dtype)
+    )  # fmt: skip
+
+
 def test_logits_far_apart_give_numbers() -> None:
     logits = torch.tensor([-80.0, 80.0, 0.0, 0.0, 0.0]).view(1, 1, 5, 1, 1).expand(1, 1, 5, 4, 4).clone()
     masks = torch.zeros(1, 4, 4, dtype=torch.int64)
