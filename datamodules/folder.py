@@ -9,18 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datamodules.masks import (
-    IGNORE,
-    ClassList,
-    LabelledImages,
-    index_palette,
-    read_mask,
-    voc_palette,
-    write_image,
-    write_mask,
-)
+from datamodules.masks import LabelledImages
+from networks.checkpoints.classes import IGNORE, ClassList, voc_palette
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.images import open_image, read_image
+from networks.checkpoints.images import open_image, read_image, write_image
+from networks.checkpoints.masks import index_palette, read_mask, write_mask
 
 log = logging.getLogger(__name__)
 

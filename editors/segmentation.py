@@ -8,25 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from editors.images import ImageLike, gather
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings, invert
 from editors.ownership import require_owner
-from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.classes import ClassList
+from networks.checkpoints.masks import write_mask
 from networks.latent import Latent
 from networks.protocol import Generator
 from networks.segmentation import Head, predict
-
-
-@dataclass(frozen=True)
-class Classes:
-    """What the ids of a mask mean."""
-
-    names: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]  # RGB of each class
 
 
 @dataclass(frozen=True)
@@ -38,7 +30,7 @@ class Segmentation:
     uncertainty: Tensor = field(repr=False)          # [N, H, W], disagreement of the ensemble in nats
     image: Tensor = field(repr=False)                # [N, C, H, W]: the image given, or the one the latent renders to
     latent: Latent                                   # the codes whose features were segmented
-    classes: Classes
+    classes: ClassList
     inversion: Inversion | None = field(default=None, repr=False)  # of given images: how well they were reproduced
 
     def __len__(self) -> int:
@@ -46,7 +38,7 @@ class Segmentation:
 
     def painted(self) -> np.ndarray:
         """The masks in the colours of their classes, ``uint8 [N, H, W, 3]``."""
-        return np.array(self.classes.palette, dtype=np.uint8)[self.mask.numpy()]
+        return self.classes.paint(self.mask.numpy())
 
     def save_png(self, folder: str | Path, names: Sequence[str] = ()) -> list[Path]:
         """Write each mask as an index PNG whose palette is the class palette.
@@ -61,10 +53,7 @@ class Segmentation:
         names = names or [f"{i:04d}" for i in range(len(self))]
         paths = [Path(folder) / f"{name}.png" for name in names]
         for path, mask in zip(paths, self.mask.numpy(), strict=True):
-            picture = Image.fromarray(mask)
-            picture.putpalette(np.array(self.classes.palette, dtype=np.uint8).tobytes())
-            with atomic_path(path) as temporary:
-                picture.save(temporary, format="PNG")
+            write_mask(path, mask, self.classes)
         return paths
 
 
@@ -80,7 +69,7 @@ class SegmentationEditor:
     """
 
     def __init__(
-        self, head: Head, generator: Generator, classes: Classes, settings: InversionSettings,
+        self, head: Head, generator: Generator, classes: ClassList, settings: InversionSettings,
         cache: InversionCache | None = None,
     ) -> None:  # fmt: skip
         self.head, self.generator, self.classes = head, generator, classes

@@ -1,4 +1,4 @@
-"""Picture files in: PNG, JPEG, WebP and more become 8-bit RGB by the same rules everywhere."""
+"""Picture files in and out: PNG, JPEG, WebP and more become 8-bit RGB by the same rules everywhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 
 
@@ -48,3 +49,9 @@ def read_image(path: str | Path) -> np.ndarray:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write ``uint8 [3, H, W]`` as an RGB PNG, in one step."""
+    with atomic_path(path) as partial:
+        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(partial, format="PNG")

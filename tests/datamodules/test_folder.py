@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datamodules.folder import read_folder, write_folder
-from datamodules.masks import IGNORE, ClassList, LabelledImages, voc_palette, write_image, write_mask
+from datamodules.masks import LabelledImages
+from networks.checkpoints.classes import IGNORE, ClassList, voc_palette
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.images import write_image
+from networks.checkpoints.masks import write_mask
 
 CLASSES = ClassList(("none", "cat", "dog"), ((0, 0, 0), (200, 0, 0), (0, 0, 200)))
 

@@ -13,9 +13,11 @@ from PIL import Image
 
 from editors import GeneratorEditor, InversionCache, InversionSettings, SegmentationEditor, load
 from networks.checkpoints.bundle import read_bundle, save_bundle
+from networks.checkpoints.classes import IGNORE, IGNORE_COLOR
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.heads import save_head
+from networks.checkpoints.masks import read_mask
 from networks.segmentation import head_for, predict
 
 CLASSES = {"names": ["background", "hair", "skin"], "palette": [[0, 0, 0], [200, 30, 30], [30, 200, 30]]}
@@ -77,6 +79,14 @@ def test_masks_are_written_with_their_palette(generator, tmp_path: Path) -> None
         assert np.array_equal(np.asarray(picture), mask.numpy())
         assert np.array_equal(np.asarray(picture.convert("RGB")), painted)
     assert result.save_png(tmp_path, names=["a", "b"])[1] == tmp_path / "b.png"
+
+
+def test_ignored_pixels_are_painted_and_written_too(generator, tmp_path: Path) -> None:
+    result = load(exported(tmp_path, generator)).segment(generator.sample(1, seed=0))
+    result.mask[0, :4] = IGNORE
+    assert (result.painted()[0][:4] == IGNORE_COLOR).all()
+    (path,) = result.save_png(tmp_path)
+    assert np.array_equal(read_mask(path, result.classes), result.mask[0].numpy())
 
 
 def test_the_generator_is_found_beside_the_bundle(generator, generator_file: Path, tmp_path: Path) -> None:
