@@ -12,8 +12,8 @@ from PIL import Image
 from datamodules.masks import LabelledImages
 from networks.checkpoints.classes import IGNORE, ClassList, voc_palette
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.images import open_image, read_image, write_image
-from networks.checkpoints.masks import index_palette, read_mask, write_mask
+from networks.checkpoints.images import read_image, write_image
+from networks.checkpoints.masks import open_mask, read_mask, stored_palette, write_mask
 
 log = logging.getLogger(__name__)
 
@@ -138,12 +138,12 @@ def _infer_classes(files: list[Path], folder: Path) -> ClassList:
     used: set[int] = set()
     palette = None
     for file in files:
-        image = open_image(file)
+        image = open_mask(file)
         if image.mode not in ("P", "L", "1"):
             raise GanvasError(f"The mask {file} holds colours (kind {image.mode}), which tell no class ids; "
                               f"put a classes.json with names and palette into {folder}.")
         if image.mode == "P" and palette is None:
-            palette = index_palette(image)
+            palette = stored_palette(image)
         used |= {int(i) for i in np.unique(np.asarray(image))}
     if used <= {0, IGNORE} and IGNORE in used:
         raise GanvasError(f"The masks in {folder} hold only 0 and 255, and 255 means 'ignore'; save the object as 1, "
@@ -151,8 +151,8 @@ def _infer_classes(files: list[Path], folder: Path) -> ClassList:
     count = max(used - {IGNORE}, default=0) + 1
     names = tuple(f"class {i}" for i in range(count))
     try:
-        return ClassList(names, tuple(tuple(int(v) for v in c) for c in palette[:count]))
-    except (TypeError, ValueError):   # no palette, or one that gives two classes the same colour
+        return ClassList(names, palette[:count])
+    except (TypeError, ValueError):   # no palette, a short one, or one that gives two classes the same colour
         return ClassList(names, voc_palette(count))
 
 

@@ -76,12 +76,16 @@ def test_classes_are_inferred_from_ids_and_palette(folder: Path) -> None:
     np.testing.assert_array_equal(inferred.masks, some_labelled().masks)
 
 
-def test_grey_masks_get_the_voc_colours(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["L", "LA"])
+def test_grey_masks_get_the_voc_colours(tmp_path: Path, kind: str) -> None:
     for sub in ("images", "masks"):
         (tmp_path / sub).mkdir()
     write_image(tmp_path / "images" / "a.png", np.zeros((3, 2, 2), dtype=np.uint8))
-    Image.fromarray(np.array([[0, 1], [4, 255]], dtype=np.uint8)).save(tmp_path / "masks" / "a.png")
-    assert read_folder(tmp_path / "images", tmp_path / "masks").classes.palette == voc_palette(5)
+    ids = np.array([[0, 1], [4, 255]], dtype=np.uint8)
+    Image.fromarray(ids).convert(kind).save(tmp_path / "masks" / "a.png")
+    read = read_folder(tmp_path / "images", tmp_path / "masks")
+    assert read.classes.palette == voc_palette(5)
+    np.testing.assert_array_equal(read.masks[0], ids)
 
 
 def test_a_black_and_white_mask_is_not_taken_for_ignore(tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ def foreign_id(folder: Path) -> None:
     Image.fromarray(ids).save(mask(folder))
 
 
+def foreign_id_in_our_palette(folder: Path) -> None:
+    picture = Image.open(mask(folder))
+    assert picture.mode == "P"
+    picture.putpixel((7, 5), 77)
+    picture.save(mask(folder))
+
+
 def foreign_color(folder: Path) -> None:
     colors = np.array(Image.open(mask(folder)).convert("RGB"))
     colors[5, 7] = (1, 2, 3)
@@ -101,10 +108,11 @@ def everything_ignored(folder: Path) -> None:
     [
         (smaller_mask, ["masks/b.png is 16x16", "images/b.png is 32x32", "the same size"]),
         (foreign_id, ["masks/b.png has class id 9 at pixel (x=7, y=5)", "ends at 2", "name the class"]),
+        (foreign_id_in_our_palette, ["masks/b.png has class id 77 at pixel (x=7, y=5)", "ends at 2", "name the class"]),
         (foreign_color, ["masks/b.png has colour #010203 at pixel (x=7, y=5)", "classes.json"]),
         (sixteen_bit_mask, ["masks/b.png", "300"]),
         (mask_of_a_photo, ["masks/b.png has colour #", "classes.json"]),
-        (mask_with_alpha, ["masks/b.png"]),
+        (mask_with_alpha, ["masks/b.png is partly transparent, first at pixel (x=7, y=5)"]),
         (text_for_an_image, ["images/b.png cannot be read"]),
         (truncated_image, ["images/b.png cannot be read", "truncated", "Save it again"]),
         (truncated_mask, ["masks/b.png cannot be read", "truncated", "Save it again"]),

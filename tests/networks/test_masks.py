@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from networks.checkpoints.classes import IGNORE, IGNORE_COLOR, ClassList, voc_palette
+from networks.checkpoints.classes import IGNORE, IGNORE_COLOR, ClassList, Color, voc_palette
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.images import read_image, write_image
 from networks.checkpoints.masks import read_mask, write_mask
@@ -75,6 +78,76 @@ def test_a_foreign_palette_leaves_the_ids_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(tmp_path / "m.png", THREE), [[2, 1, 0]])
 
 
+TWENTY = ClassList.of_names([f"c{i}" for i in range(20)])
+
+
+def save_indexed(path: Path, ids: list[int], palette: Sequence[Color]) -> None:
+    """An index PNG of one row with just these colours. Of at most 16, Pillow keeps no more than four bits of an id."""
+    image = Image.fromarray(np.array([ids], dtype=np.uint8))
+    image.putpalette([v for color in palette for v in color])
+    image.save(path)
+
+
+def test_a_foreign_id_in_our_own_palette_is_named(tmp_path: Path) -> None:
+    write_mask(tmp_path / "m.png", np.array([[0, 10, 5], [255, 1, 2]], dtype=np.uint8), TWENTY)
+    image = Image.open(tmp_path / "m.png")
+    image.putpixel((1, 1), 77)   # painted like "ignore", as all ids without a class are
+    image.save(tmp_path / "m.png")
+    with pytest.raises(GanvasError, match=r"class id 77 at pixel \(x=1, y=1\).* ends at 19 \('c19'.*correct"):
+        read_mask(tmp_path / "m.png", TWENTY)
+
+
+@pytest.mark.parametrize(
+    "palette",
+    [
+        (*TWENTY.palette, *[(0, 0, 0)] * 236),               # filled up with black, which is class 0's
+        (*TWENTY.palette, *[IGNORE_COLOR] * 236),
+        voc_palette(255),                                    # 77 has a colour, but no class
+        (*TWENTY.palette, *[(9, 9, 9)] * 236),
+    ],
+)
+def test_a_foreign_id_is_named_whatever_its_colour(tmp_path: Path, palette: Sequence[Color]) -> None:
+    save_indexed(tmp_path / "m.png", [0, 3, 77, 10], palette)
+    with pytest.raises(GanvasError, match=r"m\.png has class id 77 at pixel \(x=2, y=0\).* ends at 19"):
+        read_mask(tmp_path / "m.png", TWENTY)
+    save_indexed(tmp_path / "m.png", [0, 3, 255, 10], palette)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", TWENTY), [[0, 3, 255, 10]])
+
+
+@pytest.mark.parametrize("foreign", [20, 77])
+def test_an_id_beyond_the_file_s_palette_is_named(tmp_path: Path, foreign: int) -> None:
+    save_indexed(tmp_path / "m.png", [0, 3, foreign, 10], TWENTY.palette)
+    with pytest.raises(GanvasError, match=rf"m\.png has class id {foreign} at pixel \(x=2, y=0\).*palette ends at 19"):
+        read_mask(tmp_path / "m.png", TWENTY)
+
+
+def test_ignore_needs_no_colour(tmp_path: Path) -> None:
+    save_indexed(tmp_path / "m.png", [0, 3, 255, 10], TWENTY.palette)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", TWENTY), [[0, 3, 255, 10]])
+
+
+def test_a_mask_whose_palette_was_made_compact_is_read_by_its_colours(tmp_path: Path) -> None:
+    # What an optimiser makes of ids 0, 1, 7 and 255: the colours in use, one after another.
+    save_indexed(tmp_path / "m.png", [0, 1, 2, 3], (*TWENTY.palette[:2], TWENTY.palette[7], IGNORE_COLOR))
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", TWENTY), [[0, 1, 7, IGNORE]])
+
+
+def test_a_palette_of_one_colour_tells_nothing(tmp_path: Path) -> None:
+    save_indexed(tmp_path / "m.png", [0, 1, 2], [(0, 0, 0)] * 256)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", TWENTY), [[0, 1, 2]])
+
+
+def test_opaque_alpha_is_no_colour(tmp_path: Path) -> None:
+    ids = np.array([[0, 1, 2, 255]], dtype=np.uint8)
+    image = Image.merge("LA", (Image.fromarray(ids), Image.new("L", (4, 1), 255)))
+    image.save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", THREE), ids)
+    image.putpixel((2, 0), (7, 255))
+    image.save(tmp_path / "m.png")
+    with pytest.raises(GanvasError, match=r"has class id 7 at pixel \(x=2, y=0\)"):
+        read_mask(tmp_path / "m.png", THREE)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_an_id_outside_the_class_list_is_named_with_its_pixel(tmp_path: Path, dtype: type) -> None:
     mask = np.zeros((4, 5), dtype=dtype)
@@ -92,9 +165,24 @@ def test_a_colour_of_no_class_is_named_with_its_pixel(tmp_path: Path) -> None:
         read_mask(tmp_path / "m.png", THREE)
 
 
-def test_a_transparent_mask_is_refused(tmp_path: Path) -> None:
-    Image.new("RGBA", (3, 3), (0, 0, 255, 128)).save(tmp_path / "m.png")
-    with pytest.raises(GanvasError, match="partly transparent"):
+def test_wide_grey_with_alpha_is_refused(tmp_path: Path) -> None:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 3, 1, 16, 4, 0, 0, 0)   # 3x1, 16 bits, grey and alpha; Pillow cannot write it
+    row = b"\0" + struct.pack(">6H", 0, 65535, 1, 65535, 2, 65535)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(row)), chunk(b"IEND", b""))
+    (tmp_path / "m.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(GanvasError, match="16-bit grey with an alpha channel"):
+        read_mask(tmp_path / "m.png", THREE)
+
+
+@pytest.mark.parametrize("kind", ["LA", "RGBA"])
+def test_a_transparent_mask_is_refused(tmp_path: Path, kind: str) -> None:
+    image = Image.new("L", (3, 3), 1).convert(kind)
+    image.putpixel((2, 1), (1, 254) if kind == "LA" else (0, 0, 255, 254))
+    image.save(tmp_path / "m.png")
+    with pytest.raises(GanvasError, match=r"partly transparent, first at pixel \(x=2, y=1\).*without an alpha channel"):
         read_mask(tmp_path / "m.png", THREE)
 
 
