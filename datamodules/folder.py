@@ -34,7 +34,7 @@ def read_folder(
 
     1. the argument: a list, or a ``.json`` or ``.txt`` file as below;
     2. ``classes.json`` in the mask folder: a list of names, or ``{"names": [...], "palette": [[r, g, b], ...]}``;
-    3. ``classes.txt`` in the mask folder: one name a line;
+    3. ``classes.txt`` in the mask folder: one class a line, ``name`` or ``name #rrggbb``;
     4. the masks: as many classes as the largest id in use says, with the colours of the first index mask.
 
     An image that is not square is centred on a black square whose margin is "ignore" in the mask; ``valid`` says where
@@ -124,9 +124,9 @@ def read_classes(path: Path) -> ClassList:
         GanvasError: if it is missing or not as described in ``read_folder``.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".txt":
-            return ClassList.of_names([line.strip() for line in text.splitlines() if line.strip()])
+            return ClassList.from_lines(text)
         return ClassList.from_json(json.loads(text))
     except OSError as error:
         raise GanvasError(f"The class file {path} cannot be read ({error.strerror}).") from error

@@ -5,6 +5,7 @@ A mask is ``uint8`` class ids; 255 means "ignore": never trained on, never score
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -18,7 +19,7 @@ Color = tuple[int, int, int]
 
 
 def voc_palette(count: int) -> tuple[Color, ...]:
-    """The first ``count`` (at most 255) colours of the Pascal VOC colour map: all different, 0 is black.
+    """The first ``count`` colours of the Pascal VOC colour map: all different, 0 is black, 255 means "ignore".
 
     Example:
         >>> voc_palette(3)
@@ -56,10 +57,12 @@ class ClassList:
         for color in self.palette:
             if len(color) != 3 or not all(isinstance(v, int) and 0 <= v <= 255 for v in color):
                 raise ValueError(f"a colour is three whole numbers from 0 to 255, got {list(color)}")
-        for what, values in (("name", self.names), ("colour", (*self.palette, IGNORE_COLOR))):
+        if IGNORE_COLOR in self.palette:
+            raise ValueError(f"the class colour {_hex(IGNORE_COLOR)} belongs to 'ignore'")
+        for what, values in (("name", [repr(n) for n in self.names]), ("colour", [_hex(c) for c in self.palette])):
             twice = [v for i, v in enumerate(values) if v in values[:i]]
             if twice:
-                raise ValueError(f"the class {what} {twice[0]!r} is used twice (or belongs to 'ignore')")
+                raise ValueError(f"the class {what} {twice[0]} is used twice")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -68,6 +71,25 @@ class ClassList:
     def of_names(cls, names: Sequence[str]) -> Self:
         """Classes with the Pascal VOC colours."""
         return cls(tuple(names), voc_palette(len(names)))
+
+    @classmethod
+    def from_lines(cls, text: str) -> Self:
+        """From one class a line, ``name`` or ``name #rrggbb``; empty lines are left out.
+
+        A class without a colour has the Pascal VOC colour of its place, or a spare one if another class has that.
+
+        Raises:
+            ValueError: a colour that is none, a line without a name, or what the constructor refuses.
+        """
+        lines = [_name_and_color(line, i) for i, line in enumerate(text.splitlines(), start=1) if line.strip()]
+        taken = {IGNORE_COLOR, *(color for _, color in lines)}
+        places = voc_palette(2 * len(lines) + 1)   # the second half is enough, whatever the lines take
+        spare = (color for color in places[len(lines):] if color not in taken)
+        palette = (
+            color or (place if place not in taken else next(spare))
+            for (_, color), place in zip(lines, places, strict=False)
+        )
+        return cls(tuple(name for name, _ in lines), tuple(palette))
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -98,3 +120,20 @@ class ClassList:
         table = np.full((256, 3), IGNORE_COLOR, dtype=np.uint8)
         table[: len(self)] = self.palette
         return table
+
+
+def _name_and_color(line: str, number: int) -> tuple[str, Color | None]:
+    """A line of a class file; a last word that begins with # is a colour."""
+    words = line.split()
+    if not words[-1].startswith("#"):
+        return line.strip(), None
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", words[-1]):
+        raise ValueError(f"line {number} ends in {words[-1]!r}, which is no colour of the form #rrggbb")
+    if len(words) == 1:
+        raise ValueError(f"line {number} has a colour, but no class name before it")
+    red, green, blue = bytes.fromhex(words[-1][1:])
+    return line.strip()[: -len(words[-1])].rstrip(), (red, green, blue)
+
+
+def _hex(color: Color) -> str:
+    return f"#{bytes(color).hex()}"

@@ -209,6 +209,12 @@ def test_one_labelled_image_is_enough(
     assert "from 1 labelled image:" in (tmp_path / "run" / "report.md").read_text()
 
 
+def test_a_bad_colour_in_the_class_file(refused, tmp_path: Path) -> None:
+    classes = tmp_path / "classes.txt"
+    classes.write_text("ground #000000\nleft #red\nright\n")
+    assert "classes.txt is not usable: line 2 ends in '#red', which is no colour" in refused(f"classes={classes}")
+
+
 def test_a_class_that_never_occurs_is_kept_and_said(
     train_folder, folder: Path, tiny_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -248,9 +248,9 @@ def test_class_list_round_trip_and_default_colours() -> None:
     ("names", "palette", "message"),
     [
         ((), (), "1 to 255 classes"),
-        (("a", "a"), ((0, 0, 0), (1, 1, 1)), "name 'a' is used twice"),
-        (("a", "b"), ((1, 1, 1), (1, 1, 1)), "used twice"),
-        (("a",), (IGNORE_COLOR,), "belongs to 'ignore'"),
+        (("a", "a"), ((0, 0, 0), (1, 1, 1)), "^the class name 'a' is used twice$"),
+        (("a", "b"), ((1, 1, 10), (1, 1, 10)), "^the class colour #01010a is used twice$"),
+        (("a",), (IGNORE_COLOR,), "^the class colour #e0e0c0 belongs to 'ignore'$"),
         (("a",), ((0, 0, 256),), "from 0 to 255"),
         (("a", "b"), ((0, 0, 0),), "2 class names but 1 colours"),
     ],
