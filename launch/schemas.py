@@ -100,7 +100,7 @@ class TrainConfig(VerbConfig):
         None, "file of the masks' classes: .txt, one a line, `name` or `name #rrggbb`; or .json, a list of names or "
         '{"names": [...], "palette": [[r, g, b], ...]}'
     )  # fmt: skip
-    n: int | None = option(None, "how many held-out images are evaluated; null for the experiment's number")
+    n: int | None = option(None, "how many held-out avatars are evaluated; null for the experiment's number")
     task: TaskConfig = option(TaskConfig, "what is trained")
     data: DataConfig = option(DataConfig, "where images come from")
     trainer: TrainerConfig = option(TrainerConfig, "devices and precision")

@@ -144,6 +144,8 @@ def test_a_folder_that_cannot_be_learned_from(refused, folder: Path, spoil: Brea
         (["classes=/no/such.txt"], "/no/such.txt cannot be read"),
         (["data.resolution=64"], "data.resolution=64, but"),
         (["data=avatars", "data.resolution=64"], "data.resolution=64, but"),
+        (["n=3"], "n=3 counts held-out images, and data=folder has none: leave n= out."),
+        (["n=3", "images=/no/such"], "n=3 counts held-out images"),
         (["task.curve=[1,2]"], "task.curve needs held-out images"),
         (["task.training.recipe=original"], "trains the reference head"),
         (["task.inversion.steps=0"], "steps must be greater than 0"),
