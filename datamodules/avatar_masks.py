@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.masks import ClassList
+from networks.checkpoints.classes import ClassList
 from networks.checkpoints.errors import GanvasError
 
 AVATAR_CLASSES = ClassList(

@@ -7,20 +7,13 @@ import logging
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from datamodules.masks import (
-    IGNORE,
-    ClassList,
-    LabelledImages,
-    index_palette,
-    read_mask,
-    voc_palette,
-    write_image,
-    write_mask,
-)
+from datamodules.masks import LabelledImages
+from networks.checkpoints.classes import IGNORE, ClassList, voc_palette
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.images import open_image, read_image
+from networks.checkpoints.images import read_image, write_image
+from networks.checkpoints.masks import open_mask, read_mask, stored_palette, write_mask
+from networks.checkpoints.squares import mask_to_square, to_square, window
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +35,11 @@ def read_folder(
 
     1. the argument: a list, or a ``.json`` or ``.txt`` file as below;
     2. ``classes.json`` in the mask folder: a list of names, or ``{"names": [...], "palette": [[r, g, b], ...]}``;
-    3. ``classes.txt`` in the mask folder: one name a line;
+    3. ``classes.txt`` in the mask folder: one class a line, ``name`` or ``name #rrggbb``;
     4. the masks: as many classes as the largest id in use says, with the colours of the first index mask.
 
     An image that is not square is centred on a black square whose margin is "ignore" in the mask; ``valid`` says where
-    the picture is.
+    the picture is. Inversion leaves the margin out too.
 
     Args:
         images: folder of images.
@@ -71,10 +64,10 @@ def read_folder(
         if mask is not None and mask.shape != image.shape[1:]:
             raise GanvasError(f"The mask {labels[stem]} is {_size(mask)}, but its image {file} is {_size(image)}; "
                               "make them the same size.")
-        image, mask, window = _to_square(image, mask, resolution)
+        windows.append(window(*image.shape[1:], resolution))
+        image = to_square(image, resolution)
         rows.append(image)
-        targets.append(mask)
-        windows.append(window)
+        targets.append(None if mask is None else mask_to_square(mask, resolution))
         if image.shape != rows[0].shape:
             raise GanvasError(f"{file} is {_size(image)}, but the images before it are {_size(rows[0])} (in a square); "
                               "give a resolution to resize them all.")
@@ -135,9 +128,9 @@ def read_classes(path: Path) -> ClassList:
         GanvasError: if it is missing or not as described in ``read_folder``.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".txt":
-            return ClassList.of_names([line.strip() for line in text.splitlines() if line.strip()])
+            return ClassList.from_lines(text)
         return ClassList.from_json(json.loads(text))
     except OSError as error:
         raise GanvasError(f"The class file {path} cannot be read ({error.strerror}).") from error
@@ -149,12 +142,12 @@ def _infer_classes(files: list[Path], folder: Path) -> ClassList:
     used: set[int] = set()
     palette = None
     for file in files:
-        image = open_image(file)
+        image = open_mask(file)
         if image.mode not in ("P", "L", "1"):
             raise GanvasError(f"The mask {file} holds colours (kind {image.mode}), which tell no class ids; "
                               f"put a classes.json with names and palette into {folder}.")
         if image.mode == "P" and palette is None:
-            palette = index_palette(image)
+            palette = stored_palette(image)
         used |= {int(i) for i in np.unique(np.asarray(image))}
     if used <= {0, IGNORE} and IGNORE in used:
         raise GanvasError(f"The masks in {folder} hold only 0 and 255, and 255 means 'ignore'; save the object as 1, "
@@ -162,8 +155,8 @@ def _infer_classes(files: list[Path], folder: Path) -> ClassList:
     count = max(used - {IGNORE}, default=0) + 1
     names = tuple(f"class {i}" for i in range(count))
     try:
-        return ClassList(names, tuple(tuple(int(v) for v in c) for c in palette[:count]))
-    except (TypeError, ValueError):   # no palette, or one that gives two classes the same colour
+        return ClassList(names, palette[:count])
+    except (TypeError, ValueError):   # no palette, a short one, or one that gives two classes the same colour
         return ClassList(names, voc_palette(count))
 
 
@@ -194,28 +187,6 @@ def _partners(pictures: dict[str, Path], images: Path, masks: Path, partial: boo
         if file.suffix.lower() in _LOSSY:
             raise GanvasError(f"The mask {file} is a JPEG, which changes class ids; save it as PNG.")
     return labels
-
-
-def _to_square(
-    image: np.ndarray, mask: np.ndarray | None, resolution: int | None
-) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int, int, int]]:
-    """Centre on a square canvas, resize, and say where the picture ended up: top, left, height, width."""
-    height, width = image.shape[1:]
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    margin = ((top, side - height - top), (left, side - width - left))
-    image = np.pad(image, ((0, 0), *margin))
-    mask = None if mask is None else np.pad(mask, margin, constant_values=IGNORE)
-    window = np.array([top, left, top + height, left + width])
-    if resolution is not None and resolution != side:
-        size = (resolution, resolution)
-        # Box is the exact area mean when shrinking; when enlarging it would only repeat pixels.
-        smooth = Image.Resampling.BOX if resolution < side else Image.Resampling.BICUBIC
-        image = np.asarray(Image.fromarray(image.transpose(1, 2, 0)).resize(size, smooth)).transpose(2, 0, 1)
-        mask = None if mask is None else np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-        window = np.rint(window * resolution / side).astype(int)
-    y0, x0, y1, x1 = (int(v) for v in window)
-    return np.ascontiguousarray(image), mask, (y0, x0, y1 - y0, x1 - x0)
 
 
 def _size(array: np.ndarray) -> str:

@@ -9,10 +9,11 @@ from editors.generator import GeneratorEditor
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings
 from editors.loading import load
-from editors.segmentation import Classes, Segmentation, SegmentationEditor
+from editors.segmentation import Segmentation, SegmentationEditor
+from networks.checkpoints.classes import ClassList
 
 __all__ = [
-    "Classes",
+    "ClassList",
     "GeneratorEditor",
     "Inversion",
     "InversionCache",

@@ -44,5 +44,7 @@ class GeneratorEditor:
         progress: bool = True,
     ) -> Inversion:
         """The codes of one image or several (paths, PIL images, arrays, tensors), see :func:`editors.invert.invert`."""
-        images = gather(what, self.generator.img_channels, self.generator.img_resolution)
-        return invert(self.generator, images, settings, cache=self.cache, progress=progress)
+        given = gather(what, self.generator.img_channels, self.generator.img_resolution)
+        return invert(
+            self.generator, given.images, settings, cache=self.cache, progress=progress, windows=given.windows
+        )

@@ -19,15 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from editors.images import fit, to_tensor
 from editors.inversion_cache import InversionCache
 from editors.ownership import require_owner
+from editors.target import Target
 from networks.checkpoints.encoders import find_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.critics import perceptual
 from networks.critics.lpips_distance import Embedding, PerceptualCritic
 from networks.latent import Latent
-from networks.metrics import psnr
 from networks.protocol import Generator
 
 CRITIC_SIZES = (32, 256)  # images are enlarged or shrunk to this range before the perceptual critic sees them
@@ -74,24 +73,25 @@ class Inversion:
     """Codes of real images, and how well they reproduce them."""
 
     latent: Latent                                      # in W+, [N, num_ws, w_dim]
-    target: Tensor = field(repr=False)                  # the images as the generator could make them, [N, C, R, R]
+    target: Tensor = field(repr=False)                  # the images in the generator's form, [N, C, R, R]
     reconstruction: Tensor = field(repr=False)          # [N, C, R, R]
-    psnr: Tensor                                        # [N], dB, of values scaled to [0, 1]
-    distance: Tensor                                    # [N], perceptual
+    psnr: Tensor                                        # [N], dB, of values scaled to [0, 1], without margins
+    distance: Tensor                                    # [N], perceptual, where margins cannot differ
     settings: InversionSettings
 
 
 def invert(
     generator: Generator,
-    images: Tensor,                                     # [N, C, H, W], uint8 or floats in [-1, 1]
+    images: Tensor,                                     # [N, C, H, W], uint8 or floats in [-1, 1], see images.prepare
     settings: InversionSettings | None = None,
     critic: PerceptualCritic | None = None,             # the network that settings.critic names, if at hand
     start: Latent | None = None,                        # codes to start from, whatever settings.start says; W or W+
     cache: InversionCache | None = None,
     names: Sequence[str] = (),                          # of the images, for sentences
     progress: bool = False,                             # show a progress bar
+    windows: Tensor | None = None,                      # int64 [N, 4], where the pictures lie in images already squared
 ) -> Inversion:
-    """Find the codes of ``images``.
+    """Find the codes of ``images``. The margin of an image that was not square counts in nothing.
 
     An image's result depends on nothing but the image (up to rounding): the loss is a sum over images and Adam works
     element by element, so a batch is as many separate optimisations that share their arithmetic.
@@ -99,10 +99,11 @@ def invert(
     Raises:
         GanvasError: if the images do not fit the generator, ``settings.start`` asks for an encoder that is nowhere, or
             the optimisation diverges.
+        ValueError: if there are ``windows`` of images that are not of the generator's size.
     """
     settings = settings or InversionSettings()
     problem = _Problem(generator, settings, critic or perceptual(settings.critic))
-    target = fit(to_tensor(images), generator.img_channels, generator.img_resolution).to(problem.mean.device)
+    target = Target.of(images, windows, generator).to(problem.mean.device)
     first = None if start is None else problem.expand(_ws_of(start, generator))
     keys = _keys(problem, target, first) if cache is not None else []
     found = [cache.get(key) if cache is not None else None for key in keys] or [None] * len(target)
@@ -115,7 +116,7 @@ def invert(
                 found[i] = ws
                 if cache is not None:
                     cache.put(keys[i], ws, generator.hash)
-    ws = torch.stack([item.to(target.device) for item in found if item is not None])
+    ws = torch.stack([item.to(target.image.device) for item in found if item is not None])
     return _assess(problem, Latent("w+", {"ws": ws}, generator_hash=generator.hash or None), target)
 
 
@@ -151,22 +152,22 @@ class _Problem:
         ws = ws[:, None] if ws.ndim == 2 else ws
         return ws.to(self.mean.device).expand(-1, self.mean.shape[1], -1)
 
-    def loss(self, units: Tensor, target: Tensor, embedding: Embedding) -> Tensor:
+    def loss(self, units: Tensor, target: Target, embedding: Embedding) -> Tensor:
         """The loss of each image, ``[N]``, for codes in standard deviations from the mean."""
         s = self.settings
-        image = self.render(self.mean + self.std * units)
-        pixel = (image - target).square().flatten(1).mean(1)
+        image = target.framed(self.render(self.mean + self.std * units))
+        pixel = (image - target.image).square().flatten(1).mean(1)
         distance = self.critic.distance(self.embed(image), embedding)
         return s.pixel * pixel + s.perceptual * distance + s.delta * units.square().flatten(1).mean(1)
 
-    def optimise(self, target: Tensor, begin: Tensor, names: Sequence[str], bar: tqdm) -> Tensor:
+    def optimise(self, target: Target, begin: Tensor, names: Sequence[str], bar: tqdm) -> Tensor:
         """The best code met on the way from ``begin``, for each image; ``[N, num_ws, w_dim]``."""
         units = (begin - self.mean) / self.std
         units = (units.mean(1, keepdim=True) if self.settings.space == "w" else units).contiguous().requires_grad_()
         optimiser = torch.optim.Adam([units])
         with torch.no_grad():
-            embedding = self.embed(target)
-        best, lowest = units.detach().clone(), torch.full([len(target)], math.inf, device=target.device)
+            embedding = self.embed(target.image)
+        best, lowest = units.detach().clone(), torch.full([len(target)], math.inf, device=target.image.device)
         for step in range(self.settings.steps):
             optimiser.param_groups[0]["lr"] = self.settings.rate * _ramp(step, self.settings)
             loss = self.loss(units.expand(-1, self.mean.shape[1], -1), target, embedding)
@@ -181,36 +182,37 @@ class _Problem:
         return self.expand(self.mean + self.std * best).contiguous()
 
     @torch.no_grad()
-    def begin(self, target: Tensor) -> Tensor:
+    def begin(self, target: Target) -> Tensor:
         """The codes to start from, ``[N, num_ws, w_dim]``."""
         if self.encoder is not None:
-            return self.expand(self.encoder(target))
+            return self.expand(self.encoder(target.image))
         return self.nearest(target) if self.settings.start != "mean" else self.mean.expand(len(target), -1, -1)
 
-    def nearest(self, target: Tensor) -> Tensor:
+    def nearest(self, target: Target) -> Tensor:
         """The most similar samples: all are compared as thumbnails, and the few nearest of each by the whole loss."""
         if self._thumbnails is None:
             pieces = self.samples.split(max(self.settings.batch, 16))
             self._thumbnails = torch.cat([_thumbnail(self.generator.render(piece)) for piece in pieces])
-        pixels = torch.cdist(_thumbnail(target), self._thumbnails)
+        pixels = target.distances(self._thumbnails, _thumbnail)
         shortlist = pixels.topk(min(SHORTLIST, len(self.samples)), largest=False).indices  # [N, k]
-        ws, embedding = self.samples.tensors["ws"], self.embed(target)
+        ws, embedding = self.samples.tensors["ws"], self.embed(target.image)
         losses = [self.loss((ws[pick] - self.mean) / self.std, target, embedding) for pick in shortlist.T]
         choice = torch.stack(losses, dim=1).argmin(1, keepdim=True)
         return ws[shortlist.gather(1, choice)[:, 0]]
 
 
 @torch.no_grad()
-def _assess(problem: _Problem, latent: Latent, target: Tensor) -> Inversion:
-    """Render the codes and compare."""
+def _assess(problem: _Problem, latent: Latent, target: Target) -> Inversion:
+    """Render the codes and compare, where the pictures are."""
     images, distances = [], []
-    for piece, truth in zip(latent.split(problem.settings.batch), target.split(problem.settings.batch), strict=True):
-        image = problem.generator.render(piece).clamp(-1, 1)
+    size = problem.settings.batch
+    for i, piece in enumerate(latent.split(size)):
+        image, truth = problem.generator.render(piece).clamp(-1, 1), target[i * size : (i + 1) * size]
         images.append(image)
-        distances.append(problem.critic.distance(problem.embed(image), problem.embed(truth)))
+        distances.append(problem.critic.distance(problem.embed(truth.framed(image)), problem.embed(truth.image)))
     reconstruction = torch.cat(images)
     return Inversion(
-        latent, target, reconstruction, psnr(reconstruction, target), torch.cat(distances), problem.settings
+        latent, target.image, reconstruction, target.psnr(reconstruction), torch.cat(distances), problem.settings
     )
 
 
@@ -249,15 +251,19 @@ def _encoder_for(generator: Generator, settings: InversionSettings) -> nn.Module
     return encoder
 
 
-def _keys(problem: _Problem, target: Tensor, start: Tensor | None) -> list[str]:
+def _keys(problem: _Problem, target: Target, start: Tensor | None) -> list[str]:
     if not problem.generator.hash:
         raise ValueError("a generator without a hash cannot be cached for: save it and load it again")
     # The encoder's name and not its codes: their last bits depend on the batch.
     settings = problem.settings.of_result() | {"encoder": problem.encoder.hash if problem.encoder is not None else None}
-    return [
-        InversionCache.key(problem.generator.hash, image, settings, None if start is None else start[i])
-        for i, image in enumerate(target)
-    ]
+    size = target.image.shape[-1]
+    keys = []
+    for i, (image, window) in enumerate(zip(target.image, target.windows.tolist(), strict=True)):
+        margin = {} if window[2:] == [size, size] else {"window": window}
+        keys.append(
+            InversionCache.key(problem.generator.hash, image, settings | margin, None if start is None else start[i])
+        )
+    return keys
 
 
 def _chunks(items: Sequence[int], size: int) -> Iterator[list[int]]:

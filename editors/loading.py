@@ -10,9 +10,10 @@ import torch
 from editors.generator import GeneratorEditor
 from editors.inversion_cache import InversionCache
 from editors.invert import InversionSettings
-from editors.segmentation import Classes, SegmentationEditor
+from editors.segmentation import SegmentationEditor
 from networks.checkpoints import heads
 from networks.checkpoints.bundle import Bundle, read_bundle
+from networks.checkpoints.classes import ClassList
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import GENERATORS, find_generator, generator_from_bundle, load_generator
 from networks.checkpoints.zoo import resolve
@@ -66,10 +67,10 @@ def _generator_of(bundle: Bundle, given: str | Path | Generator | None) -> Gener
     return generator
 
 
-def _classes(bundle: Bundle) -> Classes:
+def _classes(bundle: Bundle) -> ClassList:
     entry: Any = bundle.manifest.get("classes")
     try:
-        return Classes(tuple(entry["names"]), tuple((r, g, b) for r, g, b in entry["palette"]))
+        return ClassList(entry["names"], entry["palette"])
     except (TypeError, KeyError, ValueError) as error:
         raise GanvasError(f"the manifest in {bundle.path} has no class names and palette; export it again") from error
 

@@ -8,48 +8,54 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from editors.images import ImageLike, gather
+from editors.images import ImageLike, Prepared, gather, inside
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings, invert
 from editors.ownership import require_owner
-from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.classes import IGNORE, ClassList
+from networks.checkpoints.masks import write_mask
+from networks.checkpoints.squares import classes_from_square
 from networks.latent import Latent
 from networks.protocol import Generator
 from networks.segmentation import Head, segment_latents
 
 
 @dataclass(frozen=True)
-class Classes:
-    """What the ids of a mask mean."""
-
-    names: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]  # RGB of each class
-
-
-@dataclass(frozen=True)
 class Segmentation:
-    """Masks with what they are based on. All tensors are on the CPU."""
+    """Masks with what they are based on. All tensors are on the CPU and of the generator's size.
 
-    mask: Tensor = field(repr=False)                 # uint8 [N, H, W], class ids
+    :meth:`photo_masks`, :meth:`painted` and :meth:`save_png` give masks of the size of each image as it was given. An
+    image that is not square lies in the middle of its tensors; its margin is "ignore" (255) in ``mask``.
+    """
+
+    mask: Tensor = field(repr=False)                 # uint8 [N, H, W], class ids, 255 = ignore
     probabilities: Tensor = field(repr=False)        # [N, K, H, W]
     uncertainty: Tensor = field(repr=False)          # [N, H, W], disagreement of the ensemble in nats
     image: Tensor = field(repr=False)                # [N, C, H, W]: the image given, or the one the latent renders to
     latent: Latent                                   # the codes whose features were segmented
-    classes: Classes
+    classes: ClassList
+    sizes: tuple[tuple[int, int], ...]               # height and width of each image as given
     inversion: Inversion | None = field(default=None, repr=False)  # of given images: how well they were reproduced
 
     def __len__(self) -> int:
         return len(self.mask)
 
-    def painted(self) -> np.ndarray:
-        """The masks in the colours of their classes, ``uint8 [N, H, W, 3]``."""
-        return np.array(self.classes.palette, dtype=np.uint8)[self.mask.numpy()]
+    def photo_masks(self) -> list[np.ndarray]:
+        """Each mask at the size of its image as given, ``uint8 [H, W]``: it fits on the photo, pixel for pixel."""
+        size = tuple(self.mask.shape[1:])
+        return [
+            mask if own == size else classes_from_square(probabilities, *own)
+            for mask, probabilities, own in zip(self.mask.numpy(), self.probabilities.numpy(), self.sizes, strict=True)
+        ]
+
+    def painted(self) -> list[np.ndarray]:
+        """:meth:`photo_masks` in the colours of their classes, each ``uint8 [H, W, 3]``."""
+        return [self.classes.paint(mask) for mask in self.photo_masks()]
 
     def save_png(self, folder: str | Path, names: Sequence[str] = ()) -> list[Path]:
-        """Write each mask as an index PNG whose palette is the class palette.
+        """Write each of :meth:`photo_masks` as an index PNG whose palette is the class palette.
 
         Args:
             folder: where; it is made if missing.
@@ -60,11 +66,8 @@ class Segmentation:
         """
         names = names or [f"{i:04d}" for i in range(len(self))]
         paths = [Path(folder) / f"{name}.png" for name in names]
-        for path, mask in zip(paths, self.mask.numpy(), strict=True):
-            picture = Image.fromarray(mask)
-            picture.putpalette(np.array(self.classes.palette, dtype=np.uint8).tobytes())
-            with atomic_path(path) as temporary:
-                picture.save(temporary, format="PNG")
+        for path, mask in zip(paths, self.photo_masks(), strict=True):
+            write_mask(path, mask, self.classes)
         return paths
 
 
@@ -80,7 +83,7 @@ class SegmentationEditor:
     """
 
     def __init__(
-        self, head: Head, generator: Generator, classes: Classes, settings: InversionSettings,
+        self, head: Head, generator: Generator, classes: ClassList, settings: InversionSettings,
         cache: InversionCache | None = None,
     ) -> None:  # fmt: skip
         self.head, self.generator, self.classes = head, generator, classes
@@ -90,6 +93,9 @@ class SegmentationEditor:
         self, what: ImageLike | Latent | Sequence[ImageLike], batch: int = 16, progress: bool = True
     ) -> Segmentation:
         """Segment a latent, or images, which are inverted first.
+
+        Images may have any size: each is centred on a black square and resized to the generator's size, as a folder of
+        them is for training, and the margin counts neither in the inversion nor in the mask.
 
         Args:
             what: codes of this generator, or one image or several: paths, PIL images, ``uint8 [H, W, C]`` arrays,
@@ -102,19 +108,27 @@ class SegmentationEditor:
         """
         if isinstance(what, Latent):
             require_owner(what, self.generator)
-            return self._segment_latent(what, None, batch)
-        images = gather(what, self.generator.img_channels, self.generator.img_resolution)
-        found = invert(self.generator, images, self.settings, cache=self.cache, progress=progress)
-        return self._segment_latent(found.latent, found, batch)
+            return self._segment_latent(what, None, None, batch)
+        given = gather(what, self.generator.img_channels, self.generator.img_resolution)
+        found = invert(
+            self.generator, given.images, self.settings, cache=self.cache, progress=progress, windows=given.windows
+        )
+        return self._segment_latent(found.latent, found, given, batch)
 
-    def _segment_latent(self, latent: Latent, inversion: Inversion | None, batch: int) -> Segmentation:
+    def _segment_latent(
+        self, latent: Latent, inversion: Inversion | None, given: Prepared | None, batch: int
+    ) -> Segmentation:
         images, predictions = zip(*segment_latents(self.head, self.generator, latent, batch), strict=True)
+        mask = torch.cat([p.mask for p in predictions])
+        if given is not None:
+            mask.masked_fill_(~inside(given.windows, self.generator.img_resolution)[:, 0], IGNORE)
         return Segmentation(
-            mask=torch.cat([p.mask for p in predictions]),
+            mask=mask,
             probabilities=torch.cat([p.probabilities for p in predictions]),
             uncertainty=torch.cat([p.disagreement for p in predictions]),
             image=torch.cat(images) if inversion is None else inversion.target.cpu(),
             latent=latent.to("cpu"),
             classes=self.classes,
+            sizes=((size, size),) * len(latent) if given is None else given.sizes,
             inversion=inversion,
         )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from omegaconf import DictConfig
 
 from datamodules.avatars import render_avatars
 from datamodules.folder import read_folder
-from datamodules.masks import ClassList, LabelledImages
+from datamodules.masks import LabelledImages
 from editors import SegmentationEditor, load
 from launch.segmentation_scores import invert_images, score_inverted
+from networks.checkpoints.classes import ClassList
 from networks.checkpoints.errors import GanvasError
 
 IMAGES = 300  # held-out avatars where n= says nothing
@@ -27,7 +26,7 @@ def run(cfg: DictConfig) -> None:
     editor = load(cfg.segmentation, cfg.generator, cfg.device)
     if not isinstance(editor, SegmentationEditor):
         raise GanvasError(f"{cfg.segmentation} is no segmentation bundle: give it as generator=.")
-    classes = ClassList(**asdict(editor.classes))
+    classes = editor.classes
     images, what = _images(cfg, classes, editor.generator.img_resolution)
     if images.classes.names != classes.names:
         raise GanvasError(f"the masks have the classes {', '.join(images.classes.names)}, and {cfg.segmentation} knows "

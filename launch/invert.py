@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from datamodules.folder import read_folder
-from editors.images import fit, to_tensor
+from editors.images import gather
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings, invert
 from launch.errors import Interrupted
@@ -44,10 +44,10 @@ def run(cfg: DictConfig) -> None:
         raise GanvasError(f"device={cfg.device} but torch sees no GPU here: use device=cpu.")
     settings = inversion_settings(cfg.inversion)
     generator = load_generator(cfg.generator).to(cfg.device)
-    images, names = read_images(Path(cfg.images), generator)
+    images, windows, names = read_images(Path(cfg.images), generator)
     cache = InversionCache()
     try:
-        found = invert(generator, images, settings, cache=cache, names=names, progress=True)
+        found = invert(generator, images, settings, cache=cache, names=names, progress=True, windows=windows)
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; finished images are kept in {cache.folder}, the same command goes on.") from stop
     for line in write(Path(cfg.out), found, names, cfg):
@@ -64,19 +64,20 @@ def inversion_settings(options: DictConfig) -> InversionSettings:
     return InversionSettings(**{name: value for name, value in arguments.items() if name != "_target_"})
 
 
-def read_images(path: Path, generator: Generator) -> tuple[Tensor, tuple[str, ...]]:
-    """One image or a folder of them, at the generator's resolution, and their names.
+def read_images(path: Path, generator: Generator) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """One image or a folder of them, at the generator's resolution, where each lies in its square, and their names.
 
     Raises:
         GanvasError: if there is nothing there, or a file cannot be used.
     """
     size = generator.img_resolution
     if path.is_file():
-        return fit(to_tensor(path), generator.img_channels, size), (path.stem,)
+        one = gather(path, generator.img_channels, size)
+        return one.images, one.windows, (path.stem,)
     if not path.is_dir():
         raise GanvasError(f"images={path} is neither an image nor a folder; check the path.")
     folder = read_folder(path, resolution=size)
-    return torch.as_tensor(folder.images), folder.names
+    return torch.as_tensor(folder.images), torch.as_tensor(folder.valid), folder.names
 
 
 def write(out: Path, found: Inversion, names: Sequence[str], cfg: DictConfig) -> list[str]:

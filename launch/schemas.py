@@ -96,12 +96,15 @@ class TrainConfig(VerbConfig):
     generator: str | None = option(None, "generator bundle, e.g. zoo/avatars64.safetensors")
     images: str | None = option(None, "folder of images")
     masks: str | None = option(None, "folder of PNG index masks named like the images")
-    classes: str | None = option(None, "text file of class names, one a line: `name` or `name #rrggbb`")
+    classes: str | None = option(
+        None, "file of the masks' classes: .txt, one a line, `name` or `name #rrggbb`; or .json, a list of names or "
+        '{"names": [...], "palette": [[r, g, b], ...]}'
+    )  # fmt: skip
     latents: str | None = option(
         None, "the images' codes as `ganvas sample` or `ganvas invert` wrote them, instead of inverting; "
         "images without a mask are then left out"
-    )
-    n: int | None = option(None, "how many held-out images are evaluated; null for the experiment's number")
+    )  # fmt: skip
+    n: int | None = option(None, "how many held-out avatars are evaluated; null for the experiment's number")
     task: TaskConfig = option(TaskConfig, "what is trained")
     data: DataConfig = option(DataConfig, "where images come from")
     trainer: TrainerConfig = option(TrainerConfig, "devices and precision")

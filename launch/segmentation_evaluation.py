@@ -8,7 +8,7 @@ from functools import cached_property
 from omegaconf import DictConfig
 
 from datamodules.avatars import render_avatars
-from datamodules.masks import ClassList, LabelledImages
+from datamodules.masks import LabelledImages
 from editors.invert import Inversion, InversionSettings
 from launch.segmentation_scores import (
     GENERATED,
@@ -20,6 +20,7 @@ from launch.segmentation_scores import (
     score_generated,
     score_inverted,
 )
+from networks.checkpoints.classes import ClassList
 from networks.protocol import Generator
 from networks.segmentation import Head
 

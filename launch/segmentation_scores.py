@@ -83,8 +83,9 @@ def invert_images(
     """Inversions of ``images``, from the cache where they are known; says what it does and how well it went."""
     print(f"inverting {len(images)} {what} images")
     found = invert(
-        generator, torch.as_tensor(images.images), settings, cache=InversionCache(), names=images.names, progress=True
-    )
+        generator, torch.as_tensor(images.images), settings, cache=InversionCache(), names=images.names, progress=True,
+        windows=None if images.valid is None else torch.as_tensor(images.valid),
+    )  # fmt: skip
     worst = int(found.psnr.argmin())
     print(f"{what}: PSNR {found.psnr.mean():.1f} dB on average, worst {found.psnr[worst]:.1f} dB "
           f"({images.names[worst]})")  # fmt: skip

@@ -25,6 +25,8 @@ def run(cfg: DictConfig) -> None:
     use_threads(cfg.trainer)
     if find_spec(f"launch.train_{cfg.task.name}") is None:
         raise GanvasError(f"there is no task `{cfg.task.name}`: choose one with task= or experiment=.")
+    if cfg.n is not None and cfg.data.get("kind") == "folder":
+        raise GanvasError(f"n={cfg.n} counts held-out images, and data=folder has none: leave n= out.")
     task = import_module(f"launch.train_{cfg.task.name}")
     record = RunRecord.open(cfg)
     try:

@@ -77,6 +77,8 @@ def check_settings(cfg: DictConfig) -> None:
     Raises:
         GanvasError: naming the key to change.
     """
+    if cfg.n is not None:
+        raise GanvasError(f"n={cfg.n} is no option of task=stylegan2: give task.kid_samples={cfg.n}.")
     minima = {"batch_size": 1, "log_every": 1, "checkpoint_every": 1, "kid_every": 1, "kid_samples": 2}
     for key, least in minima.items():
         if cfg.task[key] < least:

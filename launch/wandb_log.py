@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from datamodules.masks import IGNORE
+from networks.checkpoints.classes import IGNORE
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from datamodules.masks import IGNORE, ClassList
+from networks.checkpoints.classes import IGNORE, ClassList
 from networks.grids import tile
 
 GAP = 4             # pixels between panels

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from datamodules.masks import ClassList
+from networks.checkpoints.classes import ClassList
 from networks.metrics.uncertainty import RiskCoverage
 
 

@@ -1,4 +1,4 @@
-"""Picture files in: PNG, JPEG, WebP and more become 8-bit RGB by the same rules everywhere."""
+"""Picture files in and out: PNG, JPEG, WebP and more become 8-bit RGB by the same rules everywhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 
 
@@ -35,16 +36,33 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         GanvasError: if the file is missing, damaged, or of a kind without a fixed range (32-bit integers, floats).
     """
-    path = Path(path)
-    opened = open_image(path)
+    return rgb_pixels(open_image(Path(path)), str(path))
+
+
+def rgb_pixels(opened: Image.Image, what: str) -> np.ndarray:
+    """An open picture as ``uint8 [3, H, W]``, by the rules of :func:`read_image`.
+
+    Args:
+        opened: the picture.
+        what: its name, for sentences.
+
+    Raises:
+        GanvasError: if it is of a kind without a fixed range.
+    """
     kind = opened.format  # exif_transpose may give a copy, which no longer knows its file format
     image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):
         grey = np.asarray(image).astype(np.float64) / 257.0
         image = Image.fromarray(np.rint(grey).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise GanvasError(f"{path} holds 32-bit numbers, whose black and white are unknown; save it with 8 or 16 bits.")
+        raise GanvasError(f"{what} holds 32-bit numbers, whose black and white are unknown; save it with 8 or 16 bits.")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write ``uint8 [3, H, W]`` as an RGB PNG, in one step."""
+    with atomic_path(path) as partial:
+        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(partial, format="PNG")

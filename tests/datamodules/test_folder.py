@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from datamodules.folder import read_folder, write_folder
-from datamodules.masks import IGNORE, ClassList, LabelledImages, voc_palette, write_image, write_mask
+from datamodules.folder import read_classes, read_folder, write_folder
+from datamodules.masks import LabelledImages
+from networks.checkpoints.classes import IGNORE, ClassList, voc_palette
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.images import write_image
+from networks.checkpoints.masks import write_mask
 
 CLASSES = ClassList(("none", "cat", "dog"), ((0, 0, 0), (200, 0, 0), (0, 0, 200)))
 
@@ -79,6 +82,45 @@ def test_classes_txt_and_the_argument(folder: Path, tmp_path: Path) -> None:
     assert read_folder(folder / "images", folder / "masks").classes == ClassList.of_names(["bg", "feline", "canine"])
 
 
+def test_a_class_file_may_give_colours(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "classes.txt"
+    file.write_text("\ufeffnone #000000\r\nhouse cat  #C80000 \n\ndog #0000c8\n", encoding="utf-8")
+    read = read_folder(folder / "images", folder / "masks", file)
+    assert read.classes == ClassList(("none", "house cat", "dog"), CLASSES.palette)
+    np.testing.assert_array_equal(read.masks, some_labelled().masks)
+    for mask in (folder / "masks").glob("*.png"):
+        Image.open(mask).convert("RGB").save(mask)   # now the colours are all there is
+    np.testing.assert_array_equal(read_folder(folder / "images", folder / "masks", file).masks, some_labelled().masks)
+
+
+def test_classes_without_a_colour_get_one_that_is_free(tmp_path: Path) -> None:
+    file, voc = tmp_path / "classes.txt", voc_palette(5)
+    file.write_text("a\nb #000000\nc\nNo. #5 of all\n", encoding="utf-8")   # b takes the colour of a's place
+    assert read_classes(file) == ClassList(("a", "b", "c", "No. #5 of all"), (voc[4], (0, 0, 0), voc[2], voc[3]))
+    file.write_text("\n".join(f"c{i}" for i in range(254)) + "\nlast #000000", encoding="utf-8")
+    assert len(read_classes(file)) == 255
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a\ncat #12", r"line 2 ends in '#12', which is no colour of the form #rrggbb"),
+        ("cat #gg0000", r"line 1 ends in '#gg0000'"),
+        ("a\n\n#00ff00", r"line 3 has a colour, but no class name"),
+        ("a #ff0000\nb #FF0000", r"the class colour #ff0000 is used twice"),
+        ("a #e0e0c0", r"the class colour #e0e0c0 belongs to 'ignore'"),
+        ("a\na", r"the class name 'a' is used twice"),
+        ("\n", r"1 to 255 classes, got 0"),
+        ("\n".join(map(str, range(256))), r"1 to 255 classes, got 256"),
+    ],
+)
+def test_a_class_file_that_is_not_usable(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "classes.txt"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(GanvasError, match=rf"The class file .*classes\.txt is not usable: .*{sentence}"):
+        read_classes(file)
+
+
 def test_classes_are_inferred_from_ids_and_palette(folder: Path) -> None:
     (folder / "masks" / "classes.json").unlink()
     inferred = read_folder(folder / "images", folder / "masks")
@@ -86,12 +128,16 @@ def test_classes_are_inferred_from_ids_and_palette(folder: Path) -> None:
     np.testing.assert_array_equal(inferred.masks, some_labelled().masks)
 
 
-def test_grey_masks_get_the_voc_colours(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["L", "LA"])
+def test_grey_masks_get_the_voc_colours(tmp_path: Path, kind: str) -> None:
     for sub in ("images", "masks"):
         (tmp_path / sub).mkdir()
     write_image(tmp_path / "images" / "a.png", np.zeros((3, 2, 2), dtype=np.uint8))
-    Image.fromarray(np.array([[0, 1], [4, 255]], dtype=np.uint8)).save(tmp_path / "masks" / "a.png")
-    assert read_folder(tmp_path / "images", tmp_path / "masks").classes.palette == voc_palette(5)
+    ids = np.array([[0, 1], [4, 255]], dtype=np.uint8)
+    Image.fromarray(ids).convert(kind).save(tmp_path / "masks" / "a.png")
+    read = read_folder(tmp_path / "images", tmp_path / "masks")
+    assert read.classes.palette == voc_palette(5)
+    np.testing.assert_array_equal(read.masks[0], ids)
 
 
 def test_a_black_and_white_mask_is_not_taken_for_ignore(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from editors import invert as module
+from editors.images import inside
 from editors.inversion_cache import InversionCache
 from editors.invert import InversionSettings, invert
+from editors.target import Target
 from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
@@ -68,7 +70,7 @@ def encoder(generator, tmp_path, monkeypatch: pytest.MonkeyPatch) -> LeanEncoder
 def test_the_search_starts_from_the_encoder(start, taken, generator, critic, images, encoder) -> None:
     problem = module._Problem(generator, replace(FAST, start=start), critic)
     codes = encoder(images)[:, None].expand(-1, generator.num_ws, -1)
-    assert torch.allclose(problem.begin(images), codes, atol=1e-5) is taken
+    assert torch.allclose(problem.begin(Target.of(images, None, generator)), codes, atol=1e-5) is taken
 
 
 def test_another_encoder_gives_another_result(generator, critic, images, optimised, tmp_path, encoder) -> None:
@@ -109,7 +111,7 @@ def test_the_best_code_on_the_way_is_kept(generator, critic, images) -> None:
 
     def loss(latent: Latent) -> Tensor:
         units = (latent.tensors["ws"] - problem.mean) / problem.std
-        return problem.loss(units, images, problem.embed(images))
+        return problem.loss(units, Target.of(images, None, generator), problem.embed(images))
 
     assert (loss(found.latent) <= loss(begin) + 1e-5).all()
 
@@ -209,13 +211,9 @@ def test_divergence_names_the_step_and_the_image(generator, critic, images) -> N
         invert(generator, images[:2], broken, critic, names=["a.png", "b.png"])
 
 
-@pytest.mark.parametrize(
-    ("shape", "sentence"),
-    [((1, 3, 16, 20), r"must be square.*got 20x16"), ((1, 4, 16, 16), "3 channels and got 4")],
-)
-def test_images_that_do_not_fit_are_named(generator, critic, shape: tuple[int, ...], sentence: str) -> None:
-    with pytest.raises(GanvasError, match=sentence.replace("3 channels", "of 3 channels")):
-        invert(generator, torch.zeros(shape), FAST, critic)
+def test_images_of_other_channels_are_refused(generator, critic) -> None:
+    with pytest.raises(GanvasError, match="of 3 channels and got 4"):
+        invert(generator, torch.zeros(1, 4, 16, 16), FAST, critic)
 
 
 def test_nan_images_are_refused(generator, critic) -> None:
@@ -223,11 +221,52 @@ def test_nan_images_are_refused(generator, critic) -> None:
         invert(generator, torch.full((1, 3, 16, 16), math.nan), FAST, critic)
 
 
-def test_another_resolution_is_resized_and_said(generator, critic, images) -> None:
+def test_another_resolution_is_resized(generator, critic, images) -> None:
     large = images[:1].repeat_interleave(2, 2).repeat_interleave(2, 3)
-    with pytest.warns(UserWarning, match="32x32 are resized to 16x16"):
-        found = invert(generator, large, replace(FAST, steps=1), critic)
-    assert (found.target - images[:1]).abs().mean() < 0.1
+    found = invert(generator, large, replace(FAST, steps=1), critic)
+    torch.testing.assert_close(found.target, images[:1], rtol=0, atol=1 / 127)   # 8 bits
+
+
+@pytest.mark.parametrize("start", ["nearest", "mean"])
+def test_what_lies_in_the_margin_changes_no_pixel(generator, critic, images, start: str) -> None:
+    windows = torch.tensor([[4, 0, 8, 16], [0, 3, 16, 10]])
+    settings = replace(FAST, start=start, perceptual=0.0)   # the critic looks across the edge; both sides show it alike
+    black, white = (
+        invert(generator, framed(images[:2], windows, value), settings, critic, windows=windows) for value in (-1, 1)
+    )
+    torch.testing.assert_close(black.reconstruction, white.reconstruction, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(black.psnr, white.psnr, rtol=1e-3, atol=1e-3)
+
+
+def test_figures_are_those_of_the_picture(generator, critic, images) -> None:
+    windows = torch.tensor([[4, 0, 8, 16]])
+    found = invert(generator, framed(images[:1], windows, 1.0), replace(FAST, perceptual=0.0), critic, windows=windows)
+    rows = slice(4, 12)
+    expected = psnr(found.reconstruction[:, :, rows], images[:1, :, rows])
+    torch.testing.assert_close(found.psnr, expected)
+    whole = invert(generator, framed(images[:1], windows, 1.0), replace(FAST, perceptual=0.0), critic)
+    assert found.psnr > whole.psnr
+
+
+def test_pictures_that_are_not_square_know_their_margin(generator, critic, images, tmp_path, optimised) -> None:
+    windows, cache = torch.tensor([[4, 0, 8, 16]]), InversionCache(tmp_path / "cache")
+    wide = invert(generator, images[:1, :, 4:12], FAST, critic, cache=cache)
+    assert (wide.target[:, :, :4] == -1).all()
+    again = invert(generator, wide.target, FAST, critic, cache=cache, windows=windows)
+    assert torch.equal(again.latent.tensors["ws"], wide.latent.tensors["ws"])
+    assert len(optimised) == 1
+    invert(generator, wide.target, FAST, critic, cache=cache)   # the black rows are part of this picture
+    assert len(optimised) == 2
+
+
+def test_windows_go_with_squares(generator, critic) -> None:
+    with pytest.raises(ValueError, match=r"windows \[N, 4\] go with images of the generator's size"):
+        invert(generator, torch.zeros(1, 3, 8, 16), FAST, critic, windows=torch.tensor([[4, 0, 8, 16]]))
+
+
+def framed(images: Tensor, windows: Tensor, value: float) -> Tensor:
+    """The images with ``value`` in their margins."""
+    return torch.where(inside(windows, images.shape[-1]), images, torch.tensor(float(value)))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from datamodules.folder import read_folder
 from editors import GeneratorEditor, InversionCache, InversionSettings, SegmentationEditor, load
 from networks.checkpoints.bundle import read_bundle, save_bundle
+from networks.checkpoints.classes import IGNORE, IGNORE_COLOR
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.heads import save_head
+from networks.checkpoints.masks import read_mask
 from networks.segmentation import head_for, predict
 
 CLASSES = {"names": ["background", "hair", "skin"], "palette": [[0, 0, 0], [200, 30, 30], [30, 200, 30]]}
@@ -77,6 +80,55 @@ def test_masks_are_written_with_their_palette(generator, tmp_path: Path) -> None
         assert np.array_equal(np.asarray(picture), mask.numpy())
         assert np.array_equal(np.asarray(picture.convert("RGB")), painted)
     assert result.save_png(tmp_path, names=["a", "b"])[1] == tmp_path / "b.png"
+
+
+def test_ignored_pixels_are_painted_and_written_too(generator, tmp_path: Path) -> None:
+    result = load(exported(tmp_path, generator)).segment(generator.sample(1, seed=0))
+    result.mask[0, :4] = IGNORE
+    assert (result.painted()[0][:4] == IGNORE_COLOR).all()
+    (path,) = result.save_png(tmp_path)
+    assert np.array_equal(read_mask(path, result.classes), result.mask[0].numpy())
+
+
+@pytest.mark.parametrize("size", [(16, 16), (48, 48), (40, 28), (9, 30), (8, 5)])
+def test_a_photo_of_any_size_gets_masks_of_its_size(generator, tmp_path: Path, size: tuple[int, int]) -> None:
+    editor = load(exported(tmp_path, generator))
+    (tmp_path / "photos").mkdir()
+    photo = tmp_path / "photos" / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)).save(photo)
+    result = editor.segment(photo, progress=False)
+    as_trained = read_folder(tmp_path / "photos", resolution=16)
+    assert torch.equal(result.image, torch.from_numpy(as_trained.images) / 127.5 - 1)
+    _, _, height, width = as_trained.valid[0]
+    assert result.mask.shape == (1, 16, 16)
+    assert (result.mask != IGNORE).sum() == height * width
+    (mask,) = result.photo_masks()
+    assert mask.shape == size
+    assert set(np.unique(mask)) <= {0, 1, 2}
+    if size == (48, 48):   # the middle of each block of three shows the pixel itself
+        assert np.array_equal(mask[1::3, 1::3], result.mask[0].numpy())
+    (path,) = result.save_png(tmp_path / "masks")
+    assert np.array_equal(read_mask(path, result.classes), mask)
+    assert result.painted()[0].shape == (*size, 3)
+
+
+def test_photos_of_several_sizes_go_together(generator, tmp_path: Path) -> None:
+    editor, rng = load(exported(tmp_path, generator)), np.random.default_rng(0)
+    photos = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((20, 30), (16, 16))]
+    result = editor.segment(photos, progress=False)
+    assert [mask.shape for mask in result.photo_masks()] == [(20, 30), (16, 16)]
+    assert np.array_equal(result.photo_masks()[1], result.mask[1].numpy())
+
+
+def test_a_rotated_photograph_is_read_as_it_is_shown(generator, tmp_path: Path) -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8))
+    photo.getexif()[0x0112] = 6   # shown after a quarter turn
+    photo.save(tmp_path / "photo.png", exif=photo.getexif())
+    editor = load(exported(tmp_path, generator))
+    path, opened = (editor.segment(form, progress=False) for form in
+                    (tmp_path / "photo.png", Image.open(tmp_path / "photo.png")))  # fmt: skip
+    assert path.photo_masks()[0].shape == (24, 16)
+    assert torch.equal(path.image, opened.image)
 
 
 def test_the_generator_is_found_beside_the_bundle(generator, generator_file: Path, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import torch
 
 from datamodules.avatars import AVATAR_CLASSES
 from datamodules.folder import write_folder
-from datamodules.masks import ClassList, LabelledImages
+from datamodules.masks import LabelledImages
 from launch import cli
 from networks.checkpoints.bundle import Bundle
+from networks.checkpoints.classes import ClassList
 from networks.checkpoints.generators import load_generator, save_generator
 from networks.grids import to_uint8
 from networks.stylegan2 import Generator

@@ -39,6 +39,13 @@ def foreign_id(folder: Path) -> None:
     Image.fromarray(ids).save(mask(folder))
 
 
+def foreign_id_in_our_palette(folder: Path) -> None:
+    picture = Image.open(mask(folder))
+    assert picture.mode == "P"
+    picture.putpixel((7, 5), 77)
+    picture.save(mask(folder))
+
+
 def foreign_color(folder: Path) -> None:
     colors = np.array(Image.open(mask(folder)).convert("RGB"))
     colors[5, 7] = (1, 2, 3)
@@ -101,10 +108,11 @@ def everything_ignored(folder: Path) -> None:
     [
         (smaller_mask, ["masks/b.png is 16x16", "images/b.png is 32x32", "the same size"]),
         (foreign_id, ["masks/b.png has class id 9 at pixel (x=7, y=5)", "ends at 2", "name the class"]),
+        (foreign_id_in_our_palette, ["masks/b.png has class id 77 at pixel (x=7, y=5)", "ends at 2", "name the class"]),
         (foreign_color, ["masks/b.png has colour #010203 at pixel (x=7, y=5)", "classes.json"]),
         (sixteen_bit_mask, ["masks/b.png", "300"]),
         (mask_of_a_photo, ["masks/b.png has colour #", "classes.json"]),
-        (mask_with_alpha, ["masks/b.png"]),
+        (mask_with_alpha, ["masks/b.png is partly transparent, first at pixel (x=7, y=5)"]),
         (text_for_an_image, ["images/b.png cannot be read"]),
         (truncated_image, ["images/b.png cannot be read", "truncated", "Save it again"]),
         (truncated_mask, ["masks/b.png cannot be read", "truncated", "Save it again"]),
@@ -136,6 +144,8 @@ def test_a_folder_that_cannot_be_learned_from(refused, folder: Path, spoil: Brea
         (["classes=/no/such.txt"], "/no/such.txt cannot be read"),
         (["data.resolution=64"], "data.resolution=64, but"),
         (["data=avatars", "data.resolution=64"], "data.resolution=64, but"),
+        (["n=3"], "n=3 counts held-out images, and data=folder has none: leave n= out."),
+        (["n=3", "images=/no/such"], "n=3 counts held-out images"),
         (["task.curve=[1,2]"], "task.curve needs held-out images"),
         (["task.training.recipe=original"], "trains the reference head"),
         (["task.inversion.steps=0"], "steps must be greater than 0"),
@@ -199,6 +209,12 @@ def test_one_labelled_image_is_enough(
     assert "k-fold is left out" in printed
     assert "bundle: " in printed
     assert "from 1 labelled image:" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_a_bad_colour_in_the_class_file(refused, tmp_path: Path) -> None:
+    classes = tmp_path / "classes.txt"
+    classes.write_text("ground #000000\nleft #red\nright\n")
+    assert "classes.txt is not usable: line 2 ends in '#red', which is no colour" in refused(f"classes={classes}")
 
 
 def test_a_class_that_never_occurs_is_kept_and_said(

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from editors import load
+from editors.invert import _Problem
 from launch import cli
 from tests.launch.conftest import AvatarRun
 
@@ -42,6 +44,25 @@ def test_a_folder_and_a_class_that_it_never_shows(
     assert found["protocol"].startswith("2 images of ")
     assert found["IoU unicorn"] == "absent"
     assert float(found["mIoU_datasetgan_rule"]) <= float(found["mIoU"])
+
+
+def test_the_editor_sees_a_photo_as_training_did(
+    train_folder, tiny_generator: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in [*(folder / "images").glob("*.png"), *(folder / "masks").glob("*.png")]:
+        Image.open(file).crop((0, 4, 32, 28)).resize((80, 60), Image.Resampling.NEAREST).save(file)
+    assert train_folder("task.training.passes=1") == cli.OK
+
+    def again(*_: object) -> None:
+        pytest.fail("the inversion of training is not found")
+
+    monkeypatch.setattr(_Problem, "optimise", again)
+    result = load(tmp_path / "run" / "export" / "segmentation.safetensors", tiny_generator).segment(
+        [folder / "images" / f"{name}.png" for name in "abcd"], progress=False
+    )
+    assert (result.mask[:, :4] == 255).all()
+    assert (result.mask[:, 4:28] != 255).all()
+    assert [mask.shape for mask in result.photo_masks()] == [(60, 80)] * 4
 
 
 @pytest.mark.parametrize(

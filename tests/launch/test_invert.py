@@ -72,7 +72,11 @@ def test_writes_latents_that_render_to_the_reconstructions(
     assert not list(out.rglob(".*"))
 
 
-def test_one_file_gets_the_code_that_it_gets_in_a_folder(bundle: Path, images: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("box", [(0, 0, 16, 16), (0, 3, 16, 13), (5, 0, 8, 16)])
+def test_one_file_gets_the_code_that_it_gets_in_a_folder(
+    bundle: Path, images: Path, tmp_path: Path, box: tuple[int, int, int, int]
+) -> None:
+    Image.open(images / "b.png").crop(box).save(images / "b.png")
     assert invert(bundle, images / "b.png", tmp_path / "one", "inversion.batch=1") == cli.OK
     one, names = load_latent(tmp_path / "one" / "latents.safetensors")
     assert names == ("b",)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.masks import ClassList
 from editors import load
 from launch import cli
 from launch.reports.pictures import errors, heat, legend, overlay, panels
 from launch.reports.plots import class_bars, coverage_curves, label_curve
+from networks.checkpoints.classes import ClassList
 from networks.metrics.uncertainty import risk_coverage
 from tests.launch.conftest import AvatarRun, Train
 

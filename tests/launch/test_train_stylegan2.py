@@ -143,6 +143,7 @@ def test_a_folder_of_one_s_own(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["task.log_every=0"], "task.log_every=0 must be at least 1."),
         (["task.kid_samples=1"], "task.kid_samples=1 must be at least 2."),
         (["trainer.devices=2"], "task=stylegan2 trains on one device: use trainer=cpu or trainer=gpu."),
+        (["n=4"], "n=4 is no option of task=stylegan2: give task.kid_samples=4."),
         (["trainer.precision=16-mixed"], "trainer.precision=16-mixed does not go with the R1 penalty"),
         (["data.resolution=48"], "the networks of task=stylegan2 cannot be built: img_resolution must be a power of"),
         (["data.resolution=64"], "the networks of task=stylegan2 cannot be built: channels must have one count for"),
