@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.avatars import stratified_labels
@@ -24,7 +23,7 @@ from networks.checkpoints.generators import load_generator
 from networks.checkpoints.heads import save_head
 from networks.protocol import Generator
 from networks.segmentation import Head, head_for
-from trainers.segmentation import Candidate, TrainedHead, k_fold, train_head
+from trainers.segmentation import Candidate, SegmentationSettings, TrainedHead, k_fold, require_fit, train_head
 from trainers.segmentation_data import Labels
 
 
@@ -60,7 +59,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     generator = _generator(cfg)
     labelled = labelled_images(cfg, generator)
     settings = inversion_settings(cfg.task.inversion)
-    new_head(cfg, generator, len(labelled.classes))
+    require_fit(new_head(cfg, generator, len(labelled.classes)), training_settings(cfg))
     _check_curve(cfg, len(labelled))
     evaluation = Evaluation.of(cfg, generator, labelled.classes, settings)
 
@@ -113,10 +112,17 @@ def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
 def new_head(cfg: DictConfig, generator: Generator, classes: int) -> Head:
     """A fresh head as ``cfg.task.head`` describes it."""
     arguments = OmegaConf.to_container(cfg.task.head)
-    try:
-        return head_for(generator, arguments.pop("kind"), classes, seed=cfg.seed, **arguments)
-    except ValueError as error:
-        raise GanvasError(f"task.head does not fit {cfg.generator}: {error}.") from error
+    return head_for(generator, arguments.pop("kind"), classes, seed=cfg.seed, **arguments)
+
+
+def training_settings(cfg: DictConfig) -> SegmentationSettings:
+    """How ``cfg.task.training`` says that heads are trained.
+
+    Raises:
+        GanvasError: if a value makes no sense. Hydra's own ``instantiate`` would hide that sentence in a page.
+    """
+    arguments = OmegaConf.to_container(cfg.task.training)
+    return SegmentationSettings(**{key: value for key, value in arguments.items() if key != "_target_"}, seed=cfg.seed)
 
 
 def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels) -> TrainedHead:
@@ -126,7 +132,7 @@ def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels
         record.rewind(clock(last, "global_step"))
     return train_head(
         new_head(cfg, generator, len(labels.class_names)), generator, labels,
-        instantiate(cfg.task.training, seed=cfg.seed), checkpoint=last, save_every=cfg.task.save_every,
+        training_settings(cfg), checkpoint=last, save_every=cfg.task.save_every,
         listen=lambda step, values: record.log(values, step), trainer=trainer_arguments(cfg.trainer),
     )  # fmt: skip
 
@@ -139,7 +145,7 @@ def fold_scores(cfg: DictConfig, generator: Generator, labels: Labels) -> dict |
         print("k-fold is left out: one labelled image leaves none to be scored on")
         return None
     arguments = OmegaConf.to_container(cfg.task.head)
-    candidate = Candidate(arguments.pop("kind"), arguments, instantiate(cfg.task.training, seed=cfg.seed))
+    candidate = Candidate(arguments.pop("kind"), arguments, training_settings(cfg))
     return k_fold({"head": candidate}, generator, labels, cfg.task.folds, cfg.seed)["head"].compute()
 
 
@@ -169,7 +175,7 @@ def label_curve(
         print(f"training on {count} of the {len(labels)} labelled images")
         trained = train_head(
             new_head(cfg, generator, len(labels.class_names)), generator, labels[list(range(count))],
-            instantiate(cfg.task.training, seed=cfg.seed), checkpoint=record.checkpoints / f"labels-{count}.ckpt",
+            training_settings(cfg), checkpoint=record.checkpoints / f"labels-{count}.ckpt",
             save_every=cfg.task.save_every, trainer=trainer_arguments(cfg.trainer),
         )  # fmt: skip
         found[count] = evaluation.inverted(trained.head).figures["miou"]

@@ -24,7 +24,7 @@ from trainers.segmentation_original import OriginalTrainer
 
 __all__ = [
     "Candidate", "HeadTrainer", "OriginalTrainer", "SegmentationSettings", "TrainedHead",
-    "k_fold", "score_head", "train_head",
+    "k_fold", "require_fit", "score_head", "train_head",
 ]  # fmt: skip
 
 
@@ -80,13 +80,21 @@ def train_head(
 def _module(
     head: Head, generator: Generator, labels: Labels, settings: SegmentationSettings, device: torch.device
 ) -> HeadTrainer | OriginalTrainer:
-    original = settings.recipe == "original"
-    if original and not isinstance(head, ReferenceHead):
+    require_fit(head, settings)
+    store = FeatureStore.of(head, generator, labels, settings, device)
+    return (OriginalTrainer if settings.recipe == "original" else HeadTrainer)(head, store, settings)
+
+
+def require_fit(head: Head, settings: SegmentationSettings) -> None:
+    """Refuse settings that cannot train this head.
+
+    Raises:
+        GanvasError: naming the head to choose.
+    """
+    if settings.recipe == "original" and not isinstance(head, ReferenceHead):
         raise GanvasError(
             f"The original recipe trains the reference head, not {head.kind!r}: choose head=reference."
         )
-    store = FeatureStore.of(head, generator, labels, settings, device)
-    return (OriginalTrainer if original else HeadTrainer)(head, store, settings)
 
 
 @torch.no_grad()

@@ -282,7 +282,7 @@ def test_k_fold_scores_every_image_once(generator: Generator) -> None:
     known = labels(generator, 5)
     found = k_fold({
         "trained": Candidate("linear", {"members": 1}, replace(QUICK, passes=10)),
-        "untrained": Candidate("linear", {"members": 1}, replace(QUICK, passes=1, learning_rate=0.0)),
+        "untrained": Candidate("linear", {"members": 1}, replace(QUICK, passes=1, learning_rate=1e-9)),
     }, generator, known, folds=2, progress=False)  # fmt: skip
     assert all(score.confusion.sum() == known.masks.numel() for score in found.values())
     assert found["trained"].compute()["miou"] > found["untrained"].compute()["miou"]
@@ -322,6 +322,22 @@ def test_bad_labels_are_named(generator: Generator) -> None:
         k_fold({}, generator, known[[0]])
     with pytest.raises(GanvasError, match="trains the reference head, not 'default'"):
         train_head(fresh(generator), generator, known, SegmentationSettings(recipe="original"), progress=False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"recipe": "foo"}, {"windows": 0}, {"tile": 0}, {"images_per_step": 0}, {"refresh": 0}, {"passes": -1},
+        {"least_steps": -1}, {"learning_rate": -1.0}, {"learning_rate": 0.0}, {"learning_rate": math.inf},
+        {"weight_decay": -0.1}, {"dice": math.nan}, {"jitter": -0.1}, {"balance": -1.0}, {"min_class_pixels": -1},
+        {"passes": 0, "least_steps": 0},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_named(wrong: dict) -> None:
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(GanvasError, match=rf"training {name}.*{value}"):
+        SegmentationSettings(**wrong)
 
 
 def test_one_labelled_image_is_enough_to_train(generator: Generator) -> None:
