@@ -21,10 +21,11 @@ from launch.segmentation_scores import INVERTED, Scored, invert_images
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.heads import save_head
+from networks.critics import perceptual
 from networks.protocol import Generator
 from networks.segmentation import Head, head_for
 from trainers.segmentation import Candidate, SegmentationSettings, TrainedHead, k_fold, require_fit, train_head
-from trainers.segmentation_data import Labels
+from trainers.segmentation_data import Labels, require_labels
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     """
     generator = _generator(cfg)
     labelled = labelled_images(cfg, generator)
+    require_labels(torch.as_tensor(labelled.masks), len(labelled.classes))
     settings = inversion_settings(cfg.task.inversion)
+    perceptual(settings.critic)  # whose weights may be missing
     require_fit(new_head(cfg, generator, len(labelled.classes)), training_settings(cfg))
     _check_curve(cfg, len(labelled))
     evaluation = Evaluation.of(cfg, generator, labelled.classes, settings)

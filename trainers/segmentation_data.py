@@ -44,14 +44,7 @@ class Labels:
         if len(self.masks) != len(self.latents):
             counts = f"{len(self.latents)} images but {len(self.masks)} masks"
             raise GanvasError(f"There are {counts}: give one mask an image.")
-        outside = sorted(set(self.masks.unique().tolist()) - {*range(len(self.class_names)), IGNORE})
-        if outside:
-            raise GanvasError(
-                f"The masks hold class id {outside[0]}, but there are {len(self.class_names)} classes: "
-                "correct the mask, or add the class to the list."
-            )
-        if bool((self.masks == IGNORE).all()):
-            raise GanvasError("Every pixel of the masks is marked to be ignored (255): label at least one pixel.")
+        require_labels(self.masks, len(self.class_names))
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -67,6 +60,22 @@ class Labels:
     def absent(self) -> tuple[str, ...]:
         """Classes that never occur; they keep their place in the head."""
         return tuple(name for name, count in zip(self.class_names, self.counts().tolist(), strict=True) if count == 0)
+
+
+def require_labels(masks: Tensor, classes: int) -> None:
+    """Refuse masks that nothing can be learned from.
+
+    Raises:
+        GanvasError: if an id lies outside the classes, or every pixel is to be ignored.
+    """
+    outside = sorted(set(masks.unique().tolist()) - {*range(classes), IGNORE})
+    if outside:
+        raise GanvasError(
+            f"The masks hold class id {outside[0]}, but there are {classes} classes: "
+            "correct the mask, or add the class to the list."
+        )
+    if bool((masks == IGNORE).all()):
+        raise GanvasError("Every pixel of the masks is marked to be ignored (255): label at least one pixel.")
 
 
 def without_small_classes(masks: Tensor, minimum: int) -> Tensor:
