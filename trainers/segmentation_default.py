@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,10 +11,9 @@ from torch import Tensor
 from networks.metrics.segmentation import IGNORE
 from networks.segmentation import Head, PyramidHead
 from networks.segmentation.losses import segmentation_loss
+from trainers.schedule import warm_up_then_cosine
 from trainers.segmentation_data import FeatureStore, class_weights, stream
 from trainers.segmentation_loop import Clock, SegmentationSettings, stop_if_not_a_number
-
-WARM_UP = 0.05     # share of the run in which the rate rises
 
 
 class HeadTrainer(pl.LightningModule):
@@ -49,19 +47,13 @@ class HeadTrainer(pl.LightningModule):
         ]
         return torch.optim.AdamW(groups, lr=self.settings.learning_rate, betas=(0.9, 0.99))
 
-    def rate(self, step: int) -> float:
-        """Share of the peak rate: linear over the first twentieth of the run, then a cosine to zero."""
-        rise = min((step + 1) / (WARM_UP * self.total_steps), 1.0)
-        t = max(step / self.total_steps - WARM_UP, 0) / (1 - WARM_UP)
-        return rise * 0.5 * (1 + math.cos(math.pi * t))
-
     def training_step(self, batch: Any, batch_idx: int) -> None:
         step = self.global_step
         seen = self._store.batch(step)
         torch.manual_seed(int(torch.randint(2**62, (), generator=stream(self.settings.seed, 3, step))))
         optimizer = self.optimizers()
         for group in optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * self.rate(step)
+            group["lr"] = self.settings.learning_rate * warm_up_then_cosine(step, self.total_steps)
         optimizer.zero_grad(set_to_none=True)
         total = self._weight(seen.window.cut(seen.masks)).clamp(min=1e-12)
         loss = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import pytorch_lightning as pl
 import torch
@@ -15,6 +16,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.metrics.segmentation import IGNORE, SegmentationScore
 from networks.segmentation.losses import segmentation_loss
 from networks.unet import UNet
+from trainers.schedule import warm_up_then_cosine
 
 
 def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -72,15 +74,8 @@ class SegmenterTrainer(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, object]:
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warm_up_then_cosine, total=self.total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _rate(self, step: int) -> float:
-        """Share of the peak rate: a linear warm-up over a twentieth of the run, then a cosine to 0."""
-        warmup = max(1, self.total_steps // 20)
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, self.total_steps - warmup))))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, masks = batch

@@ -76,7 +76,8 @@ def test_a_checkpoint_never_holds_weights_that_are_not_numbers(
     train_folder: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The fourth step's loss is a number, and its update is not.
-    monkeypatch.setattr(HeadTrainer, "rate", lambda self, step: math.inf if step == 3 else 1e-3)
+    rate = lambda step, total: math.inf if step == 3 else 1e-3  # noqa: E731
+    monkeypatch.setattr(segmentation_default, "warm_up_then_cosine", rate)
     assert train_folder("task.save_every=0") == cli.REFUSED
     for file in (tmp_path / "run" / "checkpoints").iterdir():
         assert all_finite(torch.load(file, weights_only=True))

@@ -73,15 +73,6 @@ def test_a_loss_that_is_no_number_names_the_step(tmp_path: Path) -> None:
         fit(broken, tmp_path, epochs=1)
 
 
-def test_the_rate_warms_up_and_ends_at_nothing() -> None:
-    trained = labeller(100)
-    rates = [trained._rate(step) for step in range(101)]
-    assert rates[0] == pytest.approx(0.2)
-    assert max(rates) == rates[5] == 1
-    assert rates[100] == pytest.approx(0)
-    assert rates[5:] == sorted(rates[5:], reverse=True)
-
-
 # --- data
 
 
