@@ -114,8 +114,8 @@ class RunRecord:
             Where it lies; ``path.relative_to(record.path)`` is the link for ``report.md``.
         """
         path = self.images / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
+        with atomic_path(path) as temporary:
+            picture.save(temporary, format="PNG")
         self._wandb.image(name, path, step)
         return path
 

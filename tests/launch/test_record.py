@@ -35,6 +35,19 @@ def test_holds_what_a_run_directory_holds(tmp_path: Path) -> None:
     assert "| mIoU | 0.5 |" in record.report.read_text()
 
 
+def test_a_picture_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = RunRecord.open(config(tmp_path / "run"))
+
+    def break_off(self: Image.Image, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "save", break_off)
+    with pytest.raises(MemoryError):
+        record.image("samples/1", Image.new("RGB", (2, 2)))
+    assert [path for path in record.images.rglob("*") if path.is_file()] == []
+
+
 def test_default_directory_is_the_experiment_and_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     first, second = (RunRecord.open(config(None)).path for _ in range(2))
