@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from launch.schemas import may_change
 from launch.wandb_log import WandbLog
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
@@ -24,11 +25,6 @@ from networks.checkpoints.errors import GanvasError
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
-
-# May differ when a run goes on: where it runs, and how much it holds at once, but nothing that it learns from.
-FREE_KEYS = (
-    "out", "debug", "command", "wandb", "trainer", "task.save_every", "task.training.tile", "task.inversion.batch",
-)  # fmt: skip
 
 
 class RunRecord:
@@ -170,11 +166,6 @@ class RunRecord:
         self._wandb.close()
 
 
-def may_change(key: str) -> bool:
-    """Whether a run may go on with another value of this option, given with dots."""
-    return any(f"{key}.".startswith(f"{free}.") for free in FREE_KEYS)
-
-
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a ``metrics.jsonl``; one that a power cut left half-written is skipped."""
     for line in path.read_text().splitlines():
@@ -195,7 +186,7 @@ def _refuse_other_run(saved: Path, cfg: DictConfig) -> None:
     now = _flat(OmegaConf.create(OmegaConf.to_yaml(cfg)))
     absent = object()
     for key in sorted(before.keys() | now.keys()):
-        if not may_change(key) and before.get(key, absent) != now.get(key, absent):
+        if not may_change(cfg, key) and before.get(key, absent) != now.get(key, absent):
             raise GanvasError(
                 f"{saved.parent} holds a run with {key}={before.get(key)} and this one has {key}={now.get(key)}: "
                 "give the same options to resume it, or another out=."

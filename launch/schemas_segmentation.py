@@ -59,7 +59,7 @@ class HeadTrainingConfig:
     jitter: float = option(0.0, "noise on the latents, in standard deviations (default recipe)")
     noise: bool = option(False, "fresh synthesis noise in each rendering (default recipe)")
     refresh: int = option(2, "passes between two renderings (default recipe)")
-    tile: int = option(256, "pixels a side of what is computed at once", memory=True)
+    tile: int = option(256, "pixels a side of what is computed at once", memory=True, free=True)
     half: bool = option(False, "cached features as float16: half the memory")
     min_class_pixels: int = option(0, "a class with fewer pixels in an image becomes background; 30 in the original")
 
@@ -76,7 +76,7 @@ class SegmentationConfig(TaskConfig):
     teacher: str | None = option(None, "segmenter bundle that labels generated images; null for none")
     folds: int = option(0, "parts of the k-fold score on the labels; 0 for none")
     curve: list[int] = option(list, "also train on so many of the labels, e.g. [1,2,4,8]: mIoU by number of labels")
-    save_every: float = option(15.0, "seconds between two checkpoints")
+    save_every: float = option(15.0, "seconds between two checkpoints", free=True)
     head: HeadConfig = option(HeadConfig, "the head")
     training: HeadTrainingConfig = option(HeadTrainingConfig, "how the head is trained")
     inversion: InversionConfig = option(InversionConfig, "how images are brought into the generator's latent space")

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 from launch.errors import Interrupted, is_out_of_memory, was_raised
 from launch.hardware import check_devices, use_threads
-from launch.record import RunRecord, may_change
-from launch.schemas import memory_keys
+from launch.record import RunRecord
+from launch.schemas import marked, may_change
 from networks.checkpoints.errors import GanvasError
 
 
@@ -46,9 +46,9 @@ def run(cfg: DictConfig) -> None:
 
 def _how_to_need_less(cfg: DictConfig, record: RunRecord) -> str:
     """The sentence for a run that ran out of memory: what to lower, and what is kept."""
-    keys = memory_keys(cfg)
-    now = [key for key in keys if may_change(key)]
-    later = [key for key in keys if not may_change(key)]
+    keys = marked(cfg, "memory")
+    now = [key for key in keys if may_change(cfg, key)]
+    later = [key for key in keys if not may_change(cfg, key)]
     if now:
         also = f"; a new run may lower {' or '.join(later)} too" if later else ""
         return (f"out of memory: lower {' or '.join(now)} and run `{record.resume_command}` again, which goes on from "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,25 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from launch.record import RunRecord, read_metrics
+from launch.schemas import TaskConfig, TrainConfig
 from networks.checkpoints.errors import GanvasError
+
+
+@dataclass
+class Toy(TaskConfig):
+    """A task."""
+
+    name: str = "toy"
+    widths: list[int] = field(default_factory=lambda: [4, 8])
+    note: str = "\\${x}"
 
 
 def config(out: Path | None, **changes: object) -> DictConfig:
     plain = {
-        "out": None if out is None else str(out), "debug": False, "command": "ganvas train experiment=a/b seed=0",
-        "experiment": "a/b", "seed": 0, "task": {"name": "toy", "widths": [4, 8], "note": "\\${x}"},
-        "trainer": {"devices": 1}, "wandb": {"mode": "disabled"},
+        "out": None if out is None else str(out), "command": "ganvas train experiment=a/b seed=0",
+        "experiment": "a/b", "wandb": {"mode": "disabled"},
     }  # fmt: skip
-    return OmegaConf.merge(plain, OmegaConf.create(changes))
+    return OmegaConf.merge(OmegaConf.structured(TrainConfig(task=Toy())), plain, OmegaConf.create(changes))
 
 
 def test_holds_what_a_run_directory_holds(tmp_path: Path) -> None:
