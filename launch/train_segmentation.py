@@ -52,7 +52,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     Whatever can be refused is refused first: nobody waits for an inversion to hear of a missing file.
 
     Returns:
-        Headline figures: mIoU on inverted held-out images (or by k-fold for a folder), and on generated images.
+        Headline figures: mIoU on inverted held-out images (or by k-fold for a folder), and on generated images, with
+        the mIoU of the teacher that labelled these.
 
     Raises:
         GanvasError: if the labels, the generator or a bundle cannot be used.
@@ -76,6 +77,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     curve = label_curve(cfg, record, generator, labels, evaluation, scores)
     branch = Branch(generator, trained, labelled, inversion, scores, folds, curve)
     figures = headline(branch)
+    if evaluation.teacher is not None:
+        figures["mIoU_teacher"] = evaluation.teacher.miou  # on rendered images held out from it
     save_head(
         record.export / "segmentation.safetensors", branch.head, generator, labelled.classes.to_json(),
         asdict(settings), _described(cfg, branch, figures), include_generator=cfg.export.embed_generator,
