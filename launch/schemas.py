@@ -20,8 +20,8 @@ MANDATORY = "???"  # OmegaConf's mark of a value that the user must give
 
 
 def option(
-    default: Any, doc: str, *, memory: bool = False, free: bool = False, runtime: tuple[str, ...] = (),
-    hidden: bool = False,
+    default: Any, doc: str, *, memory: bool = False, free: bool = False, diverged: str = "",
+    runtime: tuple[str, ...] = (), hidden: bool = False,
 ) -> Any:  # fmt: skip
     """A documented field of a schema.
 
@@ -32,10 +32,12 @@ def option(
         memory: lowering this value saves memory, so an out-of-memory sentence names it.
         free: a run that is resumed may have another value: it says where the run goes on, or how much is held at once,
             but nothing that the run learns from. On a sub-schema it holds for all options inside.
+        diverged: ``lower`` or ``raise``: what to do with this value when training diverges, so the sentence says it.
         runtime: on a ``_target_`` field, the constructor arguments that code passes at run time.
         hidden: left out of the help.
     """
-    metadata = {"doc": doc, "memory": memory, "free": free, "runtime": runtime, "hidden": hidden}
+    marks = {"memory": memory, "free": free, "diverged": diverged}
+    metadata = {"doc": doc, "runtime": runtime, "hidden": hidden, **marks}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -247,11 +249,14 @@ def group_schemas(verb: str) -> dict[str, dict[str, type]]:
     return found
 
 
-def marked(cfg: Any, mark: str) -> list[str]:
-    """The keys of a composed configuration whose :func:`option` has this mark; a marked group stands for all inside."""
+def marked(cfg: Any, mark: str) -> dict[str, Any]:
+    """The keys of a composed configuration whose :func:`option` has this mark, and what the mark says.
+
+    A marked group stands for all options inside.
+    """
     from omegaconf import DictConfig, OmegaConf  # composed already, so Hydra is loaded
 
-    found: list[str] = []
+    found: dict[str, Any] = {}
 
     def walk(node: DictConfig, prefix: str) -> None:
         schema = OmegaConf.get_type(node)
@@ -260,7 +265,7 @@ def marked(cfg: Any, mark: str) -> list[str]:
         for item in fields(schema):
             child = node._get_node(item.name)
             if item.metadata.get(mark):
-                found.append(f"{prefix}{item.name}")
+                found[f"{prefix}{item.name}"] = item.metadata[mark]
             elif isinstance(child, DictConfig):
                 walk(child, f"{prefix}{item.name}.")
 

@@ -52,7 +52,7 @@ class HeadTrainingConfig:
     least_steps: int = option(1280, "at least so many steps, however few the labels (default recipe)")
     windows: int = option(2, "a side: a step sees one of windows x windows parts of its images (default recipe)")
     images_per_step: int = option(1, "images in a batch (default recipe)", memory=True)
-    learning_rate: float = option(2e-2, "Adam's peak rate (default recipe)")
+    learning_rate: float = option(2e-2, "Adam's peak rate (default recipe)", diverged="lower")
     weight_decay: float = option(0.05, "decoupled weight decay (default recipe)")
     balance: float = option(0.0, "class weight is frequency to minus this (default recipe)")
     dice: float = option(1.0, "weight of the Dice loss (default recipe)")

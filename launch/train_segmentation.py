@@ -16,6 +16,7 @@ from launch.invert import inversion_settings
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
 from launch.resume import clock
+from launch.schemas import marked
 from launch.segmentation_evaluation import Evaluation
 from launch.segmentation_scores import INVERTED, Scored, invert_images
 from networks.checkpoints.errors import GanvasError
@@ -67,12 +68,15 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     _check_curve(cfg, len(labelled))
     evaluation = Evaluation.of(cfg, generator, labelled.classes, settings)
 
+    record.uses = dict.fromkeys(marked(cfg, "memory"), 0) | {"task.inversion.batch": len(labelled)}
     inversion = invert_images(generator, labelled, settings, "labelled")
-    labels = Labels(inversion.latent, torch.as_tensor(labelled.masks), labelled.classes.names)
+    labels = Labels(inversion.latent, torch.as_tensor(labelled.masks), labelled.classes.names, labelled.names)
     if labels.absent():
         print(f"no labelled pixel shows {', '.join(labels.absent())}: the branch keeps the class, but cannot know it")
+    record.uses = _training_uses(cfg, generator, len(labels)) | {"task.inversion.batch": 0}
     trained = fit(cfg, record, generator, labels)
     folds = fold_scores(cfg, generator, labels)
+    record.uses["task.inversion.batch"] = 0 if evaluation.heldout is None else len(evaluation.heldout)
     scores = evaluation.scores(trained.head)
     curve = label_curve(cfg, record, generator, labels, evaluation, scores)
     branch = Branch(generator, trained, labelled, inversion, scores, folds, curve)
@@ -134,13 +138,22 @@ def training_settings(cfg: DictConfig) -> SegmentationSettings:
 def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels) -> TrainedHead:
     """Train the configured head, resuming where the record holds a checkpoint; its loss goes into the record."""
     last = record.checkpoints / "last.ckpt"
-    if last.exists():
-        record.rewind(clock(last, "global_step"))
+    record.rewind(clock(last, "global_step"))
     return train_head(
         new_head(cfg, generator, len(labels.class_names)), generator, labels,
         training_settings(cfg), checkpoint=last, save_every=cfg.task.save_every,
         listen=lambda step, values: record.log(values, step), trainer=trainer_arguments(cfg.trainer),
     )  # fmt: skip
+
+
+def _training_uses(cfg: DictConfig, generator: Generator, labels: int) -> dict[str, int]:
+    """How much of its memory options training can use: see ``RunRecord.uses``."""
+    original = cfg.task.training.recipe == "original"  # single pixels, neither tiles nor images
+    part = -(-generator.img_resolution // cfg.task.training.windows)
+    return {
+        "task.training.tile": 0 if original else part,
+        "task.training.images_per_step": 0 if original else labels,
+    }
 
 
 def fold_scores(cfg: DictConfig, generator: Generator, labels: Labels) -> dict | None:

@@ -17,6 +17,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.metrics.segmentation import SegmentationScore
 from networks.protocol import Generator
 from networks.segmentation import Head, ReferenceHead, head_for, predict
+from trainers.diverged import stop_if_broken
 from trainers.segmentation_data import FeatureStore, Labels, stream, without_small_classes
 from trainers.segmentation_default import HeadTrainer
 from trainers.segmentation_loop import KeepLast, Progress, SegmentationSettings, StepListener
@@ -54,7 +55,8 @@ def train_head(
     With the same arguments the result is the same, bit for bit on a CPU, whether or not the run was interrupted.
 
     Raises:
-        GanvasError: if the loss is not a number, or the recipe does not fit the head.
+        DivergedError: if the loss or a weight is not a number.
+        GanvasError: if the recipe does not fit the head.
         KeyboardInterrupt: on Ctrl-C; the last checkpoint is kept.
     """
     start = time.monotonic()
@@ -74,6 +76,7 @@ def train_head(
         raise KeyboardInterrupt from stop
     if isinstance(module, OriginalTrainer):
         module.finish()
+    stop_if_broken(head, f"after {pl_trainer.global_step} steps")
     return TrainedHead(head.cpu().eval(), pl_trainer.global_step, time.monotonic() - start, labels.absent())
 
 

@@ -29,6 +29,7 @@ class Labels:
         latents: codes of the images.
         masks: uint8 class ids ``[N, H, W]``, 255 = ignore.
         class_names: name of each id.
+        names: of the images, for sentences; their numbers if left out.
 
     Raises:
         GanvasError: if there is no image, masks and latents differ in number, or an id lies outside the classes.
@@ -37,6 +38,7 @@ class Labels:
     latents: Latent
     masks: Tensor
     class_names: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.masks) == 0:
@@ -51,7 +53,11 @@ class Labels:
 
     def __getitem__(self, index: Sequence[int]) -> Labels:
         picked = torch.as_tensor(index)
-        return Labels(self.latents[picked], self.masks[picked], self.class_names)
+        return Labels(self.latents[picked], self.masks[picked], self.class_names, self.called(index))
+
+    def called(self, index: Sequence[int]) -> tuple[str, ...]:
+        """The names of these images."""
+        return tuple(self.names[i] if self.names else str(i) for i in index)
 
     def counts(self) -> Tensor:
         """Labelled pixels of each class, ``[K]``."""

@@ -11,9 +11,10 @@ from torch import Tensor
 from networks.metrics.segmentation import IGNORE
 from networks.segmentation import Head, PyramidHead
 from networks.segmentation.losses import segmentation_loss
+from trainers.diverged import stop_if_not_a_number
 from trainers.schedule import warm_up_then_cosine
 from trainers.segmentation_data import FeatureStore, class_weights, stream
-from trainers.segmentation_loop import Clock, SegmentationSettings, stop_if_not_a_number
+from trainers.segmentation_loop import Clock, SegmentationSettings
 
 
 class HeadTrainer(pl.LightningModule):
@@ -22,7 +23,7 @@ class HeadTrainer(pl.LightningModule):
     Everything random follows from ``(seed, step)``, so a resumed run goes on as if it had never stopped.
 
     Raises:
-        GanvasError: when the loss is not a number, naming the step and the images.
+        DivergedError: when the loss is not a number, naming the step and the images.
     """
 
     def __init__(self, head: Head, store: FeatureStore, settings: SegmentationSettings) -> None:
@@ -64,7 +65,7 @@ class HeadTrainer(pl.LightningModule):
             part = segmentation_loss(logits, masks, self.class_weight, 1 / total, self.settings.dice * share)
             self.manual_backward(part)
             loss += float(part.detach())
-        stop_if_not_a_number(loss, step, seen.images)
+        stop_if_not_a_number({"the loss": loss}, f"at step {step}", self._store.labels.called(seen.images))
         optimizer.step()
         self.loss = torch.tensor(loss)
 

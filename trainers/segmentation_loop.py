@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -74,24 +74,6 @@ class Clock:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to restore."""
-
-
-def stop_if_not_a_number(loss: float, step: int, images: Sequence[int]) -> None:
-    """Refuse to go on from a loss that is NaN or infinite.
-
-    Args:
-        loss: of this step.
-        step: its number.
-        images: labelled images in its batch, for the sentence.
-
-    Raises:
-        GanvasError: naming the step and the images.
-    """
-    if not math.isfinite(loss):
-        raise GanvasError(
-            f"The loss is not a number at step {step} (labelled images {', '.join(map(str, images))}); "
-            "the last checkpoint is kept: lower the learning rate, or look at these images."
-        )
 
 
 class Progress(pl.Callback):

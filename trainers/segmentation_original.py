@@ -14,8 +14,9 @@ from torch.nn.functional import cross_entropy
 from networks.metrics.segmentation import IGNORE
 from networks.segmentation import Head, ReferenceHead
 from networks.segmentation.geometry import sample_table
+from trainers.diverged import stop_if_not_a_number
 from trainers.segmentation_data import FeatureStore, stream
-from trainers.segmentation_loop import Clock, SegmentationSettings, stop_if_not_a_number
+from trainers.segmentation_loop import Clock, SegmentationSettings
 
 
 class OriginalTrainer(pl.LightningModule):
@@ -26,7 +27,7 @@ class OriginalTrainer(pl.LightningModule):
     which is the same since nothing couples them.
 
     Raises:
-        GanvasError: when the loss is not a number, naming the step.
+        DivergedError: when the loss is not a number, naming the step.
     """
 
     PIXELS, FREE_EPOCHS, PATIENCE, MAX_EPOCHS = 64, 4, 50, 100
@@ -58,7 +59,7 @@ class OriginalTrainer(pl.LightningModule):
         values, truth = self._sample(step)
         logits = self.head.classify(values)  # [M, P, K]
         losses = cross_entropy(logits.movedim(2, 1), truth, reduction="none").mean(dim=1)  # [M]
-        stop_if_not_a_number(float(losses.detach().sum()), step, range(len(self._store.labels)))
+        stop_if_not_a_number({"the loss": losses.detach()}, f"at step {step}")
         optimizer = self.optimizers()
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(losses.sum())  # members share nothing, so each gets its own gradient

@@ -79,7 +79,7 @@ class Inner:
     """Options inside others."""
 
     batch: int = option(4, "images at once", memory=True)
-    rate: float = option(0.1, "rate")
+    rate: float = option(0.1, "rate", diverged="lower")
 
 
 @dataclass
@@ -93,9 +93,10 @@ class Outer:
 
 def test_marks_are_found_by_key() -> None:
     cfg = OmegaConf.structured(Outer)
-    assert marked(cfg, "memory") == ["inner.batch", "where.batch"]
-    assert marked(cfg, "free") == ["where"]
-    assert marked(None, "memory") == []
+    assert marked(cfg, "memory") == {"inner.batch": True, "where.batch": True}
+    assert marked(cfg, "diverged") == {"inner.rate": "lower", "where.rate": "lower"}
+    assert marked(cfg, "free") == {"where": True}
+    assert marked(None, "memory") == {}
 
 
 def test_a_resumed_run_may_differ_in_what_is_marked_and_in_all_of_a_marked_group() -> None:

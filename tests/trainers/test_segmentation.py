@@ -13,6 +13,8 @@ from torch.nn.functional import cross_entropy, interpolate
 from networks.checkpoints.errors import GanvasError
 from networks.segmentation import head_for
 from networks.stylegan2 import Generator
+from trainers import segmentation_default
+from trainers.diverged import DivergedError
 from trainers.segmentation import (
     Candidate,
     HeadTrainer,
@@ -129,11 +131,29 @@ def test_nan_stops_with_step_and_images_and_keeps_the_checkpoint(generator: Gene
         return batch
 
     monkeypatch.setattr(FeatureStore, "batch", poisoned)
-    with pytest.raises(GanvasError, match=r"not a number at step 4 \(labelled images \d, \d\)"):
-        train_head(fresh(generator), generator, labels(generator, 4), QUICK, path, save_every=0.0, progress=False)
+    known = replace(labels(generator, 4), names=tuple("wxyz"))
+    with pytest.raises(DivergedError, match=r"the loss is not a number at step 4 \(images [w-z], [w-z]\)") as found:
+        train_head(fresh(generator), generator, known, QUICK, path, save_every=0.0, progress=False)
+    store = FeatureStore.of(fresh(generator), generator, known, QUICK)
+    assert found.value.images == known.called(store.batch(4).images)
     state = torch.load(path, weights_only=True)
     assert state["global_step"] == 4
     assert all(bool(x.isfinite().all()) for x in state["state_dict"].values())
+
+
+def test_weights_that_the_last_step_broke_are_not_handed_out(generator: Generator, tmp_path, monkeypatch) -> None:
+    path, settings = tmp_path / "last.ckpt", replace(QUICK, passes=1, least_steps=3)
+    broken = lambda step, total: math.inf if step == total - 1 else 1e-3  # noqa: E731
+    monkeypatch.setattr(segmentation_default, "warm_up_then_cosine", broken)
+    with pytest.raises(DivergedError, match=r"the weight .* is not a number after 3 steps"):
+        train_head(fresh(generator), generator, labels(generator, 2), settings, path, save_every=0.0, progress=False)
+    assert torch.load(path, weights_only=True)["global_step"] == 2
+
+
+def test_names_of_images_follow_them(generator: Generator) -> None:
+    known = replace(labels(generator, 4), names=tuple("wxyz"))
+    assert known[[3, 1]].called([0, 1]) == ("z", "x")
+    assert labels(generator, 4)[[3, 1]].called([0]) == ("3",)
 
 
 def test_tiles_change_memory_not_the_result(generator: Generator) -> None:
