@@ -59,6 +59,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     Raises:
         GanvasError: if the labels, the generator or a bundle cannot be used.
     """
+    record.uses = dict.fromkeys(("task.training.tile", "task.training.images_per_step", "task.inversion.batch"), 0)
     generator = _generator(cfg)
     labelled = labelled_images(cfg, generator)
     require_labels(torch.as_tensor(labelled.masks), len(labelled.classes))

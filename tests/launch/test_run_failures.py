@@ -130,3 +130,15 @@ def test_what_fails_before_the_first_checkpoint_leaves_nothing(
     assert says in error
     assert "last" not in error
     assert not (tmp_path / "run").exists()
+
+
+def test_a_head_too_large_for_the_memory_names_what_makes_it_smaller(
+    train_folder: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("launch.train_segmentation.head_for", fail)
+    assert train_folder() == cli.REFUSED
+    assert "out of memory: lower task.head.members and run the command again." in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
