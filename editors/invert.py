@@ -24,7 +24,7 @@ from editors.ownership import require_owner
 from editors.target import Target
 from networks.checkpoints.encoders import find_encoder
 from networks.checkpoints.errors import GanvasError
-from networks.critics import perceptual
+from networks.critics import PERCEPTUAL, perceptual
 from networks.critics.lpips_distance import Embedding, PerceptualCritic
 from networks.latent import Latent
 from networks.protocol import Generator
@@ -55,7 +55,7 @@ class InversionSettings:
     batch: int = field(default=16, metadata={"changes_result": False})  # images optimised at once
 
     def __post_init__(self) -> None:
-        choices = {"space": ("w+", "w"), "start": get_args(Start)}
+        choices = {"space": ("w+", "w"), "start": get_args(Start), "critic": PERCEPTUAL}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise GanvasError(f"inversion {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")

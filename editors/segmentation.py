@@ -118,10 +118,11 @@ class SegmentationEditor:
     def _segment_latent(
         self, latent: Latent, inversion: Inversion | None, given: Prepared | None, batch: int
     ) -> Segmentation:
+        size = self.generator.img_resolution
         images, predictions = zip(*segment_latents(self.head, self.generator, latent, batch), strict=True)
         mask = torch.cat([p.mask for p in predictions])
         if given is not None:
-            mask.masked_fill_(~inside(given.windows, self.generator.img_resolution)[:, 0], IGNORE)
+            mask.masked_fill_(~inside(given.windows, size)[:, 0], IGNORE)
         return Segmentation(
             mask=mask,
             probabilities=torch.cat([p.probabilities for p in predictions]),

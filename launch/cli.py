@@ -127,7 +127,7 @@ def _explain(error: BaseException, cfg: Any) -> int:
     if isinstance(error, import_module("networks.checkpoints.errors").GanvasError):
         return _complain(str(error))
     if is_out_of_memory(error):
-        keys = import_module("launch.schemas").memory_keys(cfg)
+        keys = import_module("launch.schemas").marked(cfg, "memory")
         lower = " or ".join(keys) or "the size of the work"
         return _complain(f"out of memory: lower {lower} and run the command again.")
     return _complain(f"{type(error).__name__}: {error} (debug=true shows where).", FAILED)

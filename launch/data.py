@@ -69,7 +69,7 @@ def require_size(images: Tensor, generator: Generator) -> None:
 
 
 def licence(cfg: DictConfig) -> str:
-    """What a generator trained on this data may be used for, as its manifest says it."""
+    """What a network trained on this data may be used for, as its manifest says it."""
     if _kind(cfg) != "avatars":
         return "that of the training images"
     meta = style_definition(cfg.data.style)["meta"]

@@ -11,12 +11,14 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from launch.schemas import may_change
 from launch.wandb_log import WandbLog
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
@@ -24,11 +26,6 @@ from networks.checkpoints.errors import GanvasError
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
-
-# May differ when a run goes on: where it runs, and how much it holds at once, but nothing that it learns from.
-FREE_KEYS = (
-    "out", "debug", "command", "wandb", "trainer", "task.save_every", "task.training.tile", "task.inversion.batch",
-)  # fmt: skip
 
 
 class RunRecord:
@@ -38,10 +35,12 @@ class RunRecord:
         path: the directory, which exists and holds ``config.yaml``.
         cfg: the run's configuration.
         resumed: whether the directory had been written before.
+        made: the folders that were made for it, the innermost first.
     """
 
-    def __init__(self, path: Path, cfg: DictConfig, resumed: bool) -> None:
-        self.path, self.resumed = path, resumed
+    def __init__(self, path: Path, cfg: DictConfig, resumed: bool, made: Sequence[Path] = ()) -> None:
+        self.path, self.resumed, self._made = path, resumed, made
+        self.uses: dict[str, int] = {}  # memory option -> how much of it the work at hand can use; the task says it
         self.images = path / "images"
         self.checkpoints = path / "checkpoints"
         self.export = path / "export"
@@ -68,6 +67,7 @@ class RunRecord:
                 half.unlink()
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise GanvasError(f"{path} exists and is not a run directory: give another out=, or an empty folder.")
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             path.mkdir(parents=True, exist_ok=True)
             if not resumed:
@@ -76,7 +76,7 @@ class RunRecord:
                 file.write(cfg.command + "\n")
         except OSError as error:
             raise GanvasError(f"cannot write into {path}: {error.strerror}; give another out=.") from error
-        return cls(path, cfg, resumed)
+        return cls(path, cfg, resumed, made)
 
     @property
     def resume_command(self) -> str:
@@ -114,8 +114,8 @@ class RunRecord:
             Where it lies; ``path.relative_to(record.path)`` is the link for ``report.md``.
         """
         path = self.images / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
+        with atomic_path(path) as temporary:
+            picture.save(temporary, format="PNG")
         self._wandb.image(name, path, step)
         return path
 
@@ -158,21 +158,32 @@ class RunRecord:
         last |= {name: _json_number(value) for name, value in figures.items()}
         _write_whole(self.metrics, "".join(json.dumps(line) + "\n" for line in [*lines, last]))
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on from: a checkpoint, a bundle or a report."""
+        kept = [*self.checkpoints.glob("[!.]*"), *self.export.glob("[!.]*")]
+        return bool(kept) or self.report.exists()
+
     def withdraw(self) -> None:
-        """Remove a new run in which nothing was made yet, so that ``out=`` is free for the corrected command."""
-        made = {path for path in self.path.rglob("*") if path.is_file()}
-        written = {self.path / "config.yaml", self.path / "command.txt"}
-        if not self.resumed and made == written:
-            shutil.rmtree(self.path)
+        """Remove a run that has not begun, so that ``out=`` is free for the corrected command.
+
+        What somebody else put into the directory keeps all of it in place. What cannot be removed stays.
+        """
+        self.close()  # W&B writes until then
+        ours = {"config.yaml", "command.txt", "metrics.jsonl", "images", "checkpoints", "export", "wandb"}
+        with suppress(OSError):
+            foreign = {path.name for path in self.path.iterdir()} - ours
+            if self.begun or foreign or any(self.images.iterdir()):
+                return
+            for name in ours:
+                found = self.path / name
+                shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)
+            for folder in self._made:
+                folder.rmdir()  # fails where another run has moved in beside this one
 
     def close(self) -> None:
         """Let go of what an unfinished run holds open; after :meth:`finish` there is nothing to do."""
         self._wandb.close()
-
-
-def may_change(key: str) -> bool:
-    """Whether a run may go on with another value of this option, given with dots."""
-    return any(f"{key}.".startswith(f"{free}.") for free in FREE_KEYS)
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
@@ -195,7 +206,7 @@ def _refuse_other_run(saved: Path, cfg: DictConfig) -> None:
     now = _flat(OmegaConf.create(OmegaConf.to_yaml(cfg)))
     absent = object()
     for key in sorted(before.keys() | now.keys()):
-        if not may_change(key) and before.get(key, absent) != now.get(key, absent):
+        if not may_change(cfg, key) and before.get(key, absent) != now.get(key, absent):
             raise GanvasError(
                 f"{saved.parent} holds a run with {key}={before.get(key)} and this one has {key}={now.get(key)}: "
                 "give the same options to resume it, or another out=."

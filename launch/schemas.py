@@ -19,7 +19,10 @@ from typing import Any
 MANDATORY = "???"  # OmegaConf's mark of a value that the user must give
 
 
-def option(default: Any, doc: str, *, memory: bool = False, runtime: tuple[str, ...] = (), hidden: bool = False) -> Any:
+def option(
+    default: Any, doc: str, *, memory: bool = False, free: bool = False, diverged: str = "",
+    runtime: tuple[str, ...] = (), hidden: bool = False,
+) -> Any:  # fmt: skip
     """A documented field of a schema.
 
     Args:
@@ -27,10 +30,14 @@ def option(default: Any, doc: str, *, memory: bool = False, runtime: tuple[str, 
             any function that makes the value.
         doc: one line, shown by ``ganvas <verb> --help``.
         memory: lowering this value saves memory, so an out-of-memory sentence names it.
+        free: a run that is resumed may have another value: it says where the run goes on, or how much is held at once,
+            but nothing that the run learns from. On a sub-schema it holds for all options inside.
+        diverged: ``lower`` or ``raise``: what to do with this value when training diverges, so the sentence says it.
         runtime: on a ``_target_`` field, the constructor arguments that code passes at run time.
         hidden: left out of the help.
     """
-    metadata = {"doc": doc, "memory": memory, "runtime": runtime, "hidden": hidden}
+    marks = {"memory": memory, "free": free, "diverged": diverged}
+    metadata = {"doc": doc, "runtime": runtime, "hidden": hidden, **marks}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -82,8 +89,8 @@ class ExportConfig:
 class VerbConfig:
     """What every verb understands."""
 
-    debug: bool = option(False, "show the traceback of an error")
-    command: str = option("", "the command as typed, kept in the record", hidden=True)
+    debug: bool = option(False, "show the traceback of an error", free=True)
+    command: str = option("", "the command as typed, kept in the record", free=True, hidden=True)
 
 
 @dataclass
@@ -92,7 +99,7 @@ class TrainConfig(VerbConfig):
 
     experiment: str | None = option(None, "a complete run from conf/experiment (`ganvas configs` lists them)")
     seed: int = option(0, "seed of everything random")
-    out: str | None = option(None, "run directory; default runs/<experiment>/<time>")
+    out: str | None = option(None, "run directory; default runs/<experiment>/<time>", free=True)
     generator: str | None = option(None, "generator bundle, e.g. zoo/avatars64.safetensors")
     images: str | None = option(None, "folder of images")
     masks: str | None = option(None, "folder of PNG index masks named like the images")
@@ -107,8 +114,8 @@ class TrainConfig(VerbConfig):
     n: int | None = option(None, "how many held-out avatars are evaluated; null for the experiment's number")
     task: TaskConfig = option(TaskConfig, "what is trained")
     data: DataConfig = option(DataConfig, "where images come from")
-    trainer: TrainerConfig = option(TrainerConfig, "devices and precision")
-    wandb: WandbConfig = option(WandbConfig, "Weights & Biases")
+    trainer: TrainerConfig = option(TrainerConfig, "devices and precision", free=True)
+    wandb: WandbConfig = option(WandbConfig, "Weights & Biases", free=True)
     export: ExportConfig = option(ExportConfig, "what goes into the bundle")
 
 
@@ -142,7 +149,7 @@ class InversionConfig:
     samples: int = option(1000, "how many samples the start is chosen from")
     seed: int = option(0, "of the samples")
     critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
-    batch: int = option(16, "images optimised at once", memory=True)
+    batch: int = option(16, "images optimised at once", memory=True, free=True)
 
 
 @dataclass
@@ -249,11 +256,14 @@ def group_schemas(verb: str) -> dict[str, dict[str, type]]:
     return found
 
 
-def memory_keys(cfg: Any) -> list[str]:
-    """The keys of a composed configuration that lower the memory needed."""
+def marked(cfg: Any, mark: str) -> dict[str, Any]:
+    """The keys of a composed configuration whose :func:`option` has this mark, and what the mark says.
+
+    A marked group stands for all options inside.
+    """
     from omegaconf import DictConfig, OmegaConf  # composed already, so Hydra is loaded
 
-    found: list[str] = []
+    found: dict[str, Any] = {}
 
     def walk(node: DictConfig, prefix: str) -> None:
         schema = OmegaConf.get_type(node)
@@ -261,11 +271,16 @@ def memory_keys(cfg: Any) -> list[str]:
             return
         for item in fields(schema):
             child = node._get_node(item.name)
-            if isinstance(child, DictConfig):
+            if item.metadata.get(mark):
+                found[f"{prefix}{item.name}"] = item.metadata[mark]
+            elif isinstance(child, DictConfig):
                 walk(child, f"{prefix}{item.name}.")
-            elif item.metadata.get("memory"):
-                found.append(f"{prefix}{item.name}")
 
     if cfg is not None:
         walk(cfg, "")
     return found
+
+
+def may_change(cfg: Any, key: str) -> bool:
+    """Whether the run of a composed configuration may go on with another value of this option, given with dots."""
+    return any(f"{key}.".startswith(f"{free}.") for free in marked(cfg, "free"))

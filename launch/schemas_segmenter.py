@@ -27,7 +27,7 @@ class LabellingConfig:
     _target_: str = option(
         "trainers.segmenter.SegmenterTrainer", "class", runtime=("network", "class_names", "total_steps", "seed")
     )
-    lr: float = option(3e-3, "AdamW's peak rate")
+    lr: float = option(3e-3, "AdamW's peak rate", diverged="lower")
     weight_decay: float = option(0.01, "AdamW's weight decay")
     dice: float = option(0.5, "weight of the Dice loss; 0 leaves cross-entropy alone")
 

@@ -8,17 +8,19 @@ from importlib.util import find_spec
 from omegaconf import DictConfig
 
 from launch.errors import Interrupted, is_out_of_memory, was_raised
+from launch.failures import diverged, out_of_memory
 from launch.hardware import check_devices, use_threads
-from launch.record import RunRecord, may_change
-from launch.schemas import memory_keys
+from launch.record import RunRecord
 from networks.checkpoints.errors import GanvasError
+from trainers.diverged import DivergedError
 
 
 def run(cfg: DictConfig) -> None:
     """Train ``cfg.task`` by ``launch/train_<name>.py``: ``train(cfg, record) -> headline figures``.
 
     Raises:
-        GanvasError: if something given cannot be used.
+        GanvasError: if something given cannot be used, training diverges, or memory runs out. A run that fails before
+            its first checkpoint leaves nothing, so that ``out=`` is free for the corrected command.
         Interrupted: on Ctrl-C or SIGTERM, saying how to resume.
     """
     check_devices(cfg.trainer)
@@ -31,29 +33,23 @@ def run(cfg: DictConfig) -> None:
     record = RunRecord.open(cfg)
     try:
         record.finish(task.train(cfg, record))
-    except GanvasError:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if was_raised(stop, KeyboardInterrupt):
+            raise Interrupted(f"stopped; `{record.resume_command}` resumes it.") from stop
         record.withdraw()
         raise
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if not was_raised(stop, KeyboardInterrupt):
-            raise
-        raise Interrupted(f"stopped; `{record.resume_command}` resumes it.") from stop
     except Exception as error:
-        if not is_out_of_memory(error):
+        sentence = _sentence(cfg, record, error)
+        record.withdraw()
+        if sentence is None:
             raise
-        raise GanvasError(_how_to_need_less(cfg, record)) from error
+        raise GanvasError(sentence) from error
     finally:
         record.close()
 
 
-def _how_to_need_less(cfg: DictConfig, record: RunRecord) -> str:
-    """The sentence for a run that ran out of memory: what to lower, and what is kept."""
-    keys = memory_keys(cfg)
-    now = [key for key in keys if may_change(key)]
-    later = [key for key in keys if not may_change(key)]
-    if now:
-        also = f"; a new run may lower {' or '.join(later)} too" if later else ""
-        return (f"out of memory: lower {' or '.join(now)} and run `{record.resume_command}` again, which goes on from "
-                f"the last checkpoint{also}.")  # fmt: skip
-    what = " or ".join(later) or "the size of the work"
-    return f"out of memory: lower {what} in a new run; the last checkpoint stays in {record.path}."
+def _sentence(cfg: DictConfig, record: RunRecord, error: Exception) -> str | None:
+    """What to say of a failure that depends on the run; None for one that speaks for itself."""
+    if isinstance(error, DivergedError):
+        return diverged(cfg, record, error)
+    return out_of_memory(cfg, record) if is_out_of_memory(error) else None

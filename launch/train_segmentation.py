@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules.avatars import stratified_labels
@@ -18,15 +17,17 @@ from launch.labelled_codes import Codes, inverted_codes, known_codes
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
 from launch.resume import clock
+from launch.schemas import marked
 from launch.segmentation_evaluation import Evaluation
 from launch.segmentation_scores import FOLDS, GENERATED, INVERTED, Scored
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.heads import save_head
+from networks.critics import perceptual
 from networks.protocol import Generator
 from networks.segmentation import Head, head_for
-from trainers.segmentation import TrainedHead, k_fold, train_head
-from trainers.segmentation_data import Labels
+from trainers.segmentation import SegmentationSettings, TrainedHead, k_fold, require_fit, train_head
+from trainers.segmentation_data import Labels, require_labels
 
 HEADLINES = {GENERATED: "mIoU_generated", FOLDS: "mIoU_kfold"}  # where they are not the first
 
@@ -54,28 +55,38 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     Whatever can be refused is refused first: nobody waits for an inversion to hear of a missing file.
 
     Returns:
-        Headline figures: mIoU on inverted held-out images (or by k-fold for a folder), and on generated images.
+        Headline figures: mIoU on inverted held-out images (or by k-fold for a folder), and on generated images, with
+        the mIoU of the teacher that labelled these.
 
     Raises:
         GanvasError: if the labels, the generator or a bundle cannot be used.
     """
+    record.uses = dict.fromkeys(("task.training.tile", "task.training.images_per_step", "task.inversion.batch"), 0)
     generator = _generator(cfg)
     labelled = labelled_images(cfg, generator)
+    require_labels(torch.as_tensor(labelled.masks), len(labelled.classes))
     settings = inversion_settings(cfg.task.inversion)
-    new_head(cfg, generator, len(labelled.classes))
+    perceptual(settings.critic)  # whose weights may be missing
+    require_fit(new_head(cfg, generator, len(labelled.classes)), training_settings(cfg))
     _check_curve(cfg, len(labelled))
     evaluation = Evaluation.of(cfg, generator, labelled.classes, settings)
     known = known_codes(cfg.latents, generator, labelled) if cfg.latents else None
 
+    record.uses = dict.fromkeys(marked(cfg, "memory"), 0) | {"task.inversion.batch": len(labelled)}
     codes = known or inverted_codes(generator, labelled, settings)
-    labels = Labels(codes.latent, torch.as_tensor(labelled.masks), labelled.classes.names)
+    labels = Labels(codes.latent, torch.as_tensor(labelled.masks), labelled.classes.names, labelled.names)
     if labels.absent():
         print(f"no labelled pixel shows {', '.join(labels.absent())}: the branch keeps the class, but cannot know it")
+    record.uses = _training_uses(cfg, generator, len(labels)) | {"task.inversion.batch": 0}
     trained = fit(cfg, record, generator, labels)
-    scores = evaluation.scores(trained.head) | fold_scores(cfg, generator, labelled, codes, labels)
+    folds = fold_scores(cfg, generator, labelled, codes, labels)
+    record.uses["task.inversion.batch"] = 0 if evaluation.heldout is None else len(evaluation.heldout)
+    scores = evaluation.scores(trained.head) | folds
     curve = label_curve(cfg, record, generator, labels, evaluation, scores)
     branch = Branch(generator, trained, labelled, codes, scores, curve)
     figures = headline(branch)
+    if evaluation.teacher is not None:
+        figures["mIoU_teacher"] = evaluation.teacher.miou  # on rendered images held out from it
     save_head(
         record.export / "segmentation.safetensors", branch.head, generator, labelled.classes.to_json(),
         asdict(settings), _described(cfg, branch, figures), include_generator=cfg.export.embed_generator,
@@ -122,22 +133,38 @@ def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
 def new_head(cfg: DictConfig, generator: Generator, classes: int) -> Head:
     """A fresh head as ``cfg.task.head`` describes it."""
     arguments = OmegaConf.to_container(cfg.task.head)
-    try:
-        return head_for(generator, arguments.pop("kind"), classes, seed=cfg.seed, **arguments)
-    except ValueError as error:
-        raise GanvasError(f"task.head does not fit {cfg.generator}: {error}.") from error
+    return head_for(generator, arguments.pop("kind"), classes, seed=cfg.seed, **arguments)
+
+
+def training_settings(cfg: DictConfig) -> SegmentationSettings:
+    """How ``cfg.task.training`` says that heads are trained.
+
+    Raises:
+        GanvasError: if a value makes no sense. Hydra's own ``instantiate`` would hide that sentence in a page.
+    """
+    arguments = OmegaConf.to_container(cfg.task.training)
+    return SegmentationSettings(**{key: value for key, value in arguments.items() if key != "_target_"}, seed=cfg.seed)
 
 
 def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels) -> TrainedHead:
     """Train the configured head, resuming where the record holds a checkpoint; its loss goes into the record."""
     last = record.checkpoints / "last.ckpt"
-    if last.exists():
-        record.rewind(clock(last, "global_step"))
+    record.rewind(clock(last, "global_step"))
     return train_head(
         new_head(cfg, generator, len(labels.class_names)), generator, labels,
-        instantiate(cfg.task.training, seed=cfg.seed), checkpoint=last, save_every=cfg.task.save_every,
+        training_settings(cfg), checkpoint=last, save_every=cfg.task.save_every,
         listen=lambda step, values: record.log(values, step), trainer=trainer_arguments(cfg.trainer),
     )  # fmt: skip
+
+
+def _training_uses(cfg: DictConfig, generator: Generator, labels: int) -> dict[str, int]:
+    """How much of its memory options training can use: see ``RunRecord.uses``."""
+    original = cfg.task.training.recipe == "original"  # single pixels, neither tiles nor images
+    part = -(-generator.img_resolution // cfg.task.training.windows)
+    return {
+        "task.training.tile": 0 if original else part,
+        "task.training.images_per_step": 0 if original else labels,
+    }
 
 
 def fold_scores(
@@ -150,7 +177,7 @@ def fold_scores(
         print("k-fold is left out: one labelled image leaves none to be scored on")
         return {}
     fresh = partial(new_head, cfg, generator, len(labels.class_names))
-    settings = instantiate(cfg.task.training, seed=cfg.seed)
+    settings = training_settings(cfg)
     found = k_fold(fresh, generator, labels, settings, cfg.task.folds, cfg.seed, trainer_arguments(cfg.trainer))
     protocol = f"each of the {len(labels)} labelled images, {codes.protocol}, segmented by a head that did not see it"
     return {FOLDS: Scored.of(found, labels.masks, protocol, labelled.names, codes.target, codes.caption)}
@@ -182,7 +209,7 @@ def label_curve(
         print(f"training on {count} of the {len(labels)} labelled images")
         trained = train_head(
             new_head(cfg, generator, len(labels.class_names)), generator, labels[list(range(count))],
-            instantiate(cfg.task.training, seed=cfg.seed), checkpoint=record.checkpoints / f"labels-{count}.ckpt",
+            training_settings(cfg), checkpoint=record.checkpoints / f"labels-{count}.ckpt",
             save_every=cfg.task.save_every, trainer=trainer_arguments(cfg.trainer),
         )  # fmt: skip
         found[count] = evaluation.inverted(trained.head).figures["miou"]

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from datamodules.avatars import render_avatars
 from datamodules.masks import LabelledImages
+from launch.data import licence
 from launch.hardware import trainer_arguments
 from launch.record import RunRecord
 from launch.resume import clock
@@ -25,7 +26,6 @@ from networks.unet import UNet, label_images, save_segmenter
 from trainers.segmentation_loop import Progress
 from trainers.segmenter import SegmenterTrainer, mask_batches
 
-LICENCE = "Apache-2.0; trained on avataaars by Pablo Stanley, free for personal and commercial use"
 LOG_EVERY = 20  # batches
 SHOWN = 12      # held-out images in the report's picture
 
@@ -123,7 +123,7 @@ def manifest(
         "trained_on": {"data": f"{cfg.data.style}, split teacher", "images": len(seen), "epochs": cfg.task.epochs,
                        "resolution": cfg.data.resolution, "seed": cfg.seed},
         "command": cfg.command,
-        "licence": LICENCE,
+        "licence": licence(cfg),
     }  # fmt: skip
 
 

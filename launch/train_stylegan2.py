@@ -25,7 +25,7 @@ from networks.checkpoints.generators import save_generator
 from networks.grids import tile, to_uint8
 from networks.metrics.generator_kid import GeneratorKID
 from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, save_last
-from trainers.stylegan2 import DivergedError, StyleGAN2Trainer
+from trainers.stylegan2 import StyleGAN2Trainer
 
 SHOWN = 64  # samples in a grid
 
@@ -49,8 +49,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     images, reference = training_images(cfg), reference_images(cfg, cfg.task.kid_samples)
     require_size(images, module.G)
     score = GeneratorKID(reference.images, cfg.task.kid_features)
-    if last.exists():
-        record.rewind(seen)
+    record.rewind(seen)
     about = {
         "data": {**OmegaConf.to_container(cfg.data), "images": len(images), "seed": cfg.seed},
         "command": cfg.command,
@@ -130,7 +129,7 @@ def fit(
     """Run Lightning until ``total_images``, from the last checkpoint where there is one.
 
     Raises:
-        GanvasError: if training diverges.
+        DivergedError: if training diverges.
     """
     last = record.checkpoints / "last.ckpt"
     trainer = pl.Trainer(
@@ -146,12 +145,7 @@ def fit(
     )  # fmt: skip
     # G_ema is in eval mode all the time, as it should be.
     warnings.filterwarnings("ignore", "Found .* module.* in eval mode")
-    try:
-        trainer.fit(module, images, ckpt_path=last if last.exists() else None, weights_only=True)
-    except DivergedError as error:
-        kept = f"{last} is the last good state" if last.exists() else "there was no checkpoint yet"
-        raise GanvasError(f"{error}; {kept}: lower task.training.lr_g and lr_d, or raise task.training.r1_gamma, and "
-                          "run again in a new out=.") from error  # fmt: skip
+    trainer.fit(module, images, ckpt_path=last if last.exists() else None, weights_only=True)
 
 
 def save(export: Path, module: StyleGAN2Trainer, about: dict[str, Any], metrics: dict[str, Any]) -> None:

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.masks import ClassList, write_mask
 from editors import load
 from editors.invert import InversionSettings, invert
 from launch import cli
+from networks.checkpoints.classes import ClassList
 from networks.checkpoints.generators import load_generator, save_generator
+from networks.checkpoints.masks import write_mask
 from networks.critics import perceptual
 from networks.stylegan2 import Discriminator, Generator
 

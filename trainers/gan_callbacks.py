@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from networks.checkpoints.atomic import atomic_path
 from networks.rendering import render_batches
-from trainers.stylegan2 import DivergedError, StyleGAN2Trainer
+from trainers.diverged import stop_if_broken
+from trainers.stylegan2 import StyleGAN2Trainer
 
 Action = Callable[[StyleGAN2Trainer], None]
 
@@ -81,9 +82,7 @@ def save_last(path: Path) -> Action:
     """
 
     def action(module: StyleGAN2Trainer) -> None:
-        for name, value in module.state_dict().items():
-            if not torch.isfinite(value).all():
-                raise DivergedError(f"the weight {name} is not a number after {module.images_seen} images")
+        stop_if_broken(module, f"after {module.images_seen} images")
         with atomic_path(path) as temporary:
             module.trainer.save_checkpoint(temporary, weights_only=False)
 

@@ -17,6 +17,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.metrics.segmentation import SegmentationScore
 from networks.protocol import Generator
 from networks.segmentation import Assessment, Head, ReferenceHead, assess
+from trainers.diverged import stop_if_broken
 from trainers.segmentation_data import FeatureStore, Labels, stream, without_small_classes
 from trainers.segmentation_default import HeadTrainer
 from trainers.segmentation_loop import KeepLast, Progress, SegmentationSettings, StepListener
@@ -24,7 +25,7 @@ from trainers.segmentation_original import OriginalTrainer
 
 __all__ = [
     "HeadTrainer", "OriginalTrainer", "SegmentationSettings", "TrainedHead",
-    "k_fold", "score_head", "train_head",
+    "k_fold", "require_fit", "score_head", "train_head",
 ]  # fmt: skip
 
 
@@ -54,7 +55,8 @@ def train_head(
     With the same arguments the result is the same, bit for bit on a CPU, whether or not the run was interrupted.
 
     Raises:
-        GanvasError: if the loss is not a number, or the recipe does not fit the head.
+        DivergedError: if the loss or a weight is not a number.
+        GanvasError: if the recipe does not fit the head.
         KeyboardInterrupt: on Ctrl-C; the last checkpoint is kept.
     """
     start = time.monotonic()
@@ -66,7 +68,7 @@ def train_head(
         callbacks=[Progress(progress, listen)] + ([KeepLast(checkpoint, save_every)] if checkpoint else []),
     )  # fmt: skip
     module = _module(head, generator, labels, settings, pl_trainer.strategy.root_device)
-    pl_trainer.limit_train_batches = module.total_steps if isinstance(module, HeadTrainer) else 10**9
+    pl_trainer.limit_train_batches = module.most_steps
     resume = str(checkpoint) if checkpoint is not None and checkpoint.exists() else None
     try:
         pl_trainer.fit(module, ckpt_path=resume, weights_only=True)
@@ -74,19 +76,28 @@ def train_head(
         raise KeyboardInterrupt from stop
     if isinstance(module, OriginalTrainer):
         module.finish()
+    stop_if_broken(head, f"after {pl_trainer.global_step} steps")
     return TrainedHead(head.cpu().eval(), pl_trainer.global_step, time.monotonic() - start, labels.absent())
 
 
 def _module(
     head: Head, generator: Generator, labels: Labels, settings: SegmentationSettings, device: torch.device
 ) -> HeadTrainer | OriginalTrainer:
-    original = settings.recipe == "original"
-    if original and not isinstance(head, ReferenceHead):
+    require_fit(head, settings)
+    store = FeatureStore.of(head, generator, labels, settings, device)
+    return (OriginalTrainer if settings.recipe == "original" else HeadTrainer)(head, store, settings)
+
+
+def require_fit(head: Head, settings: SegmentationSettings) -> None:
+    """Refuse settings that cannot train this head.
+
+    Raises:
+        GanvasError: naming the head to choose.
+    """
+    if settings.recipe == "original" and not isinstance(head, ReferenceHead):
         raise GanvasError(
             f"The original recipe trains the reference head, not {head.kind!r}: choose head=reference."
         )
-    store = FeatureStore.of(head, generator, labels, settings, device)
-    return (OriginalTrainer if original else HeadTrainer)(head, store, settings)
 
 
 def score_head(head: Head, generator: Generator, labels: Labels, batch: int = 8) -> SegmentationScore:

@@ -29,6 +29,7 @@ class Labels:
         latents: codes of the images.
         masks: uint8 class ids ``[N, H, W]``, 255 = ignore.
         class_names: name of each id.
+        names: of the images, for sentences; their numbers if left out.
 
     Raises:
         GanvasError: if there is no image, masks and latents differ in number, or an id lies outside the classes.
@@ -37,6 +38,7 @@ class Labels:
     latents: Latent
     masks: Tensor
     class_names: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.masks) == 0:
@@ -44,21 +46,18 @@ class Labels:
         if len(self.masks) != len(self.latents):
             counts = f"{len(self.latents)} images but {len(self.masks)} masks"
             raise GanvasError(f"There are {counts}: give one mask an image.")
-        outside = sorted(set(self.masks.unique().tolist()) - {*range(len(self.class_names)), IGNORE})
-        if outside:
-            raise GanvasError(
-                f"The masks hold class id {outside[0]}, but there are {len(self.class_names)} classes: "
-                "correct the mask, or add the class to the list."
-            )
-        if bool((self.masks == IGNORE).all()):
-            raise GanvasError("Every pixel of the masks is marked to be ignored (255): label at least one pixel.")
+        require_labels(self.masks, len(self.class_names))
 
     def __len__(self) -> int:
         return len(self.masks)
 
     def __getitem__(self, index: Sequence[int]) -> Labels:
         picked = torch.as_tensor(index)
-        return Labels(self.latents[picked], self.masks[picked], self.class_names)
+        return Labels(self.latents[picked], self.masks[picked], self.class_names, self.called(index))
+
+    def called(self, index: Sequence[int]) -> tuple[str, ...]:
+        """The names of these images."""
+        return tuple(self.names[i] if self.names else str(i) for i in index)
 
     def counts(self) -> Tensor:
         """Labelled pixels of each class, ``[K]``."""
@@ -67,6 +66,22 @@ class Labels:
     def absent(self) -> tuple[str, ...]:
         """Classes that never occur; they keep their place in the head."""
         return tuple(name for name, count in zip(self.class_names, self.counts().tolist(), strict=True) if count == 0)
+
+
+def require_labels(masks: Tensor, classes: int) -> None:
+    """Refuse masks that nothing can be learned from.
+
+    Raises:
+        GanvasError: if an id lies outside the classes, or every pixel is to be ignored.
+    """
+    outside = sorted(set(masks.unique().tolist()) - {*range(classes), IGNORE})
+    if outside:
+        raise GanvasError(
+            f"The masks hold class id {outside[0]}, but there are {classes} classes: "
+            "correct the mask, or add the class to the list."
+        )
+    if bool((masks == IGNORE).all()):
+        raise GanvasError("Every pixel of the masks is marked to be ignored (255): label at least one pixel.")
 
 
 def without_small_classes(masks: Tensor, minimum: int) -> Tensor:

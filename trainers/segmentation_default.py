@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,10 +11,10 @@ from torch import Tensor
 from networks.metrics.segmentation import IGNORE
 from networks.segmentation import Head, PyramidHead
 from networks.segmentation.losses import segmentation_loss
+from trainers.diverged import stop_if_not_a_number
+from trainers.schedule import warm_up_then_cosine
 from trainers.segmentation_data import FeatureStore, class_weights, stream
-from trainers.segmentation_loop import Clock, SegmentationSettings, stop_if_not_a_number
-
-WARM_UP = 0.05     # share of the run in which the rate rises
+from trainers.segmentation_loop import Clock, SegmentationSettings
 
 
 class HeadTrainer(pl.LightningModule):
@@ -24,7 +23,7 @@ class HeadTrainer(pl.LightningModule):
     Everything random follows from ``(seed, step)``, so a resumed run goes on as if it had never stopped.
 
     Raises:
-        GanvasError: when the loss is not a number, naming the step and the images.
+        DivergedError: when the loss is not a number, naming the step and the images.
     """
 
     def __init__(self, head: Head, store: FeatureStore, settings: SegmentationSettings) -> None:
@@ -32,7 +31,7 @@ class HeadTrainer(pl.LightningModule):
         self.automatic_optimization = False  # tiles are backpropagated one by one, to bound memory
         self.head, self.settings = head, settings
         self._store = store
-        self.total_steps = max(settings.passes * store.steps_per_pass, settings.least_steps)
+        self.total_steps = self.most_steps = max(settings.passes * store.steps_per_pass, settings.least_steps)
         self.register_buffer("class_weight", class_weights(store.labels.counts(), settings.balance))
         if isinstance(head, PyramidHead):
             store.fill(0)
@@ -49,19 +48,13 @@ class HeadTrainer(pl.LightningModule):
         ]
         return torch.optim.AdamW(groups, lr=self.settings.learning_rate, betas=(0.9, 0.99))
 
-    def rate(self, step: int) -> float:
-        """Share of the peak rate: linear over the first twentieth of the run, then a cosine to zero."""
-        rise = min((step + 1) / (WARM_UP * self.total_steps), 1.0)
-        t = max(step / self.total_steps - WARM_UP, 0) / (1 - WARM_UP)
-        return rise * 0.5 * (1 + math.cos(math.pi * t))
-
     def training_step(self, batch: Any, batch_idx: int) -> None:
         step = self.global_step
         seen = self._store.batch(step)
         torch.manual_seed(int(torch.randint(2**62, (), generator=stream(self.settings.seed, 3, step))))
         optimizer = self.optimizers()
         for group in optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * self.rate(step)
+            group["lr"] = self.settings.learning_rate * warm_up_then_cosine(step, self.total_steps)
         optimizer.zero_grad(set_to_none=True)
         total = self._weight(seen.window.cut(seen.masks)).clamp(min=1e-12)
         loss = 0.0
@@ -72,7 +65,7 @@ class HeadTrainer(pl.LightningModule):
             part = segmentation_loss(logits, masks, self.class_weight, 1 / total, self.settings.dice * share)
             self.manual_backward(part)
             loss += float(part.detach())
-        stop_if_not_a_number(loss, step, seen.images)
+        stop_if_not_a_number({"the loss": loss}, f"at step {step}", self._store.labels.called(seen.images))
         optimizer.step()
         self.loss = torch.tensor(loss)
 

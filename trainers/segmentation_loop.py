@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
 from tqdm import tqdm
@@ -17,13 +17,18 @@ from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 
 StepListener = Callable[[int, dict[str, float]], None]
+Recipe = Literal["default", "original"]
 
 
 @dataclass(frozen=True)
 class SegmentationSettings:
-    """How a head is trained."""
+    """How a head is trained.
 
-    recipe: Literal["default", "original"] = "default"   # ours, or 64 pixels a step with the original's stop rule
+    Raises:
+        GanvasError: if a value makes no sense.
+    """
+
+    recipe: Recipe = "default"      # ours, or 64 pixels a step with the original's stop rule
     passes: int = 20                # times every labelled pixel is seen (default recipe) ...
     least_steps: int = 1280         # ... or more often, until there are so many steps: few labels need as many
     windows: int = 2                # a side: a step sees one of windows x windows parts of ... (default recipe)
@@ -40,6 +45,20 @@ class SegmentationSettings:
     min_class_pixels: int = 0       # a class with fewer pixels in an image becomes background; 30 in the original
     seed: int = 0                   # of order, augmentation and dropout
 
+    def __post_init__(self) -> None:
+        if self.recipe not in get_args(Recipe):
+            raise GanvasError(f"training recipe must be {' or '.join(get_args(Recipe))}, got {self.recipe!r}.")
+        for name in ("windows", "images_per_step", "refresh", "tile"):
+            if getattr(self, name) < 1:
+                raise GanvasError(f"training {name} must be at least 1, got {getattr(self, name)}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise GanvasError(f"training learning_rate must be a number greater than 0, got {self.learning_rate}.")
+        for name in ("passes", "least_steps", "weight_decay", "balance", "dice", "jitter", "min_class_pixels"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise GanvasError(f"training {name} must be a number not below 0, got {getattr(self, name)}.")
+        if self.passes == self.least_steps == 0:
+            raise GanvasError("training passes=0 and least_steps=0 leave nothing to train: raise one of them.")
+
 
 class Clock:
     """An endless loader of nothing: ``global_step`` is the clock, and the store turns it into a batch.
@@ -55,24 +74,6 @@ class Clock:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to restore."""
-
-
-def stop_if_not_a_number(loss: float, step: int, images: Sequence[int]) -> None:
-    """Refuse to go on from a loss that is NaN or infinite.
-
-    Args:
-        loss: of this step.
-        step: its number.
-        images: labelled images in its batch, for the sentence.
-
-    Raises:
-        GanvasError: naming the step and the images.
-    """
-    if not math.isfinite(loss):
-        raise GanvasError(
-            f"The loss is not a number at step {step} (labelled images {', '.join(map(str, images))}); "
-            "the last checkpoint is kept: lower the learning rate, or look at these images."
-        )
 
 
 class Progress(pl.Callback):

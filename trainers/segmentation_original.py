@@ -14,8 +14,9 @@ from torch.nn.functional import cross_entropy
 from networks.metrics.segmentation import IGNORE
 from networks.segmentation import Head, ReferenceHead
 from networks.segmentation.geometry import sample_table
+from trainers.diverged import stop_if_not_a_number
 from trainers.segmentation_data import FeatureStore, stream
-from trainers.segmentation_loop import Clock, SegmentationSettings, stop_if_not_a_number
+from trainers.segmentation_loop import Clock, SegmentationSettings
 
 
 class OriginalTrainer(pl.LightningModule):
@@ -26,7 +27,7 @@ class OriginalTrainer(pl.LightningModule):
     which is the same since nothing couples them.
 
     Raises:
-        GanvasError: when the loss is not a number, naming the step.
+        DivergedError: when the loss is not a number, naming the step.
     """
 
     PIXELS, FREE_EPOCHS, PATIENCE, MAX_EPOCHS = 64, 4, 50, 100
@@ -43,6 +44,7 @@ class OriginalTrainer(pl.LightningModule):
         self.steps_per_epoch = -(-len(self._pixels) // self.PIXELS)
         # In fact "four epochs": the rule then fires after some 90 batches.
         self.total_steps = self.FREE_EPOCHS * self.steps_per_epoch + 2 * self.PATIENCE
+        self.most_steps = self.MAX_EPOCHS * self.steps_per_epoch
         self.register_buffer("best", torch.full([head.members], math.inf))
         self.register_buffer("waited", torch.zeros(head.members, dtype=torch.int64))
         self.register_buffer("stopped", torch.zeros(head.members, dtype=torch.bool))
@@ -58,7 +60,7 @@ class OriginalTrainer(pl.LightningModule):
         values, truth = self._sample(step)
         logits = self.head.classify(values)  # [M, P, K]
         losses = cross_entropy(logits.movedim(2, 1), truth, reduction="none").mean(dim=1)  # [M]
-        stop_if_not_a_number(float(losses.detach().sum()), step, range(len(self._store.labels)))
+        stop_if_not_a_number({"the loss": losses.detach()}, f"at step {step}")
         optimizer = self.optimizers()
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(losses.sum())  # members share nothing, so each gets its own gradient
@@ -66,8 +68,7 @@ class OriginalTrainer(pl.LightningModule):
         self.loss = losses.detach()
         if step >= self.FREE_EPOCHS * self.steps_per_epoch:
             self._apply_stop_rule(losses.detach())
-        if bool(self.stopped.all()) or step + 1 >= self.MAX_EPOCHS * self.steps_per_epoch:
-            self.trainer.should_stop = True
+        self.trainer.should_stop = bool(self.stopped.all())
 
     def _sample(self, step: int) -> tuple[Tensor, Tensor]:
         """Concatenated features ``[M, P, D]`` and classes ``[M, P]`` of the pixels of a step."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import pytorch_lightning as pl
 import torch
@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
-from networks.checkpoints.errors import GanvasError
 from networks.metrics.segmentation import IGNORE, SegmentationScore
 from networks.segmentation.losses import segmentation_loss
 from networks.unet import UNet
+from trainers.diverged import stop_if_broken, stop_if_not_a_number
+from trainers.schedule import warm_up_then_cosine
 
 
 def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -52,7 +53,7 @@ class SegmenterTrainer(pl.LightningModule):
     Every random draw follows from ``(seed, step)``, so a resumed run goes on as if it had never stopped.
 
     Raises:
-        GanvasError: when the loss is not a number, naming the step.
+        DivergedError: when the loss is not a number, naming the step.
     """
 
     def __init__(
@@ -72,15 +73,8 @@ class SegmenterTrainer(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, object]:
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warm_up_then_cosine, total=self.total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _rate(self, step: int) -> float:
-        """Share of the peak rate: a linear warm-up over a twentieth of the run, then a cosine to 0."""
-        warmup = max(1, self.total_steps // 20)
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, self.total_steps - warmup))))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, masks = batch
@@ -91,12 +85,11 @@ class SegmenterTrainer(pl.LightningModule):
         alike = logits.new_ones(len(self.class_names), dtype=torch.float32)
         loss = segmentation_loss(logits[None], masks.long(), alike, 1 / pixels, self.dice)
         self.loss = loss.detach()
-        if not math.isfinite(self.loss):
-            raise GanvasError(
-                f"the loss is not a number at step {self.global_step} (batch {batch_idx} of epoch "
-                f"{self.current_epoch}): lower the learning rate; the last checkpoint is good"
-            )
+        stop_if_not_a_number({"the loss": self.loss}, f"at step {self.global_step}")
         return loss
+
+    def on_train_epoch_end(self) -> None:  # before Lightning writes its checkpoint
+        stop_if_broken(self, f"after {self.global_step} steps")
 
     def on_validation_epoch_start(self) -> None:
         self.score = SegmentationScore(self.class_names)

@@ -15,12 +15,9 @@ from networks.stylegan2 import Generator
 from networks.stylegan2.reconstruction import pyramid_l1
 from networks.stylegan2.synthesis import Noise
 from trainers.code_game import CodeGame
+from trainers.diverged import stop_if_not_a_number
 
 CODES = 4096  # how many of the encoder's latest codes the mapping network learns from
-
-
-class DivergedError(RuntimeError):
-    """A loss or a weight is no longer a number; the last checkpoint is good."""
 
 
 class StyleGAN2Trainer(pl.LightningModule):
@@ -145,8 +142,7 @@ class StyleGAN2Trainer(pl.LightningModule):
             figures |= self.code_game.play(self.code_steps, self.G.mapping, self.G.z_dim, *opt_codes)
         if batch % self.r1_interval == 0:
             figures["r1"] = self._regularise(real, opt_d)
-        if not all(map(math.isfinite, figures.values())):
-            raise DivergedError(f"the loss is not a number in batch {batch} after {self.images_seen} images: {figures}")
+        stop_if_not_a_number(figures, f"in batch {batch} after {self.images_seen} images")
         self.figures = figures
         self.clock += len(real)
         self._update_ema(len(real))

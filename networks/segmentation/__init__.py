@@ -37,6 +37,9 @@ def head_for(
         seed: of the initial weights.
         constants: also read the maps that are the same for every image; the original recipe does.
         arguments: further constructor arguments of that head.
+
+    Raises:
+        GanvasError: if there is no such head, or it refuses an argument.
     """
     reads_image = kind in HEADS and HEADS[kind].reads_image
     return _construct(kind, seed, {
@@ -50,7 +53,7 @@ def build_head(manifest: Mapping[str, Any]) -> Head:
     """The head that a manifest describes (``Head.manifest``), its weights still to be loaded.
 
     Raises:
-        GanvasError: if the manifest names a head or an argument that this version does not have.
+        GanvasError: if the manifest names a head or an argument that this version does not have, or one out of range.
     """
     return _construct(manifest["head"], 0, {**manifest["arguments"]})
 
@@ -62,5 +65,5 @@ def _construct(kind: str, seed: int, arguments: dict[str, Any]) -> Head:
         torch.manual_seed(seed)
         try:
             return HEADS[kind](**arguments)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise GanvasError(f"The segmentation head {kind!r} cannot be built: {error}.") from error

@@ -30,6 +30,9 @@ class PyramidHead(Head):
     differ in their two layers and in what dropout shows them.
 
     Dropout removes whole channels of each member's view of the trunk, so that the members learn different things.
+
+    Raises:
+        ValueError: as every head, and if a size is below one or dropout leaves nothing.
     """
 
     kind: ClassVar[str] = "default"
@@ -48,6 +51,10 @@ class PyramidHead(Head):
         dropout: float = 0.1,         # share of trunk channels hidden from each member, for each image anew
     ) -> None:  # fmt: skip
         super().__init__(feature_shapes, num_classes, out_resolution, members, left_out)
+        if min(width, hidden) < 1:
+            raise ValueError(f"width and hidden must be at least 1, got {width}, {hidden}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and less than 1, got {dropout}")
         self.arguments |= {"width": width, "hidden": hidden, "dropout": dropout}
         self.dropout = dropout
         self.levels = _levels(self.shapes, out_resolution)

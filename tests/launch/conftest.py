@@ -86,10 +86,12 @@ def refused(train_folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     def run(*words: str) -> str:
         assert train_folder(*words) == cli.REFUSED
-        error = capsys.readouterr().err.splitlines()
+        said = capsys.readouterr()
+        error = said.err.splitlines()
         sentences = [line for line in error if line.startswith("ganvas: ")]
         assert len(sentences) == 1
         assert "Traceback" not in "".join(error)
+        assert "inverting" not in said.out  # nobody waits for an inversion to hear of it
         assert not (tmp_path / "run").exists()
         return sentences[0]
 

@@ -14,7 +14,7 @@ from launch import configs
 from launch.compose import choices_of, compose
 from launch.hardware import trainer_arguments
 from launch.paths import CONF
-from launch.schemas import VERBS, default_of, group_schemas, memory_keys, option, options, schemas
+from launch.schemas import VERBS, default_of, group_schemas, marked, may_change, option, options, schemas
 
 EXPERIMENTS = choices_of("experiment")
 ALL_SCHEMAS = [*VERBS.values(), *schemas().values()]
@@ -79,7 +79,7 @@ class Inner:
     """Options inside others."""
 
     batch: int = option(4, "images at once", memory=True)
-    rate: float = option(0.1, "rate")
+    rate: float = option(0.1, "rate", diverged="lower")
 
 
 @dataclass
@@ -87,11 +87,30 @@ class Outer:
     """Options."""
 
     inner: Inner = option(Inner, "inner")
+    where: Inner = option(Inner, "where it runs", free=True)
+    absent: Inner | None = option(None, "none of it")
 
 
-def test_memory_keys_are_the_ones_marked() -> None:
-    assert memory_keys(OmegaConf.structured(Outer)) == ["inner.batch"]
-    assert memory_keys(None) == []
+def test_marks_are_found_by_key() -> None:
+    cfg = OmegaConf.structured(Outer)
+    assert marked(cfg, "memory") == {"inner.batch": True, "where.batch": True}
+    assert marked(cfg, "diverged") == {"inner.rate": "lower", "where.rate": "lower"}
+    assert marked(cfg, "free") == {"where": True}
+    assert marked(None, "memory") == {}
+
+
+def test_a_resumed_run_may_differ_in_what_is_marked_and_in_all_of_a_marked_group() -> None:
+    cfg = OmegaConf.structured(Outer)
+    assert may_change(cfg, "where.batch")
+    assert not may_change(cfg, "inner.batch")
+    assert not may_change(cfg, "whereabouts")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_what_a_run_learns_from_is_never_free(name: str) -> None:
+    cfg = compose("train", [f"experiment={name}"])
+    assert all(may_change(cfg, key) for key in ("out", "trainer.devices", "wandb.mode", "debug", "command"))
+    assert not any(may_change(cfg, key) for key in ("seed", "data.resolution", "images", "task.training._target_"))
 
 
 def test_listing_shows_each_experiment_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,7 +117,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_rest_gives_the_same(
         ("images=/no/such", "images=/no/such is neither an image nor a folder"),
         ("generator=/no/such.safetensors", "there is no file /no/such.safetensors"),
         ("inversion.start=far", "inversion start must be one of auto, encoder, nearest, mean"),
-        ("inversion.critic=eyes", "unknown perceptual critic 'eyes'"),
+        ("inversion.critic=eyes", "critic must be one of stlpips-alex, "),
         ("inversion.steps=0", "inversion steps must be greater than 0"),
     ],
 )

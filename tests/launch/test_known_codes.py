@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.masks import write_mask
 from launch import cli, train_segmentation
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.latents import load_latent, save_latent
+from networks.checkpoints.masks import write_mask
 from tests.launch.conftest import CLASSES, SIZE, Refused, Train
 from trainers.segmentation import train_head
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,25 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from launch.record import RunRecord, read_metrics
+from launch.schemas import TaskConfig, TrainConfig
 from networks.checkpoints.errors import GanvasError
+
+
+@dataclass
+class Toy(TaskConfig):
+    """A task."""
+
+    name: str = "toy"
+    widths: list[int] = field(default_factory=lambda: [4, 8])
+    note: str = "\\${x}"
 
 
 def config(out: Path | None, **changes: object) -> DictConfig:
     plain = {
-        "out": None if out is None else str(out), "debug": False, "command": "ganvas train experiment=a/b seed=0",
-        "experiment": "a/b", "seed": 0, "task": {"name": "toy", "widths": [4, 8], "note": "\\${x}"},
-        "trainer": {"devices": 1}, "wandb": {"mode": "disabled"},
+        "out": None if out is None else str(out), "command": "ganvas train experiment=a/b seed=0",
+        "experiment": "a/b", "wandb": {"mode": "disabled"},
     }  # fmt: skip
-    return OmegaConf.merge(plain, OmegaConf.create(changes))
+    return OmegaConf.merge(OmegaConf.structured(TrainConfig(task=Toy())), plain, OmegaConf.create(changes))
 
 
 def test_holds_what_a_run_directory_holds(tmp_path: Path) -> None:
@@ -33,6 +43,19 @@ def test_holds_what_a_run_directory_holds(tmp_path: Path) -> None:
     assert (record.path / "command.txt").read_text() == "ganvas train experiment=a/b seed=0\n"
     assert OmegaConf.load(record.path / "config.yaml").task.note == "${x}"
     assert "| mIoU | 0.5 |" in record.report.read_text()
+
+
+def test_a_picture_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = RunRecord.open(config(tmp_path / "run"))
+
+    def break_off(self: Image.Image, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "save", break_off)
+    with pytest.raises(MemoryError):
+        record.image("samples/1", Image.new("RGB", (2, 2)))
+    assert [path for path in record.images.rglob("*") if path.is_file()] == []
 
 
 def test_default_directory_is_the_experiment_and_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

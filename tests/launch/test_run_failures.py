@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,8 +59,10 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_images_and_keeps_the_ch
     in_step_three(lambda loss: loss * float("nan"))
     assert train_folder("task.save_every=0") == cli.REFUSED
     error = capsys.readouterr().err
-    assert "The loss is not a number at step 3 (labelled images " in error
-    assert "the last checkpoint is kept: lower the learning rate" in error
+    assert re.search(r"ganvas: the loss is not a number at step 3 \(images [abcd]\): lower task.training.learning_rate",
+                     error)  # fmt: skip
+    assert " or look at these images, in a new out= " in error
+    assert f"; {tmp_path / 'run' / 'checkpoints'} holds the last good state." in error
     found = checkpoint(tmp_path / "run")
     assert found["global_step"] == 3
     assert all_finite(found)
@@ -71,9 +75,13 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_images_and_keeps_the_ch
     assert same_weights(one, other)
 
 
-def test_a_checkpoint_never_holds_weights_that_are_not_numbers(train_folder: Train, tmp_path: Path) -> None:
-    # The first step's loss is a number, and its update is not.
-    assert train_folder("task.training.learning_rate=inf", "task.save_every=0") == cli.REFUSED
+def test_a_checkpoint_never_holds_weights_that_are_not_numbers(
+    train_folder: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The fourth step's loss is a number, and its update is not.
+    rate = lambda step, total: math.inf if step == 3 else 1e-3  # noqa: E731
+    monkeypatch.setattr(segmentation_default, "warm_up_then_cosine", rate)
+    assert train_folder("task.save_every=0") == cli.REFUSED
     for file in (tmp_path / "run" / "checkpoints").iterdir():
         assert all_finite(torch.load(file, weights_only=True))
 
@@ -91,9 +99,46 @@ def test_out_of_memory_names_what_lowers_it_and_keeps_the_checkpoint(
     in_step_three(fail)
     assert train_folder("task.save_every=0") == cli.REFUSED
     error = capsys.readouterr().err
-    assert "ganvas: out of memory: lower task.training.tile or task.inversion.batch and run `ganvas train " in error
-    assert "a new run may lower task.head.members or task.training.images_per_step too." in error
+    assert "ganvas: out of memory: lower task.training.tile below 16 and run `ganvas train " in error
+    assert "again, which goes on from the last checkpoint; a new run may lower task.head.members too." in error
     assert checkpoint(tmp_path / "run")["global_step"] == 3
     monkeypatch.undo()
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
-    assert train_folder("task.save_every=0", "task.training.tile=16", "task.inversion.batch=2") == cli.OK
+    assert train_folder("task.save_every=0", "task.training.tile=8", "task.inversion.batch=2") == cli.OK
+
+
+@pytest.mark.parametrize(
+    ("failure", "says"),
+    [
+        (MemoryError(), "out of memory: lower task.training.tile below 16 or task.head.members and run the command "),
+        (ZeroDivisionError("one"), "ZeroDivisionError: one"),
+        (None, "before the first checkpoint: lower task.training.learning_rate or look at these images, and run the "),
+    ],
+)
+def test_what_fails_before_the_first_checkpoint_leaves_nothing(
+    train_folder: Train, in_step_three: Callable[[Spoil], None], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    failure: Exception | None, says: str,
+) -> None:  # fmt: skip
+    def fail(loss: torch.Tensor) -> torch.Tensor:
+        if failure is None:
+            return loss * float("inf")
+        raise failure
+
+    in_step_three(fail)
+    assert train_folder("wandb=offline") == (cli.FAILED if isinstance(failure, ZeroDivisionError) else cli.REFUSED)
+    error = capsys.readouterr().err
+    assert says in error
+    assert "last" not in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_head_too_large_for_the_memory_names_what_makes_it_smaller(
+    train_folder: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("launch.train_segmentation.head_for", fail)
+    assert train_folder() == cli.REFUSED
+    assert "out of memory: lower task.head.members and run the command again." in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -6,6 +6,7 @@ import importlib.machinery
 import sys
 import types
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from launch import cli
 from launch.record import read_metrics
+from networks.checkpoints.errors import GanvasError
 
 
 @pytest.fixture
@@ -96,6 +98,52 @@ def test_an_exit_that_nobody_asked_for_stays_an_exit(train: Callable[..., int]) 
     with pytest.raises(SystemExit) as stop:
         train(leave)
     assert stop.value.code == 7
+
+
+@pytest.mark.parametrize("error", [GanvasError("no"), RuntimeError("no"), SystemExit(3)])
+def test_a_run_that_fails_before_it_begins_leaves_nothing(
+    train: Callable[..., int], tmp_path: Path, error: BaseException
+) -> None:
+    def fail(cfg, record):
+        record.log({"loss": 1.0}, 1)
+        (record.checkpoints / ".last.ckpt.x.part").touch()
+        raise error
+
+    with pytest.raises(SystemExit) if isinstance(error, SystemExit) else nullcontext():
+        assert train(fail, f"out={tmp_path / 'new' / 'run'}") in (cli.FAILED, cli.REFUSED)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_stopped_run_that_had_not_begun_makes_way_too(train: Callable[..., int], tmp_path: Path) -> None:
+    def stop(cfg, record):
+        raise KeyboardInterrupt
+
+    def fail(cfg, record):
+        raise GanvasError("no")
+
+    assert train(stop, "seed=1") == cli.INTERRUPTED
+    assert train(fail, "seed=1") == cli.REFUSED
+    assert train(lambda cfg, record: {}, "seed=2") == cli.OK
+
+
+@pytest.mark.parametrize("kept", ["checkpoints/last.ckpt", "export/a.safetensors", "thesis.txt", "images/mine.png"])
+def test_what_a_failed_run_had_made_stays(train: Callable[..., int], tmp_path: Path, kept: str) -> None:
+    def fail(cfg, record):
+        (record.path / kept).touch()
+        raise GanvasError("no")
+
+    assert train(fail) == cli.REFUSED
+    assert (tmp_path / "run" / kept).exists()
+    assert (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_an_empty_folder_that_was_there_stays(train: Callable[..., int], tmp_path: Path) -> None:
+    def fail(cfg, record):
+        raise GanvasError("no")
+
+    (tmp_path / "run").mkdir()
+    assert train(fail) == cli.REFUSED
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_another_seed_in_the_same_directory_is_refused(

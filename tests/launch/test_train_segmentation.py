@@ -35,6 +35,7 @@ def test_the_last_lines_are_figures_report_and_bundle(avatar_run: AvatarRun) -> 
     for name in ("mIoU", "mIoU_datasetgan_rule", "pixel_accuracy", "mIoU_generated", "mIoU_kfold", "mIoU_1", "mIoU_2"):
         assert 0 <= float(found[name]) <= 1
     assert found["mIoU_4"] == found["mIoU"]
+    assert found["mIoU_teacher"] == "0.5"  # what its bundle says
     assert float(found["train_seconds"]) > 0
 
 
@@ -51,7 +52,7 @@ def test_stdout_is_figures_and_a_few_words_of_our_own(avatar_run: AvatarRun) -> 
     ]  # fmt: skip
     assert figures(avatar_run.printed).keys() == {
         "labelled", "held-out", "mIoU", "n", "mIoU_datasetgan_rule", "pixel_accuracy", "ece", "mIoU_generated",
-        "mIoU_kfold", "mIoU_1", "mIoU_2", "mIoU_4", "train_seconds", "report", "bundle",
+        "mIoU_teacher", "mIoU_kfold", "mIoU_1", "mIoU_2", "mIoU_4", "train_seconds", "report", "bundle",
     }  # fmt: skip
 
 

@@ -31,6 +31,7 @@ def test_a_run_leaves_figures_report_and_bundle(tmp_path: Path, capsys: pytest.C
     assert label_images(network, torch.zeros(2, 3, 32, 32)).shape == (2, 32, 32)
     assert len(manifest["classes"]["names"]) == network.num_classes == 11
     assert manifest["metrics"]["protocol"].startswith("6 rendered avataaars (split heldout, seed 0) at 32x32")
+    assert "avataaars by Pablo Stanley: Free for personal and commercial use" in manifest["licence"]
     assert (out / "images" / "heldout.png").exists()
     assert "| background |" in (out / "report.md").read_text()
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]

@@ -117,8 +117,9 @@ def test_divergence_is_one_sentence_and_keeps_the_checkpoint(
     monkeypatch.setattr(StyleGAN2Trainer, "training_step", poisoned)
     assert train(*AVATARS, f"out={tmp_path / 'run'}") == cli.REFUSED
     err = capsys.readouterr().err.splitlines()[-1]
-    assert "ganvas: the loss is not a number in batch 3 after 12 images" in err
-    assert "last.ckpt is the last good state: lower task.training.lr_g and lr_d" in err
+    assert "ganvas: loss_d is not a number in batch 3 after 12 images: lower task.training.lr_g" in err
+    assert "raise task.training.r1_gamma, in a new out=" in err
+    assert f"{tmp_path / 'run' / 'checkpoints'} holds the last good state." in err
     clock = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]["clock"]
     assert int(clock) == 8
 

@@ -201,6 +201,9 @@ def test_errors_name_what_is_wrong() -> None:
         PyramidHead(SHAPES, 3, OUT, left_out=SHAPES)
     with pytest.raises(ValueError, match="must divide each other"):
         PyramidHead({"a": (3, 6), "b": (3, 16)}, 3, 16)
+    for wrong in ({"width": 0}, {"hidden": 0}, {"dropout": 1.0}, {"dropout": -0.1}, {"members": 0}):
+        with pytest.raises(GanvasError, match=rf"'default' cannot be built: .*{next(iter(wrong))}.* must be at least"):
+            head("default", **({"members": 3} | wrong))
     with pytest.raises(GanvasError, match=r"no segmentation head 'unet'; choose one of: reference, linear, default"):
         build_head({"head": "unet", "arguments": {}})
     with pytest.raises(GanvasError, match=r"'linear' cannot be built: .*depth"):

@@ -14,6 +14,8 @@ from torch.nn.functional import cross_entropy, interpolate
 from networks.checkpoints.errors import GanvasError
 from networks.segmentation import head_for
 from networks.stylegan2 import Generator
+from trainers import segmentation_default
+from trainers.diverged import DivergedError
 from trainers.segmentation import (
     HeadTrainer,
     OriginalTrainer,
@@ -129,11 +131,29 @@ def test_nan_stops_with_step_and_images_and_keeps_the_checkpoint(generator: Gene
         return batch
 
     monkeypatch.setattr(FeatureStore, "batch", poisoned)
-    with pytest.raises(GanvasError, match=r"not a number at step 4 \(labelled images \d, \d\)"):
-        train_head(fresh(generator), generator, labels(generator, 4), QUICK, path, save_every=0.0, progress=False)
+    known = replace(labels(generator, 4), names=tuple("wxyz"))
+    with pytest.raises(DivergedError, match=r"the loss is not a number at step 4 \(images [w-z], [w-z]\)") as found:
+        train_head(fresh(generator), generator, known, QUICK, path, save_every=0.0, progress=False)
+    store = FeatureStore.of(fresh(generator), generator, known, QUICK)
+    assert found.value.images == known.called(store.batch(4).images)
     state = torch.load(path, weights_only=True)
     assert state["global_step"] == 4
     assert all(bool(x.isfinite().all()) for x in state["state_dict"].values())
+
+
+def test_weights_that_the_last_step_broke_are_not_handed_out(generator: Generator, tmp_path, monkeypatch) -> None:
+    path, settings = tmp_path / "last.ckpt", replace(QUICK, passes=1, least_steps=3)
+    broken = lambda step, total: math.inf if step == total - 1 else 1e-3  # noqa: E731
+    monkeypatch.setattr(segmentation_default, "warm_up_then_cosine", broken)
+    with pytest.raises(DivergedError, match=r"the weight .* is not a number after 3 steps"):
+        train_head(fresh(generator), generator, labels(generator, 2), settings, path, save_every=0.0, progress=False)
+    assert torch.load(path, weights_only=True)["global_step"] == 2
+
+
+def test_names_of_images_follow_them(generator: Generator) -> None:
+    known = replace(labels(generator, 4), names=tuple("wxyz"))
+    assert known[[3, 1]].called([0, 1]) == ("z", "x")
+    assert labels(generator, 4)[[3, 1]].called([0]) == ("3",)
 
 
 def test_tiles_change_memory_not_the_result(generator: Generator) -> None:
@@ -297,7 +317,7 @@ def test_k_fold_scores_every_image_once(generator: Generator) -> None:
     known = labels(generator, 5)
     trained, untrained = (
         k_fold(lambda: fresh(generator, "linear", 1), generator, known, settings, folds=2, progress=False)
-        for settings in (replace(QUICK, passes=10), replace(QUICK, passes=1, learning_rate=0.0))
+        for settings in (replace(QUICK, passes=10), replace(QUICK, passes=1, learning_rate=1e-9))
     )
     assert all(found.score.confusion.sum() == known.masks.numel() for found in (trained, untrained))
     assert trained.score.compute()["miou"] > untrained.score.compute()["miou"]
@@ -363,6 +383,22 @@ def test_bad_labels_are_named(generator: Generator) -> None:
         k_fold(lambda: fresh(generator), generator, known, QUICK, folds=1)
     with pytest.raises(GanvasError, match="trains the reference head, not 'default'"):
         train_head(fresh(generator), generator, known, SegmentationSettings(recipe="original"), progress=False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"recipe": "foo"}, {"windows": 0}, {"tile": 0}, {"images_per_step": 0}, {"refresh": 0}, {"passes": -1},
+        {"least_steps": -1}, {"learning_rate": -1.0}, {"learning_rate": 0.0}, {"learning_rate": math.inf},
+        {"weight_decay": -0.1}, {"dice": math.nan}, {"jitter": -0.1}, {"balance": -1.0}, {"min_class_pixels": -1},
+        {"passes": 0, "least_steps": 0},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_named(wrong: dict) -> None:
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(GanvasError, match=rf"training {name}.*{value}"):
+        SegmentationSettings(**wrong)
 
 
 def test_one_labelled_image_is_enough_to_train(generator: Generator) -> None:

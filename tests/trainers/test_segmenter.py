@@ -9,10 +9,11 @@ import pytorch_lightning as pl
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from networks.checkpoints.errors import GanvasError
 from networks.unet import UNet
+from trainers.diverged import DivergedError
 from trainers.segmenter import SegmenterTrainer, degrade, mask_batches, mirror
 
 
@@ -69,17 +70,29 @@ def test_a_loss_that_is_no_number_names_the_step(tmp_path: Path) -> None:
     broken = labeller(total_steps=12)
     with torch.no_grad():
         broken.network.head.bias[0] = float("nan")
-    with pytest.raises(GanvasError, match=r"not a number at step 0 \(batch 0 of epoch 0\)"):
+    with pytest.raises(DivergedError, match="the loss is not a number at step 0"):
         fit(broken, tmp_path, epochs=1)
 
 
-def test_the_rate_warms_up_and_ends_at_nothing() -> None:
-    trained = labeller(100)
-    rates = [trained._rate(step) for step in range(101)]
-    assert rates[0] == pytest.approx(0.2)
-    assert max(rates) == rates[5] == 1
-    assert rates[100] == pytest.approx(0)
-    assert rates[5:] == sorted(rates[5:], reverse=True)
+def test_weights_that_an_epoch_s_last_step_broke_never_reach_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, step = labeller(total_steps=12), SegmenterTrainer.training_step
+
+    def breaking(self: SegmenterTrainer, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        loss = step(self, batch, batch_idx)
+        if self.global_step == 5:
+            self.network.head.bias.data[0] = float("inf")
+        return loss
+
+    monkeypatch.setattr(SegmenterTrainer, "training_step", breaking)
+    trainer = pl.Trainer(
+        max_epochs=4, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[ModelCheckpoint(tmp_path, "last", save_on_train_epoch_end=True, enable_version_counter=False)],
+    )  # fmt: skip
+    with pytest.raises(DivergedError, match=r"the weight network.head.bias is not a number after 6 steps"):
+        trainer.fit(trained, mask_batches(*squares(), 8, shuffle_seed=0))
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 3
 
 
 # --- data

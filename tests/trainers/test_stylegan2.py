@@ -15,8 +15,9 @@ from datamodules.images import GANImages
 from networks.gan_losses import discriminator_loss, generator_loss
 from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator, LeanEncoder
 from trainers.code_game import CodeGame
+from trainers.diverged import DivergedError
 from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, save_last
-from trainers.stylegan2 import DivergedError, StyleGAN2Trainer
+from trainers.stylegan2 import StyleGAN2Trainer
 
 BATCH = 4
 IMAGES = torch.randint(0, 256, (11, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -244,7 +245,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path)
         if module.images_seen == 8:
             module.D.b4.out.weight.data.fill_(float("nan"))
 
-    with pytest.raises(DivergedError, match=r"the loss is not a number in batch 2 after 8 images: .*nan"):
+    with pytest.raises(DivergedError, match=r"loss_d is not a number in batch 2 after 8 images"):
         fit(tiny(), [EveryImages(BATCH, save_last(last)), EveryImages(BATCH, poison)])
     module = tiny()
     fit(module, resume=last)
