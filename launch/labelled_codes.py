@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from datamodules.masks import LabelledImages
-from editors.images import fit, to_tensor
+from editors.images import prepare, to_tensor
 from editors.invert import InversionSettings
 from editors.ownership import require_owner
 from launch.segmentation_scores import invert_images
@@ -76,7 +76,8 @@ def known_codes(path: str, generator: Generator, labelled: LabelledImages) -> Co
         rendered = torch.cat(list(render_batches(generator, latent.to(generator.device)))).clamp(-1, 1)
     except (KeyError, ValueError) as error:
         raise GanvasError(f"the codes in {path} are not such as this generator takes ({error}).") from error
-    target = fit(to_tensor(torch.as_tensor(labelled.images)), generator.img_channels, generator.img_resolution)
+    images = to_tensor(torch.as_tensor(labelled.images))
+    target = prepare(images, generator.img_channels, generator.img_resolution).images
     found = psnr(rendered, target)
     for name, quality in zip(labelled.names, found.tolist(), strict=True):
         if not quality >= LEAST_PSNR:  # true of NaN as well

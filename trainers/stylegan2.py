@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from networks.gan_losses import Loss, discriminator_loss, generator_loss, r1_penalty
 from networks.stylegan2 import Generator
 from networks.stylegan2.reconstruction import pyramid_l1
-from networks.stylegan2.synthesis import Noise
+from networks.stylegan2.synthesis import NoiseMode
 from trainers.code_game import CodeGame
 from trainers.diverged import stop_if_not_a_number
 
@@ -49,7 +49,7 @@ class StyleGAN2Trainer(pl.LightningModule):
         r1_gamma: float = 0.5,             # weight of the R1 penalty
         r1_interval: int = 16,             # batches between R1 steps; its weight and D's optimiser are scaled to match
         style_mixing: float = 0.0,         # probability of a second latent from a random layer on
-        noise: Noise = "random",           # "none" keeps noise out: for images without random texture
+        noise: NoiseMode = "random",           # "none" keeps noise out: for images without random texture
         ema_halflife: float = 5000.0,      # half-life of G_ema, in images
         ema_rampup: float | None = 0.08,   # half-life is at most this share of the images seen; None for no ramp
         encoder: nn.Module | None = None,  # image -> w [N, w_dim]
@@ -60,8 +60,8 @@ class StyleGAN2Trainer(pl.LightningModule):
         super().__init__()
         if loss not in get_args(Loss):
             raise ValueError(f"loss must be {' or '.join(get_args(Loss))}, got {loss!r}")
-        if noise not in get_args(Noise):
-            raise ValueError(f"noise must be one of {', '.join(get_args(Noise))}, got {noise!r}")
+        if noise not in get_args(NoiseMode):
+            raise ValueError(f"noise must be one of {', '.join(get_args(NoiseMode))}, got {noise!r}")
         if generator.c_dim:
             raise ValueError(f"training uses no labels: c_dim must be 0, got {generator.c_dim}")
         self.automatic_optimization = False

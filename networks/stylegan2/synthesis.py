@@ -19,7 +19,8 @@ from networks.stylegan2.layers import Conv2d, FullyConnected, modulated_conv2d
 from networks.stylegan2.resolutions import block_channels, block_dtypes
 
 Architecture = Literal["orig", "skip", "resnet"]
-Noise = Literal["const", "random", "none"] | torch.Generator  # a generator: maps drawn from it, on the CPU
+NoiseMode = Literal["const", "random", "none"]
+Noise = NoiseMode | torch.Generator  # a generator: maps drawn from it, on the CPU
 Styles = dict[str, Tensor]
 
 
