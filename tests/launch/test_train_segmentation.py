@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -86,9 +87,10 @@ def test_a_bundle_with_its_generator_is_enough(avatar_run: AvatarRun, tmp_path: 
 def test_wandb_has_scalars_pictures_masks_configuration_and_bundle(avatar_run: AvatarRun) -> None:
     (run,) = (avatar_run.path / "wandb").glob("offline-run-*")
     (log,) = run.glob("*.wandb")
-    written = log.read_bytes()
-    for word in (b"loss", b"mIoU", b"label_seed", b"segmentation.safetensors", b"facial hair"):
-        assert word in written
+    words, until = (b"loss", b"mIoU", b"label_seed", b"segmentation.safetensors", b"facial hair"), time.monotonic() + 20
+    while not all(word in log.read_bytes() for word in words):
+        assert time.monotonic() < until, "W&B's service writes on its own, but not for so long"
+        time.sleep(0.1)
     media = run / "files" / "media" / "images"
     sheets = {file.name.rpartition("_")[0].rpartition("_")[0] for file in (media / "images").glob("*.png")}
     assert {"labelled", "inverted-held-out-images", "generated-images", "samples", "classes-iou"} <= sheets
