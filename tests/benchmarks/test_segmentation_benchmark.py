@@ -146,7 +146,7 @@ def test_avatars_section(monkeypatch: pytest.MonkeyPatch) -> None:
     place = quality.Workplace(generator, labels, heldout, TINY)
     monkeypatch.setattr(quality, "prepare", lambda settings: place)
     monkeypatch.setattr(quality, "draw_labels", lambda generator, _, draw: random_labels(generator, 3, 4, seed=draw))
-    monkeypatch.setattr(quality, "SegmentationSettings", partial(SegmentationSettings, passes=2))
+    monkeypatch.setattr(quality, "SegmentationSettings", partial(SegmentationSettings, passes=2, least_steps=1))
     monkeypatch.setattr(quality, "train_reference", partial(quality.train_original, scaled=True))
     result = quality.run(TINY)
     figures, arms = result.figures, {row["arm"]: row for row in result.notes["arms"]}
