@@ -80,7 +80,8 @@ def run_growth(settings: Settings) -> Result:
     points = [("labels", n, classes, size) for n in settings.growth_labels]
     points += [("classes", labels, k, size) for k in settings.growth_classes]
     points += [("resolution", labels, classes, r) for r in settings.growth_resolutions]
-    measured = {point[1:]: _growth_point(settings, *point[1:]) for point in points}  # where curves cross, only once
+    crossing_once = dict.fromkeys(point[1:] for point in points)  # the curves share a point
+    measured = {point: _growth_point(settings, *point) for point in crossing_once}
     rows = [{"varied": point[0], **measured[point[1:]]} for point in points]
     return Result({"growth_points": len(rows)}, {"members": settings.members, "growth": rows})
 
