@@ -66,9 +66,7 @@ class Variant:
 
     def fresh(self, generator: Generator, classes: int, seed: int) -> Head:
         """An untrained head."""
-        constants = () if self.head == "reference" else generator.constant_features
-        left_out = [*constants, *self.arguments.get("left_out", ())]
-        return head_for(generator, self.head, classes, seed, **{**self.arguments, "left_out": left_out})
+        return head_for(generator, self.head, classes, seed, constants=self.head == "reference", **self.arguments)
 
     def score(self, generator: Generator, labels: Labels, development: Labels | None, seed: int) -> SegmentationScore:
         """Of a training with ``seed``: on the development set, or by 4-fold on the labels alone."""

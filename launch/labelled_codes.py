@@ -22,6 +22,7 @@ from networks.rendering import render_batches
 
 LEAST_PSNR = 15.0  # dB; below, a code is not its image's. Two samples of the avatar generator have 12 dB in the median
 
+
 @dataclass(frozen=True)
 class Codes:
     """Codes of labelled images, and how well the generator makes the images from them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -26,8 +26,9 @@ __all__ = [
 
 
 def head_for(
-    generator: Generator, kind: str, num_classes: int, seed: int = 0, constants: bool = False, **arguments: Any
-) -> Head:
+    generator: Generator, kind: str, num_classes: int, seed: int = 0, constants: bool = False,
+    left_out: Iterable[str] = (), **arguments: Any,
+) -> Head:  # fmt: skip
     """A fresh head for a generator's features.
 
     Args:
@@ -36,6 +37,7 @@ def head_for(
         num_classes: K.
         seed: of the initial weights.
         constants: also read the maps that are the same for every image; the original recipe does.
+        left_out: names of other maps that it will not read.
         arguments: further constructor arguments of that head.
 
     Raises:
@@ -44,7 +46,8 @@ def head_for(
     reads_image = kind in HEADS and HEADS[kind].reads_image
     return _construct(kind, seed, {
         "feature_shapes": map_shapes(generator, reads_image), "num_classes": num_classes,
-        "out_resolution": generator.img_resolution, "left_out": () if constants else generator.constant_features,
+        "out_resolution": generator.img_resolution,
+        "left_out": {*left_out, *(() if constants else generator.constant_features)},
         **arguments,
     })  # fmt: skip
 
