@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from statistics import fmean, median, stdev
 from typing import Any
 
@@ -40,7 +41,6 @@ class Workplace:
 
     def score(self, head: Head) -> float:
         """Held-out mIoU, absent classes left out, in percent."""
-        head = head.to(self.settings.device).eval()
         return 100 * score_head(head, self.generator, self.heldout).compute()["miou"]
 
 
@@ -77,11 +77,9 @@ def run(settings: Settings) -> Result:
     """All figures on avatars."""
     place = prepare(settings)
     arms = {
-        "default": lambda seed: train_ours(place, seed, place.labels),
-        "original": lambda seed: train_original(place, seed, scaled=True),
-        UNSCALED: lambda seed: train_original(place, seed, scaled=False),
-        "reference": lambda seed: train_reference(place, seed),
-    }
+        "default": train_ours, "original": train_original,
+        UNSCALED: partial(train_original, scaled=False), "reference": train_reference,
+    }  # fmt: skip
     found = {name: Arm() for name in arms}
     for i, seed in enumerate(settings.seeds):
         for name, train in arms.items():  # in turn, so that a change of the machine's load meets all of them
@@ -150,8 +148,9 @@ def invert_all(generator: Generator, avatars: AvatarSet) -> Labels:
     return Labels(found.latent, torch.from_numpy(avatars.masks), avatars.classes.names)
 
 
-def train_ours(place: Workplace, seed: int, labels: Labels) -> tuple[Head, float, int]:
+def train_ours(place: Workplace, seed: int) -> tuple[Head, float, int]:
     """The default head with its default settings."""
+    labels = place.labels
     start = time.perf_counter()
     settings = SegmentationSettings(seed=seed)
     head = head_for(place.generator, "default", len(labels.class_names), seed, members=place.settings.members)
@@ -161,7 +160,7 @@ def train_ours(place: Workplace, seed: int, labels: Labels) -> tuple[Head, float
     return trained.head, time.perf_counter() - start, trained.steps
 
 
-def train_original(place: Workplace, seed: int, scaled: bool) -> tuple[Head, float, int]:
+def train_original(place: Workplace, seed: int, scaled: bool = True) -> tuple[Head, float, int]:
     """The original recipe; its members are then scored as one ``reference`` head, which gives the same logits."""
     labels, settings = place.labels, place.settings
     start = time.perf_counter()
@@ -202,21 +201,22 @@ def check_head(place: Workplace) -> float:
 def _draw(place: Workplace, number: int) -> Draw:
     """Both recipes once on another 16 labels: how much of the gain is owed to the draw."""
     other = replace(place, labels=draw_labels(place.generator, place.settings, number))
-    default, _, _ = train_ours(other, number, other.labels)
-    original, _, _ = train_original(other, number, scaled=True)
-    return Draw(number, other.score(default), other.score(original))
+    default, original = Arm(), Arm()
+    _add(other, default, train_ours, number)
+    _add(other, original, train_original, number)
+    return Draw(number, fmean(default.miou), fmean(original.miou))
 
 
 def _curve_point(place: Workplace, count: int) -> Arm:
     """The default head on the first ``count`` labels, which are nested in all of them."""
-    arm = Arm()
+    arm, fewer = Arm(), replace(place, labels=place.labels[range(count)])
     for seed in place.settings.seeds:
-        _add(place, arm, lambda seed: train_ours(place, seed, place.labels[range(count)]), seed)
+        _add(fewer, arm, train_ours, seed)
     return arm
 
 
-def _add(place: Workplace, arm: Arm, train: Callable[[int], tuple[Head, float, int]], seed: int) -> None:
-    head, seconds, steps = train(seed)
+def _add(place: Workplace, arm: Arm, train: Callable[[Workplace, int], tuple[Head, float, int]], seed: int) -> None:
+    head, seconds, steps = train(place, seed)
     arm.miou.append(place.score(head))
     arm.seconds.append(seconds)
     arm.steps.append(steps)
