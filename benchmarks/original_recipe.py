@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 from torch.utils.data import DataLoader, TensorDataset
 
-from networks.metrics.segmentation import IGNORE
+from networks.checkpoints.classes import IGNORE
 from networks.protocol import Features, Generator
 from trainers.segmentation_data import Labels
 

@@ -132,7 +132,7 @@ class _Problem:
         self.mean = generator.sample(1, 0, truncation=0.0).tensors["ws"]  # [1, num_ws, w_dim]
         self.std = (samples.tensors["ws"] - self.mean).square().mean().sqrt().clamp_min(1e-8)
         self.critic = critic.to(self.mean.device)
-        self.encoder = _encoder_for(generator, settings)
+        self.encoder = encoder_for(generator, settings)
         self._thumbnails: Tensor | None = None
 
     def render(self, ws: Tensor) -> Tensor:
@@ -240,7 +240,7 @@ def _ws_of(start: Latent, generator: Generator) -> Tensor:
     return start.tensors["ws" if start.space == "w+" else "w"]
 
 
-def _encoder_for(generator: Generator, settings: InversionSettings) -> nn.Module | None:
+def encoder_for(generator: Generator, settings: InversionSettings) -> nn.Module | None:
     """The encoder that ``settings.start`` wants; None where it wants none, or has none and does not insist."""
     if settings.start not in ("auto", "encoder"):
         return None

@@ -13,14 +13,14 @@ from trainers.diverged import DivergedError
 
 def diverged(cfg: DictConfig, record: RunRecord, error: DivergedError) -> str:
     """The sentence for a loss or a weight that is no longer a number."""
-    advice = [f"{change} {key}" for key, change in marked(cfg, "diverged").items()]
+    advice = [f"{change} {key}" for key, change in marked(cfg, "diverged").items() if record.uses.get(key) != 0]
     if error.images:
         advice.append("look at these images")
-    mend = f": {' or '.join(advice)}" if advice else ""
+    mend = " or ".join(advice) or "change the recipe"
     if not record.begun:
-        return f"{error}, before the first checkpoint{mend}, and run the command again."
-    return (f"{error}{mend}, in a new out= since this one keeps its options; {record.checkpoints} holds the last good "
-            "state.")  # fmt: skip
+        return f"{error}, before the first checkpoint: {mend}, and run the command again."
+    return (f"{error}: {mend}, in a new out= since this one keeps its options; {record.checkpoints} holds the last "
+            "good state.")  # fmt: skip
 
 
 def out_of_memory(cfg: DictConfig, record: RunRecord) -> str:

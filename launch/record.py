@@ -40,7 +40,7 @@ class RunRecord:
 
     def __init__(self, path: Path, cfg: DictConfig, resumed: bool, made: Sequence[Path] = ()) -> None:
         self.path, self.resumed, self._made = path, resumed, made
-        self.uses: dict[str, int] = {}  # memory option -> how much of it the work at hand can use; the task says it
+        self.uses: dict[str, int] = {}  # option -> how much of it the work at hand can use; 0: none. The task says it
         self.images = path / "images"
         self.checkpoints = path / "checkpoints"
         self.export = path / "export"

@@ -10,8 +10,8 @@ from torch import Tensor
 from datamodules.masks import LabelledImages
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings, invert
+from networks.checkpoints.classes import IGNORE
 from networks.checkpoints.errors import GanvasError
-from networks.metrics.segmentation import IGNORE
 from networks.metrics.uncertainty import RiskCoverage, image_uncertainty, risk_coverage
 from networks.protocol import Generator
 from networks.rendering import render_batches

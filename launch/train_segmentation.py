@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from datamodules.avatars import stratified_labels
 from datamodules.folder import read_folder
 from datamodules.masks import LabelledImages
+from editors.invert import encoder_for
 from launch.hardware import device_of, trainer_arguments
 from launch.invert import inversion_settings
 from launch.labelled_codes import Codes, inverted_codes, known_codes
@@ -66,7 +67,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     labelled = labelled_images(cfg, generator)
     require_labels(torch.as_tensor(labelled.masks), len(labelled.classes))
     settings = inversion_settings(cfg.task.inversion)
-    perceptual(settings.critic)  # whose weights may be missing
+    perceptual(settings.critic)  # whose weights may be missing ...
+    encoder_for(generator, settings)  # ... as may the encoder
     require_fit(new_head(cfg, generator, len(labelled.classes)), training_settings(cfg))
     _check_curve(cfg, len(labelled))
     evaluation = Evaluation.of(cfg, generator, labelled.classes, settings)
@@ -158,13 +160,13 @@ def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels
 
 
 def _training_uses(cfg: DictConfig, generator: Generator, labels: int) -> dict[str, int]:
-    """How much of its memory options training can use: see ``RunRecord.uses``."""
-    original = cfg.task.training.recipe == "original"  # single pixels, neither tiles nor images
+    """How much of its options training can use: see ``RunRecord.uses``."""
+    original = cfg.task.training.recipe == "original"  # single pixels, neither tiles nor images, at a rate of its own
     part = -(-generator.img_resolution // cfg.task.training.windows)
     return {
         "task.training.tile": 0 if original else part,
         "task.training.images_per_step": 0 if original else labels,
-    }
+    } | ({"task.training.learning_rate": 0} if original else {})
 
 
 def fold_scores(

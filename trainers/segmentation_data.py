@@ -9,9 +9,9 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from networks.checkpoints.classes import IGNORE
 from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
-from networks.metrics.segmentation import IGNORE
 from networks.protocol import Features, Generator
 from networks.segmentation import Head, render_maps
 from networks.segmentation.geometry import Window

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from networks.metrics.segmentation import IGNORE
+from networks.checkpoints.classes import IGNORE
 from networks.segmentation import Head, PyramidHead
 from networks.segmentation.losses import segmentation_loss
 from trainers.diverged import stop_if_not_a_number

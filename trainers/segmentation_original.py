@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from networks.metrics.segmentation import IGNORE
+from networks.checkpoints.classes import IGNORE
 from networks.segmentation import Head, ReferenceHead
 from networks.segmentation.geometry import sample_table
 from trainers.diverged import stop_if_not_a_number

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
-from networks.metrics.segmentation import IGNORE, SegmentationScore
+from networks.checkpoints.classes import IGNORE
+from networks.metrics.segmentation import SegmentationScore
 from networks.segmentation.losses import segmentation_loss
 from networks.unet import UNet
 from trainers.diverged import stop_if_broken, stop_if_not_a_number

@@ -2,11 +2,10 @@
 
 from networks.metrics.kid import extract_features, kid
 from networks.metrics.psnr import psnr
-from networks.metrics.segmentation import IGNORE, SegmentationScore
+from networks.metrics.segmentation import SegmentationScore
 from networks.metrics.uncertainty import RiskCoverage, image_uncertainty, jensen_shannon, risk_coverage
 
 __all__ = [
-    "IGNORE",
     "RiskCoverage",
     "SegmentationScore",
     "extract_features",

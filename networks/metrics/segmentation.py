@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-IGNORE = 255  # pixels that are never scored
-BINS = 15     # of the calibration error (Guo et al. 2017, arXiv 1706.04599)
+from networks.checkpoints.classes import IGNORE
+
+BINS = 15  # of the calibration error (Guo et al. 2017, arXiv 1706.04599)
 
 
 def confusion_matrix(prediction: Tensor, truth: Tensor, num_classes: int) -> Tensor:

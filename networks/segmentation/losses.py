@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from networks.metrics.segmentation import IGNORE
+from networks.checkpoints.classes import IGNORE
 
 
 def segmentation_loss(

@@ -150,6 +150,7 @@ def test_a_folder_that_cannot_be_learned_from(refused, folder: Path, spoil: Brea
         (["task.training.recipe=original"], "trains the reference head"),
         (["task.inversion.steps=0"], "steps must be greater than 0"),
         (["task.inversion.critic=foo"], "critic must be one of stlpips-alex, "),
+        (["task.inversion.start=encoder"], "no encoder of this generator lies beside it or in the zoo: use "),
         (["task.head.members=0"], "members must be at least 1"),
         (["task.head.width=0"], "width and hidden must be at least 1, got 0"),
         (["task.head.hidden=0"], "width and hidden must be at least 1, got 8, 0"),

@@ -14,7 +14,7 @@ import torch
 from launch import cli
 from networks.checkpoints.bundle import read_bundle
 from tests.launch.conftest import Train, same_weights
-from trainers import segmentation_default
+from trainers import segmentation_default, segmentation_original
 from trainers.segmentation import HeadTrainer
 
 Spoil = Callable[[torch.Tensor], torch.Tensor]
@@ -73,6 +73,17 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_images_and_keeps_the_ch
     assert train_folder("task.save_every=0", f"out={tmp_path / 'whole'}") == cli.OK
     one, other = (read_bundle(tmp_path / run / "export" / "segmentation.safetensors") for run in ("run", "whole"))
     assert same_weights(one, other)
+
+
+def test_the_original_recipe_is_not_told_to_change_a_rate_that_it_does_not_take(
+    train_folder: Train, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoilt = lambda logits, *_, **__: logits.sum(1) * float("nan")  # noqa: E731
+    monkeypatch.setattr(segmentation_original, "cross_entropy", spoilt)
+    words = "task/head=reference", "task.training.recipe=original"
+    assert train_folder(*words, drop=["task.head.width", "task.head.hidden"]) == cli.REFUSED
+    error = capsys.readouterr().err
+    assert "at step 0, before the first checkpoint: change the recipe, and run the command again." in error
 
 
 def test_a_checkpoint_never_holds_weights_that_are_not_numbers(
