@@ -30,6 +30,10 @@ class Verb(NamedTuple):
 VERBS = {
     "train": Verb("launch.train", "train what an experiment describes", "ganvas train experiment=segmentation/demo"),
     "sample": Verb("launch.sample", "draw images from a generator", "ganvas sample generator=G.safetensors out=DIR"),
+    "convert": Verb(
+        "launch.convert", "bring in a checkpoint of another code base",
+        "ganvas convert source=network.pkl out=G.safetensors check=true",
+    ),
     "invert": Verb(
         "launch.invert", "find the codes of images",
         "ganvas invert images=DIR generator=G.safetensors out=DIR",

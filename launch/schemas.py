@@ -133,6 +133,19 @@ class SampleConfig(VerbConfig):
 
 
 @dataclass
+class ConvertConfig(VerbConfig):
+    """Turn a checkpoint of another code base into a bundle, or a generator into rosinality's format."""
+
+    source: str = option(
+        MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch; or any "
+        "generator, for out=*.pt"
+    )  # fmt: skip
+    out: str = option(MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format")
+    network: str = option("G_ema", "which network of the source: G_ema, G or D")
+    check: bool = option(False, "also render fixed codes and print a fingerprint")
+
+
+@dataclass
 class InversionConfig:
     """Arguments of ``editors.invert.InversionSettings``."""
 
@@ -198,6 +211,7 @@ class ConfigsConfig(VerbConfig):
 VERBS: dict[str, type[VerbConfig]] = {
     "train": TrainConfig,
     "sample": SampleConfig,
+    "convert": ConvertConfig,
     "invert": InvertConfig,
     "evaluate": EvaluateConfig,
     "configs": ConfigsConfig,

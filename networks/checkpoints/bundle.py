@@ -103,7 +103,7 @@ def save_bundle(path: str | Path, tensors: Mapping[str, Tensor], manifest: Mappi
         raise ValueError("a manifest needs a kind")
     # A clone for each: safetensors refuses tensors that share memory, as EMA copies and tied weights may.
     stored = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
-    _require_finite(stored, path)
+    require_finite(stored, path)
     full = {"format": FORMAT, **manifest, "hash": tensors_hash(stored)}
     text = json.dumps(_plain(full), allow_nan=False)
     with atomic_path(path) as temporary:
@@ -142,7 +142,7 @@ def read_bundle(path: str | Path) -> Bundle:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise _unreadable(path) from error
-    _require_finite(tensors, path)
+    require_finite(tensors, path)
     if tensors_hash(tensors) != manifest["hash"]:
         raise GanvasError(f"{path} is damaged: its weights do not match its manifest; copy or export it again")
     return Bundle(path, manifest["kind"], manifest, tensors)
@@ -187,7 +187,12 @@ def _parse(path: Path, metadata: Mapping[str, str]) -> Manifest:
     return manifest
 
 
-def _require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+def require_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that are NaN or infinite.
+
+    Raises:
+        GanvasError: naming the first of them, and ``path``.
+    """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise GanvasError(

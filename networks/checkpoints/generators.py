@@ -14,10 +14,12 @@ from networks.checkpoints.bundle import (
     Bundle,
     Manifest,
     read_bundle,
+    require_finite,
     save_bundle,
     tensors_hash,
 )
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.foreign import Network, is_foreign, read_foreign
 from networks.checkpoints.zoo import find_bundle, resolve, zoo_folders
 
 
@@ -27,8 +29,15 @@ def _stylegan2() -> type[nn.Module]:
     return Generator
 
 
+def _stylegan2_discriminator() -> type[nn.Module]:
+    from networks.stylegan2 import Discriminator
+
+    return Discriminator
+
+
 # Kind -> the class behind it. Closed, and imported when asked for: a bundle can name a kind but no code.
 GENERATORS: Mapping[str, Callable[[], type[nn.Module]]] = {"stylegan2": _stylegan2}
+DISCRIMINATORS: Mapping[str, Callable[[], type[nn.Module]]] = {"stylegan2_discriminator": _stylegan2_discriminator}
 
 
 def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -39,20 +48,21 @@ def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: t.detach().float() if t.is_floating_point() else t for name, t in module.state_dict().items()}
 
 
-def kind_of(generator: nn.Module) -> str:
-    """The registry's name for this generator.
+def kind_of(network: nn.Module) -> str:
+    """The registry's name for this generator or discriminator.
 
     Raises:
         ValueError: if its class is not registered.
     """
-    for kind, find_class in GENERATORS.items():
-        if type(generator) is find_class():
+    known = {**GENERATORS, **DISCRIMINATORS}
+    for kind, find_class in known.items():
+        if type(network) is find_class():
             return kind
-    raise ValueError(f"{type(generator).__name__} is not a registered generator; registered: {sorted(GENERATORS)}")
+    raise ValueError(f"{type(network).__name__} is not a registered generator; registered: {sorted(known)}")
 
 
 def save_generator(path: str | Path, generator: nn.Module, extra: Mapping[str, Any]) -> Path:
-    """Write a generator as a bundle of its own.
+    """Write a generator, or a discriminator, as a bundle of its own.
 
     Args:
         path: the ``.safetensors`` file to write.
@@ -91,7 +101,7 @@ def embed_generator(tensors: Mapping[str, Tensor], generator: nn.Module) -> dict
 
 
 def load_generator(path: str | Path) -> nn.Module:
-    """Read a generator from its own bundle or from one that embeds it.
+    """Read a generator from its own bundle, from one that embeds it, or from a foreign checkpoint.
 
     Args:
         path: the file; ``zoo/NAME`` is also looked for in the packaged zoo and in ``GANVAS_ZOO``.
@@ -100,9 +110,29 @@ def load_generator(path: str | Path) -> nn.Module:
         The generator in eval mode, frozen, with ``hash`` and ``path`` (the file it came from) set.
 
     Raises:
-        GanvasError: if the bundle is unusable, holds no generator, or its weights do not fit its constructor.
+        GanvasError: if the file is unusable, holds no generator, or its weights do not fit its constructor.
     """
-    return generator_from_bundle(read_bundle(resolve(path)))
+    path = resolve(path)
+    return load_foreign(path) if is_foreign(path) else generator_from_bundle(read_bundle(path))
+
+
+def load_foreign(path: str | Path, network: Network = "G_ema") -> nn.Module:
+    """Read one network of another code base's checkpoint: see :mod:`networks.checkpoints.foreign`.
+
+    Returns:
+        As :func:`load_generator`, with ``source``, the name of the format; the hash is that of the bundle that
+        :func:`save_generator` makes of it.
+
+    Raises:
+        GanvasError: if the file is unusable, of no known format, or holds no such network.
+    """
+    path = Path(path)
+    found = read_foreign(path, network)
+    tensors = {name: value.float() for name, value in found.tensors.items()}
+    require_finite(tensors, path)
+    module = _build(path, found.kind, found.config, tensors, tensors_hash(tensors))
+    module.source = found.source
+    return module
 
 
 def generator_from_bundle(bundle: Bundle) -> nn.Module:
@@ -151,16 +181,17 @@ def _holds(manifest: Manifest, generator_hash: str) -> bool:
 
 def _build(path: Path, kind: Any, config: Any, tensors: dict[str, Tensor], generator_hash: str) -> nn.Module:
     """Construct, load strictly, freeze."""
-    if kind not in GENERATORS:
+    known = {**GENERATORS, **DISCRIMINATORS}
+    if kind not in known:
         raise GanvasError(f"{path} holds a generator of unknown kind {kind!r}; known here: {', '.join(GENERATORS)}")
     if not isinstance(config, dict):
         raise GanvasError(f"the manifest in {path} has no constructor arguments for its generator; export it again")
     try:
         # Random initial values would be drawn and thrown away, and would move the caller's random state.
         with torch.random.fork_rng(devices=[]):
-            generator = GENERATORS[kind]()(**config)
+            generator = known[kind]()(**config)
     except (TypeError, ValueError) as error:
-        raise GanvasError(f"the generator in {path} cannot be built from its manifest: {error}") from error
+        raise GanvasError(f"the generator in {path} cannot be built as the file describes it: {error}") from error
     load_strictly(generator, tensors, f"the generator in {path}")
     generator.hash, generator.path = generator_hash, path
     return generator.eval().requires_grad_(False)
@@ -183,11 +214,11 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -
     if missing or unknown:
         parts = [f"{len(names)} {word} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
                  for names, word in ((missing, "missing"), (unknown, "unknown")) if names]  # fmt: skip
-        raise GanvasError(f"{what} does not fit its manifest: weights {' and '.join(parts)}; export it again")
+        raise GanvasError(f"{what} does not fit its description: weights {' and '.join(parts)}; export it again")
     for name, value in tensors.items():
         if value.shape != wanted[name].shape:
             raise GanvasError(
-                f"{what} does not fit its manifest: weight '{name}' is {list(value.shape)},"
+                f"{what} does not fit its description: weight '{name}' is {list(value.shape)},"
                 f" expected {list(wanted[name].shape)}; export it again"
             )
     module.load_state_dict(dict(tensors))

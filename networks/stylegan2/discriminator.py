@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cuda_ops.upfirdn2d import downsample2d, setup_filter
 from networks.stylegan2.layers import Conv2d, FullyConnected
 from networks.stylegan2.mapping import MappingNetwork
-from networks.stylegan2.resolutions import block_channels, block_dtypes
+from networks.stylegan2.resolutions import block_channels, block_dtypes, compute_dtype
 
 
 def minibatch_std(x: Tensor, group_size: int | None = 4) -> Tensor:
@@ -74,11 +74,12 @@ class DiscriminatorBlock(nn.Module):
             self.skip = Conv2d(tmp_channels, out_channels, 1, bias=False, down=2)
 
     def forward(self, x: Tensor | None, img: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        dtype = compute_dtype(self.dtype, self.resample_filter.device)
         if hasattr(self, "fromrgb"):
-            y = self.fromrgb(img.to(self.dtype))
+            y = self.fromrgb(img.to(dtype))
             x = y if x is None else x + y
             img = downsample2d(img, self.resample_filter) if self.architecture == "skip" else None
-        x = x.to(self.dtype)
+        x = x.to(dtype)
         if self.architecture != "resnet":
             return self.conv1(self.conv0(x)), img
         residual = self.skip(x, gain=math.sqrt(0.5))
@@ -117,7 +118,7 @@ class DiscriminatorEpilogue(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Image, and label, to a logit ``[N, 1]``; names as in the official PyTorch release.
+    """Image, and label, to a logit ``[N, 1]``; names as in the official PyTorch release. ``config`` rebuilds it.
 
     Raises:
         ValueError: if the resolution, the architecture or the precision is unknown, or the image does not fit.
@@ -140,6 +141,12 @@ class Discriminator(nn.Module):
         super().__init__()
         if architecture not in ("orig", "skip", "resnet"):
             raise ValueError(f"architecture must be orig, skip or resnet, got {architecture!r}")
+        self.config: dict[str, Any] = {
+            "img_resolution": img_resolution, "img_channels": img_channels, "c_dim": c_dim,
+            "channel_base": channel_base, "channel_max": channel_max, "architecture": architecture,
+            "mapping_layers": mapping_layers, "mbstd_group_size": mbstd_group_size, "num_fp16_res": num_fp16_res,
+            "half_dtype": half_dtype, "conv_clamp": conv_clamp,
+        }  # fmt: skip
         self.img_resolution, self.img_channels, self.c_dim = img_resolution, img_channels, c_dim
         channels = block_channels(img_resolution, channel_base, channel_max)
         dtypes = block_dtypes(img_resolution, num_fp16_res, half_dtype)

@@ -94,16 +94,18 @@ class Generator(nn.Module):
         Args:
             n: how many.
             seed: any integer from 0.
-            label: ``[n, c_dim]`` for a conditional generator.
+            label: ``[n, c_dim]`` for a conditional generator; its classes in turn if left out.
             truncation: psi; 1 draws from all of W, 0 gives the mean.
 
         Raises:
-            ValueError: if a conditional generator gets no label, or ``n`` is below one.
+            ValueError: if the label does not fit, or ``n`` is below one.
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
         # One generator for each item: the draw of item i must not move when n changes.
         z = torch.stack([torch.randn(self.z_dim, generator=_item_rng(seed, i)) for i in range(n)])
+        if label is None and self.c_dim:
+            label = torch.eye(self.c_dim)[torch.arange(n) % self.c_dim]
         label = None if label is None else label.to(self.device)
         return Latent("w+", {"ws": self.mapping(z.to(self.device), label, truncation)}, label, self.hash or None)
 

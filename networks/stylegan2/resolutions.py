@@ -40,3 +40,16 @@ def block_dtypes(img_resolution: int, num_fp16_res: int, half_dtype: str) -> dic
         2**i: HALF_PRECISION[half_dtype] if i > max(finest - num_fp16_res, 2) else torch.float32
         for i in range(2, finest + 1)
     }
+
+
+def compute_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """What a block of this precision computes in on this device.
+
+    Half precision of GPUs is slower on a CPU than single precision, and no more exact; as in the official stylegan3
+    release, it is not used there. bfloat16, which CPUs have, stays.
+
+    Example:
+        >>> compute_dtype(torch.float16, torch.device("cpu"))
+        torch.float32
+    """
+    return torch.float32 if dtype == torch.float16 and device.type == "cpu" else dtype

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cuda_ops.bias_act import bias_act
 from cuda_ops.upfirdn2d import setup_filter, upsample2d
 from networks.stylegan2.layers import Conv2d, FullyConnected, modulated_conv2d
-from networks.stylegan2.resolutions import block_channels, block_dtypes
+from networks.stylegan2.resolutions import block_channels, block_dtypes, compute_dtype
 
 Architecture = Literal["orig", "skip", "resnet"]
 NoiseMode = Literal["const", "random", "none"]
@@ -137,7 +137,7 @@ class SynthesisBlock(nn.Module):
         features: dict[str, Tensor] | None,  # takes each convolution's output
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         name = f"b{self.resolution}"
-        x = x.to(self.dtype)
+        x = x.to(compute_dtype(self.dtype, x.device))
         residual = self.skip(x, gain=math.sqrt(0.5)) if hasattr(self, "skip") else None
         for layer in self.layers:
             gain = math.sqrt(0.5) if residual is not None and layer == "conv1" else 1.0
@@ -221,7 +221,8 @@ class SynthesisNetwork(nn.Module):
         x = self.b4.const.expand(n, *self.b4.const.shape).contiguous(memory_format=self.memory_format)
         img, maps = None, {"b4.const": x}
         for block in self.blocks():
-            one_kernel = n == 1 and not self.training and block.dtype == torch.float32
+            single = compute_dtype(block.dtype, x.device) == torch.float32
+            one_kernel = n == 1 and not self.training and single
             x, img = block(x, img, styles, noise, one_kernel if fused is None else fused, maps if features else None)
         return (img, maps) if features else img
 

@@ -146,7 +146,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, change, sentence: str
 @pytest.mark.parametrize(
     ("manifest", "sentence"),
     [
-        ({"kind": "plain", "config": {"depth": 3}}, "cannot be built from its manifest: .*depth"),
+        ({"kind": "plain", "config": {"depth": 3}}, "cannot be built as the file describes it: .*depth"),
         ({"kind": "plain"}, "no constructor arguments"),
         ({"kind": "segmentation", "generator": {"embedded": True, "hash": "0"}}, "not the one its manifest names"),
         (

@@ -1,0 +1,25 @@
+"""Constructor arguments that foreign checkpoints do not state, read off the shapes of their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def channel_rule(channels: Mapping[int, int]) -> dict[str, int]:
+    """``channel_base`` and ``channel_max`` that give these channels: ``min(channel_base // resolution, channel_max)``.
+
+    Args:
+        channels: resolution -> channels, from 4 up.
+
+    Raises:
+        ValueError: if no two numbers give them.
+
+    Example:
+        >>> channel_rule({4: 512, 8: 512, 16: 512, 32: 512, 64: 256})
+        {'channel_base': 16384, 'channel_max': 512}
+    """
+    finest = max(channels)
+    base, largest = channels[finest] * finest, max(channels.values())
+    if any(count != min(base // resolution, largest) for resolution, count in channels.items()):
+        raise ValueError(f"the channels {', '.join(map(str, channels.values()))} follow no rule that StyleGAN2 has")
+    return {"channel_base": base, "channel_max": largest}

@@ -1,0 +1,62 @@
+"""Generators in the files of other code bases: which format a file has, and its networks as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from networks.checkpoints.errors import GanvasError
+
+Network = Literal["G_ema", "G", "D"]  # the averaged generator, the trained one, the discriminator
+LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began files before version 1.6
+# What a file begins with -> the module of its adapter and the function in it, (path, network) -> Found.
+ADAPTERS: Mapping[bytes, tuple[str, str]] = {
+    LEGACY_TORCH: ("networks.checkpoints.rosinality", "read_rosinality"),
+    b"PK\x03\x04": ("networks.checkpoints.rosinality", "read_rosinality"),
+    b"\x80": ("networks.checkpoints.official", "read_official"),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A network as a foreign file describes it."""
+
+    kind: str                                   # of our class, as in a bundle
+    config: dict[str, Any]                      # its constructor arguments
+    tensors: dict[str, Tensor] = field(repr=False)   # its whole state, under our names
+    source: str                                 # the format it came in
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether the file begins as one of these formats does; not so for bundles, and where there is no file."""
+    return path.is_file() and _adapter(path) is not None
+
+
+def read_foreign(path: Path, network: Network) -> Found:
+    """One network of a foreign file.
+
+    Raises:
+        GanvasError: if the file is missing, unusable, of no known format, or holds no such network.
+    """
+    if not path.is_file():
+        raise GanvasError(f"there is no file {path}; check the path.")
+    adapter = _adapter(path)
+    if adapter is None:
+        raise GanvasError(f"{path} is no checkpoint that Ganvas converts; give a .pkl of stylegan2-ada-pytorch or "
+                          "stylegan3, or a .pt of rosinality's stylegan2-pytorch.")  # fmt: skip
+    module, function = adapter
+    return getattr(import_module(module), function)(path, network)
+
+
+def _adapter(path: Path) -> tuple[str, str] | None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LEGACY_TORCH))
+    except OSError as error:
+        raise GanvasError(f"{path} cannot be read ({error.strerror}): check its rights.") from error
+    return next((adapter for beginning, adapter in ADAPTERS.items() if start.startswith(beginning)), None)

@@ -1,0 +1,242 @@
+"""StyleGAN2 checkpoints of github.com/rosinality/stylegan2-pytorch (``.pt``), in both directions.
+
+Every weight there is one of ours under another name and, in places, with more dimensions of size one. The resampling
+kernels are not copied: they are the same four taps, stored times four where they enlarge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cuda_ops.upfirdn2d import setup_filter
+from networks.checkpoints.architecture import channel_rule
+from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.foreign import Found, Network
+from networks.checkpoints.generators import DISCRIMINATORS, GENERATORS, stored_tensors
+from networks.checkpoints.pickles import UnsafePickleError, foreign_name
+from networks.stylegan2.resolutions import block_channels
+
+FORMAT = "rosinality checkpoint"
+ENTRIES = {"G_ema": "g_ema", "G": "g", "D": "d"}
+W_AVG_SAMPLES = 4096                 # that repository's own number, where a checkpoint has no latent_avg
+LR_MULT = 0.01                       # its mapping network's, which no checkpoint states
+CHANNEL_MAX, PLAIN_UP_TO, PLAIN_BASE = 512, 32, 16384  # its channels: 512 up to 32x32, above a multiple of 16384 / size
+
+
+def generator_names(resolution: int) -> dict[str, str]:
+    """Our names of a generator's weights -> theirs; the number of mapping layers is left out."""
+    names = {"synthesis.b4.const": "input.input"}
+    for level in range(2, resolution.bit_length()):
+        ours, first = f"synthesis.b{2**level}", 2 * (level - 3)
+        layers = {"conv1": "conv1"} if level == 2 else {"conv0": f"convs.{first}", "conv1": f"convs.{first + 1}"}
+        for place, (layer, theirs) in enumerate(layers.items()):
+            names |= {
+                f"{ours}.{layer}.weight": f"{theirs}.conv.weight",
+                f"{ours}.{layer}.affine.weight": f"{theirs}.conv.modulation.weight",
+                f"{ours}.{layer}.affine.bias": f"{theirs}.conv.modulation.bias",
+                f"{ours}.{layer}.bias": f"{theirs}.activate.bias",
+                f"{ours}.{layer}.noise_strength": f"{theirs}.noise.weight",
+                f"{ours}.{layer}.noise_const": f"noises.noise_{first + 1 + place if level > 2 else 0}",
+            }
+        rgb = "to_rgb1" if level == 2 else f"to_rgbs.{level - 3}"
+        names |= {
+            f"{ours}.torgb.weight": f"{rgb}.conv.weight", f"{ours}.torgb.bias": f"{rgb}.bias",
+            f"{ours}.torgb.affine.weight": f"{rgb}.conv.modulation.weight",
+            f"{ours}.torgb.affine.bias": f"{rgb}.conv.modulation.bias",
+        }  # fmt: skip
+    return names
+
+
+def mapping_names(layers: int) -> dict[str, str]:
+    """The same for the mapping network, whose first entry there is a normalisation without weights."""
+    return {f"mapping.fc{i}.{part}": f"style.{i + 1}.{part}" for i in range(layers) for part in ("weight", "bias")}
+
+
+def discriminator_names(resolution: int) -> dict[str, str]:
+    """Our names of a discriminator's weights -> theirs."""
+    names = {f"b{resolution}.fromrgb.weight": "convs.0.0.weight", f"b{resolution}.fromrgb.bias": "convs.0.1.bias"}
+    for place in range(1, resolution.bit_length() - 2):
+        ours, theirs = f"b{resolution >> (place - 1)}", f"convs.{place}"
+        names |= {
+            f"{ours}.conv0.weight": f"{theirs}.conv1.0.weight", f"{ours}.conv0.bias": f"{theirs}.conv1.1.bias",
+            f"{ours}.conv1.weight": f"{theirs}.conv2.1.weight", f"{ours}.conv1.bias": f"{theirs}.conv2.2.bias",
+            f"{ours}.skip.weight": f"{theirs}.skip.1.weight",
+        }  # fmt: skip
+    return names | {
+        "b4.conv.weight": "final_conv.0.weight", "b4.conv.bias": "final_conv.1.bias",
+        "b4.fc.weight": "final_linear.0.weight", "b4.fc.bias": "final_linear.0.bias",
+        "b4.out.weight": "final_linear.1.weight", "b4.out.bias": "final_linear.1.bias",
+    }  # fmt: skip
+
+
+def read_rosinality(path: Path, network: Network) -> Found:
+    """One network of a checkpoint, of training or converted.
+
+    Args:
+        path: the ``.pt`` file.
+        network: ``G_ema``, ``G`` or ``D``.
+
+    Raises:
+        GanvasError: if the file is unusable or holds no such network.
+    """
+    checkpoint = _load(path)
+    theirs = checkpoint.get(ENTRIES[network])
+    if not isinstance(theirs, Mapping):
+        known = [ours for ours, entry in ENTRIES.items() if isinstance(checkpoint.get(entry), Mapping)]
+        raise GanvasError(f"{path} holds no network {network}, but {', '.join(known) or 'none'}: choose one of these.")
+    try:
+        if network == "D":
+            return _discriminator(theirs)
+        return _generator(theirs, checkpoint.get("latent_avg"))
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise GanvasError(f"the network {network} in {path} is not as rosinality's stylegan2-pytorch writes it "
+                          f"({error}); export it again.") from error  # fmt: skip
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # training checkpoints hold their arguments
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        name = foreign_name(error)
+        raise UnsafePickleError(f"{path} asks for {name or 'code'}, for which a generator has no use: nothing was run; "
+                                "get the file from its authors again.") from error  # fmt: skip
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise GanvasError(f"{path} cannot be read as a PyTorch checkpoint: copy it again.") from error
+    if not isinstance(found, Mapping):
+        raise GanvasError(f"{path} holds a {type(found).__name__}, not a checkpoint of networks.")
+    return found
+
+
+def _generator(theirs: Mapping[str, Tensor], w_avg: Tensor | None) -> Found:
+    resolution = 4 * 2 ** _count(theirs, r"to_rgbs\.\d+\.conv\.weight")
+    layers = _count(theirs, r"style\.\d+\.weight")
+    names = {**generator_names(resolution), **mapping_names(layers)}
+    w_dim = theirs["style.1.weight"].shape[1]
+    weights = {2**i: theirs[names[f"synthesis.b{2**i}.conv1.weight"]] for i in range(2, resolution.bit_length())}
+    config = {"img_resolution": resolution, "z_dim": w_dim, "w_dim": w_dim, "mapping_layers": layers,
+              "mapping_lr_mult": LR_MULT, **channel_rule({r: w.shape[1] for r, w in weights.items()})}  # fmt: skip
+    empty = _empty("stylegan2", config)
+    tensors = _ours(empty, theirs, names, kernel_sum=4.0)
+    for name, like in empty.state_dict().items():
+        if name.endswith("noise_const") and name not in tensors:  # early versions kept none: any will do, but the same
+            tensors[name] = torch.randn(like.shape, generator=torch.Generator().manual_seed(0))
+    tensors["mapping.w_avg"] = _mean_w(empty, tensors) if w_avg is None else w_avg.reshape(w_dim)
+    return Found("stylegan2", config, tensors, FORMAT)
+
+
+def _discriminator(theirs: Mapping[str, Tensor]) -> Found:
+    resolution = 4 * 2 ** _count(theirs, r"convs\.\d+\.skip\.1\.weight")
+    names = discriminator_names(resolution)
+    channels = {2**i: theirs[names[f"b{2**i}.conv0.weight"]].shape[1] for i in range(3, resolution.bit_length())}
+    channels = {4: len(theirs["final_conv.0.weight"]), **channels}
+    config = {"img_resolution": resolution, **channel_rule(channels)}
+    tensors = _ours(_empty("stylegan2_discriminator", config), theirs, names, kernel_sum=1.0)
+    return Found("stylegan2_discriminator", config, tensors, FORMAT)
+
+
+def _count(names: Iterable[str], pattern: str) -> int:
+    return sum(re.fullmatch(pattern, name) is not None for name in names)
+
+
+def _empty(kind: str, config: Mapping[str, Any]) -> nn.Module:
+    """A network of ours without memory for its weights."""
+    with torch.device("meta"):
+        return {**GENERATORS, **DISCRIMINATORS}[kind]()(**config)
+
+
+def _ours(
+    network: nn.Module, theirs: Mapping[str, Tensor], names: Mapping[str, str], kernel_sum: float
+) -> dict[str, Tensor]:
+    """Their weights under our names and of our shapes, with the filters; what they lack is left out.
+
+    Raises:
+        ValueError: if a weight has another size, there is one that we do not know, or a kernel is not ours.
+    """
+    unknown = theirs.keys() - set(names.values()) - {name for name in theirs if name.endswith(".kernel")}
+    if unknown:
+        raise ValueError(f"it has {min(unknown)}, which is unknown")
+    for name in theirs.keys() - set(names.values()):
+        if not torch.allclose(theirs[name], setup_filter() * kernel_sum):
+            raise ValueError(f"{name} is not made of the taps 1, 3, 3, 1")
+    found = {}
+    for name, like in network.state_dict().items():
+        if name.endswith("resample_filter"):
+            found[name] = setup_filter()
+        elif names.get(name) in theirs:
+            found[name] = theirs[names[name]].reshape(like.shape)
+    return found
+
+
+def _mean_w(generator: nn.Module, tensors: Mapping[str, Tensor]) -> Tensor:
+    """The mean of W over a fixed draw, as that repository takes it over a random one."""
+    mapping = copy.deepcopy(generator.mapping).to_empty(device="cpu")
+    own = {name.removeprefix("mapping."): value for name, value in tensors.items() if name.startswith("mapping.")}
+    mapping.load_state_dict(own, strict=False)  # all but w_avg
+    z = torch.randn(W_AVG_SAMPLES, mapping.z_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return mapping(z)[:, 0].mean(dim=0)
+
+
+def write_rosinality(path: Path, generator: nn.Module) -> tuple[str, ...]:
+    """Write a generator as a checkpoint that rosinality's code and the editors built on it load.
+
+    Returns:
+        Sentences on what has no equivalent there and is left out, because it changes no image.
+
+    Raises:
+        GanvasError: if the generator has parts that this format cannot hold, or the file cannot be written.
+    """
+    config = generator.config
+    _require_equivalent(path, config)
+    resolution = config["img_resolution"]
+    names = {**generator_names(resolution), **mapping_names(config["mapping_layers"])}
+    ours = stored_tensors(generator)
+    theirs = {name: _with_ones(name, ours[own]) for own, name in names.items()}
+    for i in range(resolution.bit_length() - 3):
+        for kernel in (f"convs.{2 * i}.conv.blur.kernel", f"to_rgbs.{i}.upsample.kernel"):
+            theirs[kernel] = setup_filter() * 4
+    with atomic_path(path) as temporary:
+        torch.save({"g_ema": theirs, "latent_avg": ours["mapping.w_avg"]}, temporary)
+    if config["conv_clamp"] is None:
+        return ()
+    return (f"conv_clamp={config['conv_clamp']:g} has no equivalent there: images agree where nothing reaches it",)
+
+
+def _with_ones(name: str, value: Tensor) -> Tensor:
+    """A weight of ours in their shape."""
+    if name.startswith("noises."):
+        return value[None, None].clone()
+    if name == "input.input" or name.endswith(".conv.weight"):
+        return value[None].clone()
+    if name.endswith(".noise.weight"):
+        return value.reshape(1).clone()
+    if re.fullmatch(r"to_rgb(1|s\.\d+)\.bias", name):
+        return value.reshape(1, -1, 1, 1).clone()
+    return value.clone()
+
+
+def _require_equivalent(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse what their Generator has no argument for."""
+    fixed = {"architecture": "skip", "c_dim": 0, "img_channels": 3, "mapping_lr_mult": LR_MULT}
+    for name, value in {**fixed, "z_dim": config["w_dim"]}.items():
+        if config[name] != value:
+            raise GanvasError(f"{path} cannot be written: rosinality's generator has {name}={value}, and this one "
+                              f"{config[name]}; write a bundle (.safetensors) instead.")  # fmt: skip
+    base, largest = config["channel_base"], config["channel_max"]
+    for r, channels in block_channels(config["img_resolution"], base, largest).items():
+        theirs = CHANNEL_MAX if r <= PLAIN_UP_TO else PLAIN_BASE * max(1, round(channels * r / PLAIN_BASE)) // r
+        if channels != theirs:
+            raise GanvasError(f"{path} cannot be written: rosinality's generator has 512 channels up to 32x32 and a "
+                              f"whole multiple of {PLAIN_BASE}/resolution above, and this one has {channels} at "
+                              f"{r}x{r}; write a bundle (.safetensors) instead.")  # fmt: skip

@@ -1,0 +1,112 @@
+"""``ganvas convert``, and foreign checkpoints wherever a generator is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from launch import cli
+from networks.checkpoints.bundle import read_manifest
+from networks.checkpoints.generators import load_generator, save_generator
+from networks.stylegan2 import Discriminator, Generator
+from tests.launch.conftest import CLASSES, FAST, SIZE, labelled_folder
+from tests.networks.official_pickle import write
+
+SMALL = {"channel_base": 256, "channel_max": 16, "mapping_layers": 2}
+
+
+@pytest.fixture(scope="module")
+def pickle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An official snapshot of a conditional generator and its discriminator."""
+    torch.manual_seed(0)
+    G = Generator(SIZE, z_dim=8, w_dim=8, c_dim=2, num_fp16_res=1, conv_clamp=256.0, **SMALL)
+    path = tmp_path_factory.mktemp("official") / "network.pkl"
+    return write(path, {"G": G, "D": Discriminator(SIZE, c_dim=2, **SMALL), "G_ema": G})
+
+
+def convert(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """The exit status, and what was printed or complained of."""
+    capsys.readouterr()
+    status = cli.main(["convert", *words])
+    said = capsys.readouterr()
+    return status, said.out if status == cli.OK else said.err
+
+
+def test_a_pickle_becomes_a_bundle_that_is_the_same_generator(
+    pickle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "made" / "g.safetensors"
+    status, said = convert(capsys, f"source={pickle}", f"out={out}", "check=true")
+    assert status == cli.OK
+    one, other = load_generator(pickle), load_generator(out)
+    assert f"hash: {other.hash}\n" in said
+    assert one.hash == other.hash
+    image = other.render(other.sample(4, seed=0))
+    assert f"image_mean: {image.mean().item():.5f}\nimage_std: {image.std().item():.5f}\n" in said
+    assert said.endswith(f"written: {out}\n")
+    manifest = read_manifest(out)
+    assert manifest["source"] == {"file": "network.pkl", "format": "stylegan2-ada-pytorch pickle", "network": "G_ema"}
+    assert manifest["command"].startswith("ganvas convert ")
+
+
+def test_a_discriminator_becomes_a_bundle_too(
+    pickle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "d.safetensors"
+    assert convert(capsys, f"source={pickle}", f"out={out}", "network=D", "check=true")[0] == cli.OK
+    assert read_manifest(out)["kind"] == "stylegan2_discriminator"
+    status, said = convert(capsys, f"source={out}", f"out={tmp_path / 'd.pt'}")
+    assert status == cli.REFUSED
+    assert "holds no generator" in said or "no generator inside" in said
+
+
+def test_a_bundle_becomes_rosinality_s_and_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    wide = Generator(16, z_dim=8, w_dim=8, mapping_layers=1, conv_clamp=256.0)
+    bundle = save_generator(tmp_path / "g.safetensors", wide, {})
+    status, said = convert(capsys, f"source={bundle}", f"out={tmp_path / 'g.pt'}")
+    assert status == cli.OK
+    assert "conv_clamp=256 has no equivalent there" in said
+    assert convert(capsys, f"source={tmp_path / 'g.pt'}", f"out={tmp_path / 'back.safetensors'}")[0] == cli.OK
+    assert load_generator(tmp_path / "back.safetensors").hash == load_generator(bundle).hash
+
+
+def test_what_cannot_be_converted(
+    pickle: Path, tiny_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "there.safetensors"
+    there.write_text("mine")
+    text = tmp_path / "text.pkl"
+    text.write_text("hello")
+    new = tmp_path / "new.safetensors"
+    for words, says in {
+        (f"source={pickle}", f"out={there}"): "there.safetensors is already there: choose another out=",
+        (f"source={pickle}", f"out={tmp_path / 'g.onnx'}"): "must end in .safetensors, a bundle, or in .pt",
+        (f"source={pickle}", f"out={new}", "network=E"): "network=E must be one of G_ema, G, D",
+        (f"source={text}", f"out={new}"): "text.pkl is no checkpoint that Ganvas converts; give a .pkl of",
+        (f"source={tiny_generator}", f"out={new}"): "is no checkpoint that Ganvas converts",
+        (f"source={tiny_generator}", f"out={tmp_path / 'g.pt'}"): "g.pt cannot be written: rosinality's generator has",
+        (f"source={tmp_path / 'no.pkl'}", f"out={new}"): "there is no file",
+    }.items():
+        status, said = convert(capsys, *words)
+        assert (status, said.count("\n")) == (cli.REFUSED, 1)
+        assert says in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["text.pkl", "there.safetensors"]
+    assert there.read_text() == "mine"
+
+
+def test_samples_and_the_main_job_straight_from_a_pickle(
+    pickle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    assert cli.main(["sample", f"generator={pickle}", "n=4", f"out={tmp_path / 'samples'}"]) == cli.OK
+    folder = labelled_folder(pickle, tmp_path / "labelled")
+    run = tmp_path / "run"
+    words = ["experiment=segmentation/folder", f"generator={pickle}", f"images={folder / 'images'}",
+             f"masks={folder / 'masks'}", "task.folds=0", f"out={run}", *FAST]  # fmt: skip
+    assert cli.main(["train", *words]) == cli.OK
+    bundle = run / "export" / "segmentation.safetensors"
+    assert read_manifest(bundle)["generator"]["hash"] == load_generator(pickle).hash
+    assert read_manifest(bundle)["classes"]["names"] == list(CLASSES.names)
