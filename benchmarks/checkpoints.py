@@ -1,0 +1,193 @@
+"""Foreign checkpoints beside the code that writes them: the same weights, the same codes, the largest difference.
+
+Each original runs in a process of its own, from a checkout that the caller names, since their modules share names and
+their licences keep them out of here. It writes a checkpoint as its training does, with the images and logits it makes;
+then Ganvas reads that file and makes them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the script runs from any folder, uninstalled
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from benchmarks import report
+from benchmarks.settings import ROOT
+from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.generators import load_foreign
+
+TRAINED = ROOT / "zoo" / "avatars64.safetensors"
+ORIGINALS = {
+    "ada": "stylegan2-ada-pytorch", "sg3": "the stylegan3 repository", "rosinality": "rosinality's stylegan2-pytorch"
+}  # fmt: skip
+
+
+class Case(NamedTuple):
+    """One network of an original."""
+
+    name: str
+    arguments: dict[str, Any]      # of its Generator
+    discriminator: dict[str, Any]  # of its Discriminator
+    classes: int = 0
+    trained: bool = False          # with the weights of the zoo's generator
+
+
+def official_cases(repository: str) -> list[Case]:
+    """What is compared with the official releases."""
+    small = {"channel_base": 1024, "channel_max": 48, "num_fp16_res": 2, "conv_clamp": 256}
+    shape = {"img_resolution": 64, "img_channels": 3}
+    if repository == "sg3":
+        grey = {**shape, "img_channels": 1, **small}
+        arguments = {"z_dim": 16, "w_dim": 24, **grey, "mapping_kwargs": {"num_layers": 3}}
+        return [Case("64x64, grey, conditional", arguments, grey, classes=3)]
+    cases = [
+        Case(f"64x64, {kind}" + (", conditional" if classes else ""),
+             {"z_dim": 16, "w_dim": 24, **shape, "mapping_kwargs": {"num_layers": 3},
+              "synthesis_kwargs": {**small, "architecture": kind}},
+             {**shape, **small, "architecture": kind, "mapping_kwargs": {"num_layers": 2}}, classes)
+        for kind, classes in (("skip", 0), ("resnet", 3), ("orig", 0))
+    ]  # fmt: skip
+    lean = {"channel_base": 2048, "channel_max": 128}
+    zoo = {"z_dim": 128, "w_dim": 128, **shape, "mapping_kwargs": {"num_layers": 4, "lr_multiplier": 1.0},
+           "synthesis_kwargs": lean}  # fmt: skip
+    return [*cases, Case("64x64, weights of zoo/avatars64", zoo, {**shape, **lean}, trained=True)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare with every checkout that is given."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, repository in ORIGINALS.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="DIR", help=f"a checkout of {repository}")
+    parser.add_argument("--quick", action="store_true", help="the same: it takes seconds")
+    parser.add_argument("--device", choices=("cpu",), default="cpu")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "checkpoints-cpu.json")
+    parser.add_argument("--worker", nargs=3, metavar=("NAME", "DIR", "OUT"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.worker:
+        name, checkout, out = arguments.worker
+        torch.manual_seed(0)
+        (rosinality if name == "rosinality" else official)(name, Path(checkout), Path(out))
+        return 0
+    rows = [
+        {"original": repository, **row} for name, repository in ORIGINALS.items() if getattr(arguments, name)
+        for row in compare(name, getattr(arguments, name))
+    ]  # fmt: skip
+    keep(arguments.out, rows)
+    return 0
+
+
+def keep(out: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the results as JSON and Markdown, and print them."""
+    given = [f"--{name} DIR" for name, repository in ORIGINALS.items() if any(r["original"] == repository for r in rows)]
+    record = {
+        "image_max_diff": max((row["images"] for row in rows), default=None), "cases": rows,
+        "command": " ".join(["python benchmarks/checkpoints.py", *given]),
+        "hardware": report.hardware("cpu"), "versions": report.versions(),
+    }  # fmt: skip
+    header = list(rows[0]) if rows else ["original"]
+    table = report.align([header, *[[report.show(row[name]) for name in header] for row in rows]])
+    machine = ", ".join(f"{k} {v}" for k, v in {**record["hardware"], **record["versions"]}.items())
+    page = f"# Foreign checkpoints\n\nLargest differences, float32.\n\n{table}\n\n`{record['command']}`; {machine}."
+    for path, text in {out: json.dumps(record, indent=1), out.with_suffix(".md"): page}.items():
+        with atomic_path(path) as temporary:
+            temporary.write_text(text + "\n")
+    print(table)
+    print(json.dumps(record))
+
+
+def compare(name: str, checkout: Path) -> list[dict[str, Any]]:
+    """Largest differences, a row a case."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--worker", name, str(checkout.resolve()), folder]
+        subprocess.run(command, check=True)
+        for made in sorted(Path(folder).glob("*.made")):
+            theirs = torch.load(made, weights_only=True)
+            (file,) = set(Path(folder).glob(f"{made.stem}.*")) - {made}
+            G, D = load_foreign(file), load_foreign(file, "D")
+            with torch.no_grad():
+                image = G(theirs["z"], theirs["label"], truncation=0.7)
+                logits = D(theirs["image"], theirs["label"])
+            found.append({
+                "network": theirs["case"], "images": (image - theirs["image"]).abs().max().item(),
+                "deviation of the images": theirs["image"].std().item(),
+                "logits": (logits - theirs["logits"]).abs().max().item(),
+            })  # fmt: skip
+    return found
+
+
+def official(name: str, checkout: Path, out: Path) -> None:
+    """In its own process: networks of an official release, their pickle, and what they make."""
+    import pickle
+    from importlib import import_module
+
+    from packaging import version
+
+    sys.modules["pkg_resources"] = types.SimpleNamespace(parse_version=version.parse)  # gone from setuptools since
+    sys.path.insert(0, str(checkout))
+    networks = import_module("training.networks" if name == "ada" else "training.networks_stylegan2")
+    for i, case in enumerate(official_cases(name)):
+        G = networks.Generator(c_dim=case.classes, **case.arguments)
+        D = networks.Discriminator(c_dim=case.classes, **case.discriminator)
+        if case.trained:
+            G.load_state_dict(load_file(TRAINED))
+            G.eval().requires_grad_(False)
+        else:
+            _unsettle(G)
+        _unsettle(D)
+        z = torch.randn(4, G.z_dim)
+        label = torch.eye(case.classes)[torch.arange(4) % case.classes] if case.classes else None
+        with torch.no_grad():
+            image = G(z, label, truncation_psi=0.7, noise_mode="const", force_fp32=True)
+            logits = D(image, label, force_fp32=True)
+        with (out / f"{i}.pkl").open("wb") as file:
+            pickle.dump({"G": G, "D": D, "G_ema": G, "augment_pipe": None, "training_set_kwargs": {}}, file)
+        torch.save({"case": case.name, "z": z, "label": label, "image": image, "logits": logits}, out / f"{i}.made")
+
+
+def rosinality(_: str, checkout: Path, out: Path) -> None:
+    """The same for rosinality's code."""
+    import torch.utils.cpp_extension
+
+    torch.utils.cpp_extension.load = lambda *_, **__: None  # it compiles CUDA kernels at import; the CPU needs none
+    sys.path.insert(0, str(checkout))
+    import model
+
+    for size, multiplier in ((64, 1), (128, 2)):
+        G, D = model.Generator(size, 64, 3, channel_multiplier=multiplier), model.Discriminator(size, multiplier)
+        _unsettle(G)
+        _unsettle(D)
+        z, mean = torch.randn(4, 64), 0.1 * torch.randn(64)
+        with torch.no_grad():
+            image, _ = G([z], truncation=0.7, truncation_latent=mean, randomize_noise=False)
+            logits = D(image)
+        torch.save({"g_ema": G.state_dict(), "d": D.state_dict(), "latent_avg": mean}, out / f"{size}.pt")
+        case = f"{size}x{size}, channel multiplier {multiplier}"
+        torch.save({"case": case, "z": z, "label": None, "image": image, "logits": logits}, out / f"{size}.made")
+
+
+@torch.no_grad()
+def _unsettle(network: nn.Module) -> None:
+    """Give what starts at zero a value, so that it shows."""
+    for name, value in network.state_dict().items():
+        if name.endswith(("noise_strength", "noise.weight")):
+            value.fill_(0.3)
+        if name.endswith(("bias", "w_avg")):
+            value.add_(0.1 * torch.randn_like(value))
+    network.eval().requires_grad_(False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
