@@ -90,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def keep(out: Path, rows: list[dict[str, Any]]) -> None:
     """Write the results as JSON and Markdown, and print them."""
-    given = [f"--{name} DIR" for name, repository in ORIGINALS.items() if any(r["original"] == repository for r in rows)]
+    compared = {row["original"] for row in rows}
+    given = [f"--{name} DIR" for name, repository in ORIGINALS.items() if repository in compared]
     record = {
         "image_max_diff": max((row["images"] for row in rows), default=None), "cases": rows,
         "command": " ".join(["python benchmarks/checkpoints.py", *given]),
