@@ -8,7 +8,6 @@ then Ganvas reads that file and makes them again.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,6 @@ from torch import nn
 
 from benchmarks import report
 from benchmarks.settings import ROOT
-from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.generators import load_foreign
 
 TRAINED = ROOT / "zoo" / "avatars64.safetensors"
@@ -84,28 +82,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         {"original": repository, **row} for name, repository in ORIGINALS.items() if getattr(arguments, name)
         for row in compare(name, getattr(arguments, name))
     ]  # fmt: skip
-    keep(arguments.out, rows)
-    return 0
-
-
-def keep(out: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the results as JSON and Markdown, and print them."""
     compared = {row["original"] for row in rows}
     given = [f"--{name} DIR" for name, repository in ORIGINALS.items() if repository in compared]
-    record = {
-        "image_max_diff": max((row["images"] for row in rows), default=None), "cases": rows,
-        "command": " ".join(["python benchmarks/checkpoints.py", *given]),
-        "hardware": report.hardware("cpu"), "versions": report.versions(),
-    }  # fmt: skip
-    header = list(rows[0]) if rows else ["original"]
-    table = report.align([header, *[[report.show(row[name]) for name in header] for row in rows]])
-    machine = ", ".join(f"{k} {v}" for k, v in {**record["hardware"], **record["versions"]}.items())
-    page = f"# Foreign checkpoints\n\nLargest differences, float32.\n\n{table}\n\n`{record['command']}`; {machine}."
-    for path, text in {out: json.dumps(record, indent=1), out.with_suffix(".md"): page}.items():
-        with atomic_path(path) as temporary:
-            temporary.write_text(text + "\n")
-    print(table)
-    print(json.dumps(record))
+    report.keep_rows(
+        arguments.out, "Foreign checkpoints\n\nLargest differences from the code that wrote them, float32.",
+        " ".join(["python benchmarks/checkpoints.py", *given]), rows,
+        {"image_max_diff": max((row["images"] for row in rows), default=None)},
+    )  # fmt: skip
+    return 0
 
 
 def compare(name: str, checkout: Path) -> list[dict[str, Any]]:

@@ -141,6 +141,32 @@ def markdown(sections: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def keep_rows(
+    out: Path, title: str, command: str, rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any], device: str = "cpu"
+) -> None:
+    """Print rows as a table and the whole as one JSON line, and keep both: ``out`` (JSON) and beside it Markdown.
+
+    Args:
+        out: the JSON file.
+        title: of the page, and under it what was measured.
+        command: as another machine would give it.
+        rows: figures by name, the same names in each.
+        record: headline figures and counts.
+        device: ``cpu`` or ``cuda``.
+    """
+    machine = {"hardware": hardware(device), "versions": versions()}
+    whole = {**record, "rows": [dict(row) for row in rows], "command": command, **machine}
+    table = align([list(rows[0]), *[[show(value) for value in row.values()] for row in rows]]) if rows else "nothing"
+    found = "\n".join(f"- {name}: {show(value)}" for name, value in record.items() if not isinstance(value, dict))
+    words = ", ".join(f"{name} {value}" for part in machine.values() for name, value in part.items())
+    page = f"# {title}\n\n{table}\n\n{found}\n\n`{command}`; {words}."
+    for path, text in {out: json.dumps(whole, indent=1), out.with_suffix(".md"): page}.items():
+        with atomic_path(path) as temporary:
+            temporary.write_text(text + "\n")
+    print(table)
+    print(json.dumps(whole))
+
+
 def _flat(value: Any) -> str:
     return ", ".join(f"{k} {show(v)}" for k, v in value.items()) if isinstance(value, dict) else show(value)
 

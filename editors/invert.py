@@ -26,10 +26,11 @@ from networks.checkpoints.encoders import find_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.critics import PERCEPTUAL, perceptual
 from networks.critics.lpips_distance import Embedding, PerceptualCritic
+from networks.critics.sizes import for_critic
 from networks.latent import Latent
+from networks.latent_statistics import w_statistics
 from networks.protocol import Generator
 
-CRITIC_SIZES = (32, 256)  # images are enlarged or shrunk to this range before the perceptual critic sees them
 SHORTLIST = 8             # samples nearest in pixels among which the perceptual critic chooses
 THUMBNAIL = 64            # resolution of the pixel search
 
@@ -40,7 +41,7 @@ Start = Literal["auto", "encoder", "nearest", "mean"]  # nearest: of `samples` s
 class InversionSettings:
     """What an inversion does. Everything but ``batch`` changes the result."""
 
-    steps: int = 60                                 # Adam steps for each image
+    steps: int = 60                                 # Adam steps for each image; 0: the codes it starts from
     rate: float = 0.2                               # largest step, in standard deviations of W
     ramp_up: float = 0.05                           # share of the steps in which the rate rises
     ramp_down: float = 0.25                         # share of the steps in which it falls (cosine)
@@ -59,9 +60,11 @@ class InversionSettings:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise GanvasError(f"inversion {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name in ("steps", "samples", "batch", "rate"):
+        for name in ("samples", "batch", "rate"):
             if getattr(self, name) <= 0:
                 raise GanvasError(f"inversion {name} must be greater than 0, got {getattr(self, name)}")
+        if self.steps < 0:
+            raise GanvasError(f"inversion steps must be at least 0, got {self.steps}")
 
     def of_result(self) -> dict[str, Any]:
         """The settings that change the result, as plain values."""
@@ -125,12 +128,7 @@ class _Problem:
 
     def __init__(self, generator: Generator, settings: InversionSettings, critic: PerceptualCritic) -> None:
         self.generator, self.settings = generator, settings
-        samples = generator.sample(settings.samples, settings.seed)
-        if samples.space != "w+":
-            raise GanvasError(f"inversion works in W+, and this generator samples in {samples.space}")
-        self.samples = samples
-        self.mean = generator.sample(1, 0, truncation=0.0).tensors["ws"]  # [1, num_ws, w_dim]
-        self.std = (samples.tensors["ws"] - self.mean).square().mean().sqrt().clamp_min(1e-8)
+        self.mean, self.std, self.samples = w_statistics(generator, settings.samples, settings.seed)
         self.critic = critic.to(self.mean.device)
         self.encoder = encoder_for(generator, settings)
         self._thumbnails: Tensor | None = None
@@ -139,13 +137,8 @@ class _Problem:
         return self.generator.render(Latent("w+", {"ws": ws}))
 
     def embed(self, images: Tensor) -> Embedding:
-        """Perceptual features, at a resolution that the critic accepts."""
-        size, (low, high) = images.shape[-1], CRITIC_SIZES
-        if size < low:
-            images = F.interpolate(images, scale_factor=math.ceil(low / size))
-        elif size > high:
-            images = F.avg_pool2d(images, size // high)
-        return self.critic.features(images.expand(-1, 3, -1, -1))
+        """Perceptual features."""
+        return self.critic.features(for_critic(images))
 
     def expand(self, ws: Tensor) -> Tensor:
         """``[N, w_dim]`` or ``[N, num_ws, w_dim]`` to ``[N, num_ws, w_dim]``."""

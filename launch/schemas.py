@@ -150,7 +150,7 @@ class InversionConfig:
     """Arguments of ``editors.invert.InversionSettings``."""
 
     _target_: str = option("editors.invert.InversionSettings", "class")
-    steps: int = option(60, "Adam steps for each image")
+    steps: int = option(60, "Adam steps for each image; 0 for the codes it starts from")
     rate: float = option(0.2, "largest step, in standard deviations of W")
     ramp_up: float = option(0.05, "share of the steps in which the rate rises")
     ramp_down: float = option(0.25, "share of the steps in which it falls")

@@ -23,8 +23,14 @@ def _lean() -> type[nn.Module]:
     return LeanEncoder
 
 
+def _w_plus() -> type[nn.Module]:
+    from networks.encoder import WPlusEncoder
+
+    return WPlusEncoder
+
+
 # Name -> the class behind it. Closed, and imported when asked for: a bundle can name an encoder but no code.
-ENCODERS: Mapping[str, Callable[[], type[nn.Module]]] = {"lean": _lean}
+ENCODERS: Mapping[str, Callable[[], type[nn.Module]]] = {"lean": _lean, "w_plus": _w_plus}
 
 
 def save_encoder(path: str | Path, encoder: nn.Module, generator_hash: str, extra: Mapping[str, Any]) -> Path:

@@ -1,0 +1,168 @@
+"""``task=encoder``: an encoder into W+ of a frozen generator, scored by what inversion makes of its codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from torch import Tensor
+
+from datamodules.images import GANImages
+from editors.invert import InversionSettings, invert
+from launch.data import licence, reference_images, require_size, training_images
+from launch.hardware import device_of, trainer_arguments
+from launch.invert import inversion_settings
+from launch.record import RunRecord
+from launch.reports.pictures import panels
+from launch.resume import clock
+from networks.checkpoints.encoders import save_encoder
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.generators import load_generator
+from networks.critics import perceptual
+from networks.critics.sizes import for_critic
+from networks.encoder import WPlusEncoder
+from networks.grids import to_uint8
+from networks.latent import Latent
+from networks.latent_statistics import w_statistics
+from networks.metrics import psnr
+from networks.protocol import Generator
+from networks.rendering import render_batches
+from trainers.encoder import EncoderTrainer
+from trainers.gan_callbacks import EveryImages, StopAtTotal, save_last
+
+SHOWN = 16  # images on a contact sheet
+BATCH = 64  # images encoded at once when the encoder is scored
+
+
+def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
+    """Train, resume where the record holds a checkpoint, score, export.
+
+    Returns:
+        Headline figures: PSNR and perceptual distance of what the codes render to, as they come from the encoder and
+        after the steps of ``task.inversion``.
+
+    Raises:
+        GanvasError: if the generator or the images cannot be used, or training diverges.
+    """
+    if not cfg.generator:
+        raise GanvasError("an encoder needs generator=FILE, e.g. generator=zoo/avatars64.safetensors.")
+    device = device_of(cfg.trainer)
+    generator, settings = load_generator(cfg.generator).to(device), inversion_settings(cfg.task.inversion)
+    images = training_images(cfg)
+    require_size(images, generator)
+    heldout = reference_images(cfg, cfg.task.heldout if cfg.n is None else cfg.n)
+    module = build(cfg, generator, settings)
+    fit(cfg, record, module, generator, images, heldout.images)
+    encoder = module.E.to(device).eval()
+
+    latent = encode(encoder, heldout.images)
+    found = invert(generator, heldout.images, settings, start=latent, progress=True)
+    plain = rendered(generator, latent)
+    figures = {
+        "psnr": psnr(plain, found.target.cpu()).mean().item(),
+        "perceptual": distances(settings, plain, found.target.cpu()).mean().item(),
+        f"psnr_{settings.steps}": found.psnr.mean().item(),
+        f"perceptual_{settings.steps}": found.distance.mean().item(),
+    }
+    name = (cfg.experiment or cfg.task.name).rpartition("/")[2]
+    save_encoder(record.export / f"{name}_encoder.safetensors", encoder, generator.hash, {
+        "data": {**OmegaConf.to_container(cfg.data), "images": len(images), "seed": cfg.seed},
+        "images_seen": module.images_seen, "command": cfg.command, "licence": licence(cfg),
+        "metrics": {**figures, "protocol": heldout.what},
+    })  # fmt: skip
+    picture = record.image("heldout", sheet(found.target, plain, found.reconstruction), module.images_seen)
+    record.write_report(report(cfg, figures, heldout.what, picture.relative_to(record.path)))
+    return figures
+
+
+def build(cfg: DictConfig, generator: Generator, settings: InversionSettings) -> EncoderTrainer:
+    """The network and its trainer, with weights drawn from the seed.
+
+    Raises:
+        GanvasError: if the network refuses its arguments.
+    """
+    torch.manual_seed(cfg.seed)
+    num_ws, w_dim = w_statistics(generator, samples=2).mean.shape[1:]
+    try:
+        network = instantiate(
+            cfg.task.network, img_resolution=generator.img_resolution, img_channels=generator.img_channels,
+            num_ws=num_ws, w_dim=w_dim, _convert_="all",
+        )  # fmt: skip
+    except InstantiationException as error:
+        raise GanvasError(f"the encoder cannot be built: {error.__cause__ or error}.") from error
+    critic = perceptual(settings.critic).to(generator.device)
+    return instantiate(cfg.task.training, encoder=network, generator=generator, critic=critic, seed=cfg.seed)
+
+
+def fit(
+    cfg: DictConfig, record: RunRecord, module: EncoderTrainer, generator: Generator, images: Tensor, heldout: Tensor
+) -> None:
+    """Run Lightning until ``total_images``, from the last checkpoint where there is one.
+
+    Raises:
+        DivergedError: if training diverges.
+    """
+    last = record.checkpoints / "last.ckpt"
+    record.rewind(clock(last, "state_dict", "clock"))
+    shown = heldout[:SHOWN]
+
+    def draw(trained: EncoderTrainer) -> None:
+        plain = rendered(generator, encode(trained.E, shown))
+        record.image(f"heldout-{trained.images_seen:08d}", sheet(shown / 127.5 - 1, plain), trained.images_seen)
+
+    trainer = pl.Trainer(
+        **trainer_arguments(cfg.trainer), max_epochs=-1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=record.path,
+        callbacks=[
+            StopAtTotal(),
+            EveryImages(cfg.task.log_every, lambda m: record.log(m.figures, m.images_seen)),
+            EveryImages(cfg.task.checkpoint_every, save_last(last)),
+            EveryImages(cfg.task.checkpoint_every, draw, at_end=False),
+        ],
+    )  # fmt: skip
+    data = GANImages(images, cfg.task.batch_size, cfg.seed)
+    trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+
+
+@torch.no_grad()
+def encode(encoder: WPlusEncoder, images: Tensor) -> Latent:
+    """Codes of ``uint8 [N, C, R, R]``, on the encoder's device."""
+    device = encoder.w_mean.device
+    return Latent("w+", {"ws": torch.cat([encoder(x.to(device) / 127.5 - 1) for x in images.split(BATCH)])})
+
+
+def rendered(generator: Generator, latent: Latent) -> Tensor:
+    """Images of codes, on the CPU in [-1, 1]."""
+    return torch.cat(list(render_batches(generator, latent))).clamp(-1, 1)
+
+
+def distances(settings: InversionSettings, x: Tensor, y: Tensor) -> Tensor:
+    """Perceptual distances of images on the CPU, ``[N]``."""
+    critic = perceptual(settings.critic)
+    with torch.no_grad():
+        pairs = zip(for_critic(x).split(BATCH), for_critic(y).split(BATCH), strict=True)
+        return torch.cat([critic(a, b) for a, b in pairs])
+
+
+def sheet(images: Tensor, plain: Tensor, optimised: Tensor | None = None) -> Image.Image:
+    """The first images beside what their codes render to, as they come from the encoder and optimised."""
+    columns = {"image": images, "encoder": plain} | ({} if optimised is None else {"optimised": optimised})
+    return panels({caption: to_uint8(pictures[:SHOWN]) for caption, pictures in columns.items()}, across=4)
+
+
+def report(cfg: DictConfig, figures: dict[str, float], protocol: str, picture: Path) -> str:
+    """The run's ``report.md``."""
+    steps = cfg.task.inversion.steps
+    return "\n".join([
+        f"# {cfg.experiment or cfg.task.name}", "", f"`{cfg.command}`", "",
+        "| codes | PSNR (dB) | perceptual distance |", "|---|---|---|",
+        f"| encoder alone | {figures['psnr']:.2f} | {figures['perceptual']:.4f} |",
+        f"| and {steps} steps | {figures[f'psnr_{steps}']:.2f} | {figures[f'perceptual_{steps}']:.4f} |", "",
+        f"On {protocol}; perceptual distance {cfg.task.inversion.critic}.", "",
+        f"![held-out images]({picture})", "",
+    ])  # fmt: skip
