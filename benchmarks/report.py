@@ -142,8 +142,9 @@ def markdown(sections: Mapping[str, Any]) -> str:
 
 
 def keep_rows(
-    out: Path, title: str, command: str, rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any], device: str = "cpu"
-) -> None:
+    out: Path, title: str, command: str, rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any],
+    device: str = "cpu",
+) -> None:  # fmt: skip
     """Print rows as a table and the whole as one JSON line, and keep both: ``out`` (JSON) and beside it Markdown.
 
     Args:

@@ -1,10 +1,10 @@
-"""What happens beside GAN training, by images seen: progress, checkpoints, and whatever else is due."""
+"""What happens beside training that counts images seen: progress, checkpoints, and whatever else is due."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -16,7 +16,16 @@ from networks.rendering import render_batches
 from trainers.diverged import stop_if_broken
 from trainers.stylegan2 import StyleGAN2Trainer
 
-Action = Callable[[StyleGAN2Trainer], None]
+
+class Counted(Protocol):
+    """A Lightning module whose clock is images seen."""
+
+    images_seen: int
+    total_images: int            # where training ends
+    figures: dict[str, float]    # of the last step
+
+
+Action = Callable[[Any], None]   # takes the module
 
 
 class EveryImages(pl.Callback):
@@ -32,7 +41,7 @@ class EveryImages(pl.Callback):
         self.interval, self.action, self.at_end = interval, action, at_end
 
     def on_train_batch_end(
-        self, _trainer: pl.Trainer, pl_module: StyleGAN2Trainer, _outputs: Any, batch: Tensor, *_: Any
+        self, _trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Tensor, *_: Any
     ) -> None:
         seen = pl_module.images_seen
         crossed = seen // self.interval > (seen - len(batch)) // self.interval
@@ -46,12 +55,12 @@ class StopAtTotal(pl.Callback):
     def __init__(self) -> None:
         self.bar = tqdm(disable=True)  # until training starts
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: StyleGAN2Trainer) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Counted) -> None:
         self.bar = tqdm(total=pl_module.total_images, initial=pl_module.images_seen, unit="image", smoothing=0.02)
         self._stop_when_done(trainer, pl_module)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: StyleGAN2Trainer, _outputs: Any, batch: Tensor, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
         self.bar.update(len(batch))
         if batch_idx % 20 == 0:
@@ -64,7 +73,7 @@ class StopAtTotal(pl.Callback):
     def on_exception(self, *_: Any) -> None:
         self.bar.close()
 
-    def _stop_when_done(self, trainer: pl.Trainer, module: StyleGAN2Trainer) -> None:
+    def _stop_when_done(self, trainer: pl.Trainer, module: Counted) -> None:
         if module.images_seen >= module.total_images:
             trainer.should_stop = True
 
@@ -81,7 +90,7 @@ def save_last(path: Path) -> Action:
     do not see what its own update did.
     """
 
-    def action(module: StyleGAN2Trainer) -> None:
+    def action(module: Any) -> None:
         stop_if_broken(module, f"after {module.images_seen} images")
         with atomic_path(path) as temporary:
             module.trainer.save_checkpoint(temporary, weights_only=False)
