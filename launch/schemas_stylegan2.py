@@ -85,8 +85,9 @@ class AdversarialConfig:
     """Arguments of ``trainers.stylegan2.StyleGAN2Trainer``."""
 
     _target_: str = option(
-        "trainers.stylegan2.StyleGAN2Trainer", "class", runtime=("generator", "discriminator", "encoder", "seed")
-    )
+        "trainers.stylegan2.StyleGAN2Trainer", "class",
+        runtime=("generator", "discriminator", "encoder", "augment", "seed"),
+    )  # fmt: skip
     total_images: int = option(25_000_000, "length of the run, in images seen")
     loss: str = option("logistic", "logistic (non-saturating) or hinge")
     lr_g: float = option(2.5e-3, "Adam's rate for G", diverged="lower")
@@ -94,6 +95,9 @@ class AdversarialConfig:
     final_lr: float = option(0.1, "share of the rates left at the end; cosine over the last half of the run")
     r1_gamma: float = option(0.5, "weight of the R1 penalty; grows with the square of the resolution", diverged="raise")
     r1_interval: int = option(16, "batches between R1 steps")
+    path_weight: float = option(0.0, "weight of the path length penalty: 2 in the paper, 0 for none")
+    path_interval: int = option(4, "batches between path length steps")
+    path_decay: float = option(0.01, "decay of the running mean of path lengths")
     style_mixing: float = option(0.0, "probability of a second latent from a random layer on")
     noise: str = option("random", "random, or none for images without random texture")
     ema_halflife: float = option(5000.0, "half-life of the averaged generator, in images")
@@ -101,6 +105,24 @@ class AdversarialConfig:
     reconstruction: float = option(20.0, "weight of the reconstruction loss, with an encoder")
     lr_codes: float = option(1e-3, "Adam's rate for the mapping network and its critic, with an encoder")
     code_steps: int = option(8, "steps of the mapping network against its critic for each batch, with an encoder")
+
+
+@dataclass
+class AugmentConfig:
+    """What the discriminator sees instead of images; each extends this."""
+
+    _target_: str = option("???", "class", hidden=True)
+
+
+@dataclass
+class DiffAugmentConfig(AugmentConfig):
+    """Arguments of ``networks.augment.DiffAugment``."""
+
+    _target_: str = option("networks.augment.DiffAugment", "class")
+    changes: list[str] = field(
+        default_factory=lambda: ["color", "translation", "cutout"],
+        metadata={"doc": "which, of color, translation, cutout"},
+    )
 
 
 @dataclass
@@ -112,6 +134,7 @@ class StyleGAN2Config(TaskConfig):
     discriminator: DiscriminatorConfig = option(DiscriminatorConfig, "the network that judges")
     encoder: EncoderConfig | None = option(None, "image to code, trained beside; half of each batch is reconstructed")
     training: AdversarialConfig = option(AdversarialConfig, "losses, rates and averages")
+    augment: AugmentConfig | None = option(None, "what the discriminator sees instead of images: for small data")
     batch_size: int = option(16, "images in a batch", memory=True)
     log_every: int = option(1600, "images between lines of metrics.jsonl")
     checkpoint_every: int = option(8000, "images between checkpoints and sample grids")
@@ -124,4 +147,5 @@ SCHEMAS = {
     "task/stylegan2": StyleGAN2Config,
     "task/discriminator/official": OfficialDiscriminatorConfig,
     "task/discriminator/lean": LeanDiscriminatorConfig,
+    "task/augment/diffaugment": DiffAugmentConfig,
 }

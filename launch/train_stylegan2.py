@@ -116,7 +116,8 @@ def build(cfg: DictConfig) -> StyleGAN2Trainer:
         module = instantiate(
             cfg.task.training, generator=instantiate(cfg.task.generator),
             discriminator=instantiate(cfg.task.discriminator),
-            encoder=None if cfg.task.encoder is None else instantiate(cfg.task.encoder), seed=cfg.seed,
+            encoder=None if cfg.task.encoder is None else instantiate(cfg.task.encoder),
+            augment=None if cfg.task.augment is None else instantiate(cfg.task.augment), seed=cfg.seed,
         )  # fmt: skip
     except InstantiationException as error:
         raise GanvasError(f"the networks of task=stylegan2 cannot be built: {error.__cause__ or error}.") from error

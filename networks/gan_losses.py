@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -38,3 +39,19 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tenso
     logits = discriminator(real)
     (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
     return gradient.square().flatten(1).sum(1)
+
+
+def path_lengths(images: Tensor, ws: Tensor) -> Tensor:
+    """How far images move for a small step in W, in random directions of image space (Karras et al. 2020, equation 4).
+
+    Args:
+        images: ``[N, C, H, W]``, made from ``ws`` with a graph.
+        ws: ``[N, num_ws, w_dim]``.
+
+    Returns:
+        ``[N]``, twice differentiable: root of the mean over rows of the squared norm of the Jacobian's product with an
+        image of noise, whose size does not depend on the number of pixels.
+    """
+    noise = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
+    (gradient,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
+    return gradient.square().sum(dim=2).mean(dim=1).sqrt()

@@ -10,14 +10,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from networks.gan_losses import Loss, discriminator_loss, generator_loss, r1_penalty
+from networks.gan_losses import Loss, discriminator_loss, generator_loss, path_lengths, r1_penalty
 from networks.stylegan2 import Generator
 from networks.stylegan2.reconstruction import pyramid_l1
 from networks.stylegan2.synthesis import NoiseMode
 from trainers.code_game import CodeGame
 from trainers.diverged import stop_if_not_a_number
 
-CODES = 4096  # how many of the encoder's latest codes the mapping network learns from
+CODES = 4096     # how many of the encoder's latest codes the mapping network learns from
+PATH_SHRINK = 2  # a path length step has as many times fewer samples than a batch
 
 
 class StyleGAN2Trainer(pl.LightningModule):
@@ -48,6 +49,9 @@ class StyleGAN2Trainer(pl.LightningModule):
         final_lr: float = 0.1,             # share of the rates left at the end of the run (cosine over the last half)
         r1_gamma: float = 0.5,             # weight of the R1 penalty
         r1_interval: int = 16,             # batches between R1 steps; its weight and D's optimiser are scaled to match
+        path_weight: float = 0.0,          # weight of the path length penalty; 2 in the paper, 0 for none
+        path_interval: int = 4,            # batches between path length steps; scaled as for R1, with G's optimiser
+        path_decay: float = 0.01,          # decay of the running mean of path lengths
         style_mixing: float = 0.0,         # probability of a second latent from a random layer on
         noise: NoiseMode = "random",           # "none" keeps noise out: for images without random texture
         ema_halflife: float = 5000.0,      # half-life of G_ema, in images
@@ -56,6 +60,7 @@ class StyleGAN2Trainer(pl.LightningModule):
         reconstruction: float = 20.0,      # weight of pyramid_l1 between half of the batch and its reconstruction
         lr_codes: float = 1e-3,            # Adam's rate for the mapping network and its critic, with an encoder
         code_steps: int = 8,               # steps of the game of codes for each batch of images
+        augment: nn.Module | None = None,  # what D sees instead of images: images -> images, differentiable
     ) -> None:  # fmt: skip
         super().__init__()
         if loss not in get_args(Loss):
@@ -72,6 +77,9 @@ class StyleGAN2Trainer(pl.LightningModule):
         if encoder is not None:
             self.E_ema = copy.deepcopy(encoder).eval().requires_grad_(False)
             self.code_game = CodeGame(generator.w_dim, CODES)
+        self.augment = nn.Identity() if augment is None else augment
+        self.path_weight, self.path_interval, self.path_decay = path_weight, path_interval, path_decay
+        self.register_buffer("path_mean", torch.zeros([]))
         self.total_images, self.seed, self.loss = total_images, seed, loss
         self.lr_g, self.lr_d, self.final_lr = lr_g, lr_d, final_lr
         self.r1_gamma, self.r1_interval, self.style_mixing, self.noise = r1_gamma, r1_interval, style_mixing, noise
@@ -86,18 +94,14 @@ class StyleGAN2Trainer(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         drawing = self.G if self.E is None else nn.ModuleList([self.G.synthesis, self.E])
-        c = self._lazy
-        g = torch.optim.Adam(drawing.parameters(), lr=self.lr_g, betas=(0.0, 0.99), eps=1e-8)
+        c = _lazy(self.path_interval) if self.path_weight > 0 else 1.0
+        g = torch.optim.Adam(drawing.parameters(), lr=self.lr_g * c, betas=(0.0, 0.99**c), eps=1e-8)
+        c = _lazy(self.r1_interval)
         d = torch.optim.Adam(self.D.parameters(), lr=self.lr_d * c, betas=(0.0, 0.99**c), eps=1e-8)
         if self.E is None:
             return [g, d]
         sides = (self.G.mapping, self.code_game.critic)
         return [g, d, *(torch.optim.Adam(side.parameters(), lr=self.lr_codes, betas=(0.0, 0.99)) for side in sides)]
-
-    @property
-    def _lazy(self) -> float:
-        """What D's rate and the exponent of its betas are scaled by: R1 adds one update to each ``r1_interval``."""
-        return self.r1_interval / (self.r1_interval + 1)
 
     def _rate(self) -> float:
         """Share of the base rates: 1 in the first half of the run, then a cosine down to ``final_lr``."""
@@ -140,6 +144,8 @@ class StyleGAN2Trainer(pl.LightningModule):
         if self.E is not None:
             self.code_game.add(w)
             figures |= self.code_game.play(self.code_steps, self.G.mapping, self.G.z_dim, *opt_codes)
+        if self.path_weight > 0 and batch % self.path_interval == 0:
+            figures["path_length"] = self._even_paths(max(len(real) // PATH_SHRINK, 1), opt_g)
         if batch % self.r1_interval == 0:
             figures["r1"] = self._regularise(real, opt_d)
         stop_if_not_a_number(figures, f"in batch {batch} after {self.images_seen} images")
@@ -150,7 +156,7 @@ class StyleGAN2Trainer(pl.LightningModule):
     def _judge(self, real: Tensor, fake: Tensor, opt_d: Any) -> tuple[dict[str, float], Tensor]:
         """D's gradient on its weights, left in them, and the gradient of G's loss on ``fake``."""
         leaf = fake.detach().requires_grad_(True)
-        fake_logits, real_logits = self.D(leaf), self.D(real)
+        fake_logits, real_logits = self.D(self.augment(leaf)), self.D(self.augment(real))
         # One forward pass of D serves both: its gradient on the images for G, then on its own weights for itself.
         (gradient,) = torch.autograd.grad(generator_loss(fake_logits, self.loss), leaf, retain_graph=True)
         loss_d = discriminator_loss(real_logits, fake_logits, self.loss)
@@ -163,11 +169,21 @@ class StyleGAN2Trainer(pl.LightningModule):
         }, gradient
 
     def _regularise(self, real: Tensor, opt_d: Any) -> float:
-        penalty = r1_penalty(self.D, real).mean()
+        penalty = r1_penalty(lambda x: self.D(self.augment(x)), real).mean()
         opt_d.zero_grad(set_to_none=True)
         self.manual_backward(penalty * (self.r1_gamma / 2 * self.r1_interval))
         opt_d.step()
         return float(penalty.detach())
+
+    def _even_paths(self, n: int, opt_g: Any) -> float:
+        """One update of G towards equal steps of its images for equal steps in W; gives the mean length."""
+        ws = self._latents(n)
+        lengths = path_lengths(self.G.synthesis(ws, noise=self.noise), ws)
+        self.path_mean.lerp_(lengths.detach().mean(), self.path_decay)
+        opt_g.zero_grad(set_to_none=True)
+        self.manual_backward((lengths - self.path_mean).square().mean() * (self.path_weight * self.path_interval))
+        opt_g.step()
+        return float(lengths.detach().mean())
 
     def _ema_decay(self, batch: int) -> float:
         """How much of ``G_ema`` stays after ``batch`` more images."""
@@ -185,3 +201,8 @@ class StyleGAN2Trainer(pl.LightningModule):
                 a.lerp_(v, 1 - beta)
             for a, v in zip(average.buffers(), value.buffers(), strict=True):
                 a.copy_(v)
+
+
+def _lazy(interval: int) -> float:
+    """What a rate and the exponents of its betas are scaled by where every ``interval`` steps have one more."""
+    return interval / (interval + 1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from networks.gan_losses import discriminator_loss, generator_loss, r1_penalty
+from networks.gan_losses import discriminator_loss, generator_loss, path_lengths, r1_penalty
 
 REAL, FAKE = torch.tensor([[0.5], [2.0]]), torch.tensor([[-3.0], [0.25]])
 
@@ -50,3 +50,24 @@ def test_r1_is_of_each_image_and_reaches_the_weights() -> None:
     torch.testing.assert_close(penalty, 4 * norms)
     (slope,) = torch.autograd.grad(penalty.sum(), weight)
     torch.testing.assert_close(slope, 2 * weight.detach() * norms.sum())
+
+
+def test_path_lengths_of_a_linear_generator_are_those_of_its_jacobian() -> None:
+    torch.manual_seed(0)
+    n, rows, width, size = 4000, 2, 3, 4
+    jacobian = torch.randn(rows * width, size * size, dtype=torch.float64)
+    ws = torch.randn(n, rows, width, dtype=torch.float64, requires_grad=True)
+    images = (ws.flatten(1) @ jacobian).view(n, 1, size, size)
+    lengths = path_lengths(images, ws)
+    # E |J^T y|^2 for y of variance 1 / (H W), as a mean over the rows.
+    expected = jacobian.square().sum() / size**2 / rows
+    assert lengths.square().mean().item() == pytest.approx(expected.item(), rel=0.05)
+
+
+def test_path_lengths_reach_the_weights() -> None:
+    torch.manual_seed(0)
+    scale = torch.ones([], dtype=torch.float64, requires_grad=True)
+    ws = torch.randn(3, 2, 4, dtype=torch.float64, requires_grad=True)
+    lengths = path_lengths((scale * ws.sum(dim=1)).view(3, 1, 2, 2), ws)
+    (slope,) = torch.autograd.grad(lengths.sum(), scale)
+    torch.testing.assert_close(slope, lengths.detach().sum())  # lengths are linear in the scale

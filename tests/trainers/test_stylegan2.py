@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from datamodules.images import GANImages
+from networks.augment import DiffAugment
 from networks.gan_losses import discriminator_loss, generator_loss
 from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator, LeanEncoder
 from trainers.code_game import CodeGame
@@ -35,6 +36,10 @@ def with_encoder(total: int = 24, **arguments: object) -> StyleGAN2Trainer:
     return tiny(total, encoder=LeanEncoder(16, 4, channels=(4, 4)), **arguments)
 
 
+def with_everything(total: int = 24, **arguments: object) -> StyleGAN2Trainer:
+    return tiny(total, path_weight=2.0, path_interval=2, augment=DiffAugment(), **arguments)
+
+
 def fit(module: StyleGAN2Trainer, callbacks: Sequence[pl.Callback] = (), resume: Path | None = None,
         images: Tensor = IMAGES) -> None:  # fmt: skip
     trainer = pl.Trainer(
@@ -52,7 +57,7 @@ def assert_same(a: StyleGAN2Trainer, b: StyleGAN2Trainer) -> None:
 # --- the clock
 
 
-@pytest.mark.parametrize("make", [tiny, with_encoder])
+@pytest.mark.parametrize("make", [tiny, with_encoder, with_everything])
 @pytest.mark.parametrize("interruption", [8, 12])  # after an odd and an even number of R1 steps, in mid-epoch
 def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
     interruption: int, make: Callable[[], StyleGAN2Trainer], tmp_path: Path
@@ -286,3 +291,42 @@ def test_samples_are_of_the_average_and_always_the_same() -> None:
     torch.testing.assert_close(draw_samples(module, 3), draw_samples(module, 5)[:3])
     module.G.synthesis.b16.torgb.bias.data.fill_(9)
     assert draw_samples(module, 3).max() < 9
+
+
+# --- path lengths and augmentation
+
+
+def test_path_lengths_are_kept_as_a_mean_and_only_where_asked_for() -> None:
+    with_paths, without = tiny(total=24, path_weight=2.0, path_interval=3), tiny(total=24)
+    lengths: list[float] = []
+    fit(with_paths, [EveryImages(BATCH, lambda m: lengths.append(m.figures.get("path_length", 0.0)))])
+    fit(without)
+    assert [length > 0 for length in lengths] == [True, False, False, True, False, False]
+    expected = torch.zeros([])
+    for length in lengths:
+        if length:
+            expected.lerp_(torch.tensor(length), 0.01)
+    torch.testing.assert_close(with_paths.path_mean, expected)
+    assert without.path_mean == 0
+    assert "path_length" not in without.figures
+
+
+def test_lazy_path_lengths_scale_the_generator_s_optimiser() -> None:
+    g, _ = tiny(path_weight=2.0, path_interval=4, lr_g=1e-3).configure_optimizers()
+    assert g.defaults["lr"] == pytest.approx(0.8e-3)
+    assert g.defaults["betas"] == (0.0, pytest.approx(0.99**0.8))
+    plain, _ = tiny(lr_g=1e-3).configure_optimizers()
+    assert (plain.defaults["lr"], plain.defaults["betas"]) == (1e-3, (0.0, 0.99))
+
+
+def test_the_discriminator_sees_nothing_but_augmented_images() -> None:
+    class Black(torch.nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images * 0
+
+    module = tiny(total=8, augment=Black())
+    before = copy.deepcopy(module.G.synthesis.state_dict())
+    fit(module)
+    for name, value in module.G.synthesis.state_dict().items():  # no gradient reaches G
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    assert module.figures["r1"] == 0

@@ -1,0 +1,5 @@
+"""Augmentations that a discriminator sees instead of images: they let a GAN learn from few of them."""
+
+from networks.augment.diffaugment import DiffAugment
+
+__all__ = ["DiffAugment"]
