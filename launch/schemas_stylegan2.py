@@ -126,6 +126,17 @@ class DiffAugmentConfig(AugmentConfig):
 
 
 @dataclass
+class AdaptiveAugmentConfig(AugmentConfig):
+    """Arguments of ``networks.augment.AdaptiveAugment``."""
+
+    _target_: str = option("networks.augment.AdaptiveAugment", "class")
+    target: float = option(0.6, "mean sign of the logits on training images that the probability is steered to")
+    interval: int = option(4, "batches between two moves of the probability")
+    full_images: float = option(500_000, "images in which it could go from 0 to 1")
+    p: float = option(0.0, "where it begins")
+
+
+@dataclass
 class StyleGAN2Config(TaskConfig):
     """Train StyleGAN2 on a folder of images or on avatars."""
 
@@ -148,4 +159,5 @@ SCHEMAS = {
     "task/discriminator/official": OfficialDiscriminatorConfig,
     "task/discriminator/lean": LeanDiscriminatorConfig,
     "task/augment/diffaugment": DiffAugmentConfig,
+    "task/augment/ada": AdaptiveAugmentConfig,
 }

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from networks.augment import AdaptiveAugment
 from networks.gan_losses import Loss, discriminator_loss, generator_loss, path_lengths, r1_penalty
 from networks.stylegan2 import Generator
 from networks.stylegan2.reconstruction import pyramid_l1
@@ -157,6 +158,8 @@ class StyleGAN2Trainer(pl.LightningModule):
         """D's gradient on its weights, left in them, and the gradient of G's loss on ``fake``."""
         leaf = fake.detach().requires_grad_(True)
         fake_logits, real_logits = self.D(self.augment(leaf)), self.D(self.augment(real))
+        if isinstance(self.augment, AdaptiveAugment):
+            self.augment.observe(real_logits.detach())
         # One forward pass of D serves both: its gradient on the images for G, then on its own weights for itself.
         (gradient,) = torch.autograd.grad(generator_loss(fake_logits, self.loss), leaf, retain_graph=True)
         loss_d = discriminator_loss(real_logits, fake_logits, self.loss)
@@ -166,6 +169,7 @@ class StyleGAN2Trainer(pl.LightningModule):
             "loss_d": float(loss_d.detach()),
             "loss_g": float(generator_loss(fake_logits.detach(), self.loss)),
             "real_sign": float(real_logits.detach().sign().mean()),  # near 1: D memorises (Karras et al. 2020b)
+            **({"ada_p": float(self.augment.p)} if isinstance(self.augment, AdaptiveAugment) else {}),
         }, gradient
 
     def _regularise(self, real: Tensor, opt_d: Any) -> float:
