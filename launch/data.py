@@ -22,8 +22,12 @@ class Reference(NamedTuple):
     what: str       # which they are, said beside every figure
 
 
-def training_images(cfg: DictConfig) -> Tensor:
-    """``uint8 [N, 3, R, R]`` to train a generator on.
+def training_images(cfg: DictConfig, size: int | None = None) -> Tensor:
+    """``uint8 [N, 3, R, R]`` to train on.
+
+    Args:
+        cfg: with ``data`` and ``images``.
+        size: pixels a side of a folder's images where ``data.resolution`` leaves it open; None: as they are.
 
     Raises:
         GanvasError: if there is no ``data=``, ``images=`` is missing for a folder, or the folder is unusable.
@@ -32,10 +36,10 @@ def training_images(cfg: DictConfig) -> Tensor:
         case "avatars":
             return _avatars(cfg, cfg.data.count, "train", cfg.seed)
         case _:
-            return _folder(cfg)
+            return _folder(cfg, size)
 
 
-def reference_images(cfg: DictConfig, n: int) -> Reference:
+def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Reference:
     """At most ``n`` images to compare samples with.
 
     Avatars are held out from training and the same for every seed; a folder has no others than its own.
@@ -48,7 +52,7 @@ def reference_images(cfg: DictConfig, n: int) -> Reference:
             images = _avatars(cfg, n, "heldout", 0)
             what = f"{len(images)} held-out {cfg.data.style} (split heldout, seed 0)"
         case _:
-            images = _folder(cfg)[:n]
+            images = _folder(cfg, size)[:n]
             what = f"the first {len(images)} images of {cfg.images}, which training may have seen"
     if len(images) < 2:
         raise GanvasError(f"a comparison needs at least 2 images, got {len(images)}: add images or raise their number.")
@@ -88,7 +92,7 @@ def _avatars(cfg: DictConfig, count: int, split: str, seed: int) -> Tensor:
     return torch.as_tensor(render_avatars(count, split, seed, cfg.data.resolution, style=cfg.data.style).images)
 
 
-def _folder(cfg: DictConfig) -> Tensor:
+def _folder(cfg: DictConfig, size: int | None) -> Tensor:
     if not cfg.images:
         raise GanvasError("data=folder needs images=DIR, a folder of PNG or JPEG files.")
-    return torch.as_tensor(read_folder(cfg.images, resolution=cfg.data.resolution).images)
+    return torch.as_tensor(read_folder(cfg.images, resolution=cfg.data.resolution or size).images)

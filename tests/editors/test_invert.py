@@ -271,7 +271,7 @@ def framed(images: Tensor, windows: Tensor, value: float) -> Tensor:
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"space": "z"}, r"space must be one of w\+, w"), ({"start": "far"}, "start must be"), ({"steps": 0}, "steps")],
+    [({"space": "z"}, r"space must be one of w\+, w"), ({"start": "far"}, "start must be"), ({"steps": -1}, "steps")],
 )
 def test_settings_that_make_no_sense_are_refused(change: dict, sentence: str) -> None:
     with pytest.raises(GanvasError, match=sentence):

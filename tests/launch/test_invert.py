@@ -118,7 +118,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_rest_gives_the_same(
         ("generator=/no/such.safetensors", "there is no file /no/such.safetensors"),
         ("inversion.start=far", "inversion start must be one of auto, encoder, nearest, mean"),
         ("inversion.critic=eyes", "critic must be one of stlpips-alex, "),
-        ("inversion.steps=0", "inversion steps must be greater than 0"),
+        ("inversion.steps=-1", "inversion steps must be at least 0, got -1"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence_and_nothing_is_written(

@@ -54,7 +54,8 @@ def test_inversion_starts_from_what_was_trained(
 
 def test_a_folder_of_images_is_enough(generator: Path, folder: Path, tmp_path: Path) -> None:
     words = ["experiment=encoder/folder", f"generator={generator}", f"images={folder / 'images'}",
-             f"out={tmp_path / 'run'}", *[word for word in TINY if not word.startswith("data.count")]]  # fmt: skip
+             f"out={tmp_path / 'run'}", "task.heldout=3",
+             *[word for word in TINY if not word.startswith(("data.", "n="))]]  # fmt: skip
     assert cli.main(["train", *words]) == cli.OK
     assert read_manifest(tmp_path / "run" / "export" / "folder_encoder.safetensors")["kind"] == "encoder"
 
