@@ -59,4 +59,7 @@ def _adapter(path: Path) -> tuple[str, str] | None:
             start = file.read(len(LEGACY_TORCH))
     except OSError as error:
         raise GanvasError(f"{path} cannot be read ({error.strerror}): check its rights.") from error
+    # A safetensors file begins with the length of its header, which may look like any of these, and a brace.
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+        return None
     return next((adapter for beginning, adapter in ADAPTERS.items() if start.startswith(beginning)), None)
