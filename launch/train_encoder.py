@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -24,12 +25,10 @@ from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.critics import perceptual
-from networks.critics.sizes import for_critic
 from networks.encoder import WPlusEncoder
 from networks.grids import to_uint8
 from networks.latent import Latent
 from networks.latent_statistics import w_statistics
-from networks.metrics import psnr
 from networks.protocol import Generator
 from networks.rendering import render_batches
 from trainers.encoder import EncoderTrainer
@@ -62,10 +61,9 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
 
     latent = encode(encoder, heldout.images)
     found = invert(generator, heldout.images, settings, start=latent, progress=True)
-    plain = rendered(generator, latent)
+    alone = invert(generator, heldout.images, replace(settings, steps=0), start=latent)
     figures = {
-        "psnr": psnr(plain, found.target.cpu()).mean().item(),
-        "perceptual": distances(settings, plain, found.target.cpu()).mean().item(),
+        "psnr": alone.psnr.mean().item(), "perceptual": alone.distance.mean().item(),
         f"psnr_{settings.steps}": found.psnr.mean().item(),
         f"perceptual_{settings.steps}": found.distance.mean().item(),
     }
@@ -75,7 +73,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
         "images_seen": module.images_seen, "command": cfg.command, "licence": licence(cfg),
         "metrics": {**figures, "protocol": heldout.what},
     })  # fmt: skip
-    picture = record.image("heldout", sheet(found.target, plain, found.reconstruction), module.images_seen)
+    shown = sheet(found.target, alone.reconstruction, found.reconstruction)
+    picture = record.image("heldout", shown, module.images_seen)
     record.write_report(report(cfg, figures, heldout.what, picture.relative_to(record.path)))
     return figures
 
@@ -139,14 +138,6 @@ def encode(encoder: WPlusEncoder, images: Tensor) -> Latent:
 def rendered(generator: Generator, latent: Latent) -> Tensor:
     """Images of codes, on the CPU in [-1, 1]."""
     return torch.cat(list(render_batches(generator, latent))).clamp(-1, 1)
-
-
-def distances(settings: InversionSettings, x: Tensor, y: Tensor) -> Tensor:
-    """Perceptual distances of images on the CPU, ``[N]``."""
-    critic = perceptual(settings.critic)
-    with torch.no_grad():
-        pairs = zip(for_critic(x).split(BATCH), for_critic(y).split(BATCH), strict=True)
-        return torch.cat([critic(a, b) for a, b in pairs])
 
 
 def sheet(images: Tensor, plain: Tensor, optimised: Tensor | None = None) -> Image.Image:

@@ -19,6 +19,7 @@ from networks.latent import Latent
 from networks.latent_statistics import w_statistics
 from networks.protocol import Generator
 from trainers.diverged import stop_if_not_a_number
+from trainers.draws import seed_draws
 from trainers.schedule import warm_up_then_cosine
 
 
@@ -70,8 +71,7 @@ class EncoderTrainer(pl.LightningModule):
         return torch.optim.AdamW(self.E.parameters(), lr=self.lr, weight_decay=self.weight_decay)
 
     def training_step(self, real: Tensor, *_: Any) -> None:  # [B, C, R, R]
-        # An odd factor spreads the seeds over the 32 bits that PyTorch's CPU generator keeps.
-        torch.manual_seed((self.seed * 0x9E3779B1 + self.images_seen) & 0xFFFFFFFF)
+        seed_draws(self.seed, self.images_seen)
         optimizer = self.optimizers()
         for group in optimizer.param_groups:
             group["lr"] = self.lr * warm_up_then_cosine(self.images_seen // len(real), self.total_images // len(real))

@@ -17,6 +17,7 @@ from networks.stylegan2.reconstruction import pyramid_l1
 from networks.stylegan2.synthesis import NoiseMode
 from trainers.code_game import CodeGame
 from trainers.diverged import stop_if_not_a_number
+from trainers.draws import seed_draws
 
 CODES = 4096     # how many of the encoder's latest codes the mapping network learns from
 PATH_SHRINK = 2  # a path length step has as many times fewer samples than a batch
@@ -118,8 +119,7 @@ class StyleGAN2Trainer(pl.LightningModule):
         return ws
 
     def training_step(self, real: Tensor, *_: Any) -> None:  # [B, C, R, R]
-        # An odd factor spreads the seeds over the 32 bits that PyTorch's CPU generator keeps.
-        torch.manual_seed((self.seed * 0x9E3779B1 + self.images_seen) & 0xFFFFFFFF)
+        seed_draws(self.seed, self.images_seen)
         for optimizer in self.optimizers():
             optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * self._rate()
         opt_g, opt_d, *opt_codes = self.optimizers()

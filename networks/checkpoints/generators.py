@@ -40,6 +40,11 @@ GENERATORS: Mapping[str, Callable[[], type[nn.Module]]] = {"stylegan2": _stylega
 DISCRIMINATORS: Mapping[str, Callable[[], type[nn.Module]]] = {"stylegan2_discriminator": _stylegan2_discriminator}
 
 
+def known_networks() -> dict[str, Callable[[], type[nn.Module]]]:
+    """Kind -> the class behind it, of generators and discriminators."""
+    return {**GENERATORS, **DISCRIMINATORS}
+
+
 def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
     """The module's parameters and buffers as a bundle stores them: floating point values in single precision.
 
@@ -54,7 +59,7 @@ def kind_of(network: nn.Module) -> str:
     Raises:
         ValueError: if its class is not registered.
     """
-    known = {**GENERATORS, **DISCRIMINATORS}
+    known = known_networks()
     for kind, find_class in known.items():
         if type(network) is find_class():
             return kind
@@ -181,7 +186,7 @@ def _holds(manifest: Manifest, generator_hash: str) -> bool:
 
 def _build(path: Path, kind: Any, config: Any, tensors: dict[str, Tensor], generator_hash: str) -> nn.Module:
     """Construct, load strictly, freeze."""
-    known = {**GENERATORS, **DISCRIMINATORS}
+    known = known_networks()
     if kind not in known:
         raise GanvasError(f"{path} holds a generator of unknown kind {kind!r}; known here: {', '.join(GENERATORS)}")
     if not isinstance(config, dict):

@@ -22,7 +22,7 @@ from networks.checkpoints.architecture import channel_rule
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Found, Network
-from networks.checkpoints.generators import DISCRIMINATORS, GENERATORS, stored_tensors
+from networks.checkpoints.generators import known_networks, stored_tensors
 from networks.checkpoints.pickles import UnsafePickleError, foreign_name
 from networks.stylegan2.resolutions import block_channels
 
@@ -152,7 +152,7 @@ def _count(names: Iterable[str], pattern: str) -> int:
 def _empty(kind: str, config: Mapping[str, Any]) -> nn.Module:
     """A network of ours without memory for its weights."""
     with torch.device("meta"):
-        return {**GENERATORS, **DISCRIMINATORS}[kind]()(**config)
+        return known_networks()[kind]()(**config)
 
 
 def _ours(

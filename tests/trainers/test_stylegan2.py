@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from datamodules.images import GANImages
-from networks.augment import DiffAugment
+from networks.augment import AdaptiveAugment, DiffAugment
 from networks.gan_losses import discriminator_loss, generator_loss
 from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator, LeanEncoder
 from trainers.code_game import CodeGame
@@ -40,6 +40,10 @@ def with_everything(total: int = 24, **arguments: object) -> StyleGAN2Trainer:
     return tiny(total, path_weight=2.0, path_interval=2, augment=DiffAugment(), **arguments)
 
 
+def with_ada(total: int = 24, **arguments: object) -> StyleGAN2Trainer:
+    return tiny(total, augment=AdaptiveAugment(interval=3, full_images=100, p=0.5), **arguments)
+
+
 def fit(module: StyleGAN2Trainer, callbacks: Sequence[pl.Callback] = (), resume: Path | None = None,
         images: Tensor = IMAGES) -> None:  # fmt: skip
     trainer = pl.Trainer(
@@ -57,7 +61,7 @@ def assert_same(a: StyleGAN2Trainer, b: StyleGAN2Trainer) -> None:
 # --- the clock
 
 
-@pytest.mark.parametrize("make", [tiny, with_encoder, with_everything])
+@pytest.mark.parametrize("make", [tiny, with_encoder, with_everything, with_ada])
 @pytest.mark.parametrize("interruption", [8, 12])  # after an odd and an even number of R1 steps, in mid-epoch
 def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
     interruption: int, make: Callable[[], StyleGAN2Trainer], tmp_path: Path
