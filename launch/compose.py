@@ -19,6 +19,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from launch import presets
 from launch.paths import CONF
 from launch.schemas import VERBS, group_schemas, options, register
 from networks.checkpoints.errors import GanvasError
@@ -36,6 +37,7 @@ def compose(verb: str, words: Sequence[str], command: str = "") -> DictConfig:
         GanvasError: for an unknown key, a wrong type, an unknown choice, or a missing value.
     """
     register()
+    presets.register()
     overrides = [_override(verb, word) for word in words]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -11,12 +11,11 @@ from launch.schemas import TaskConfig, option
 class GeneratorConfig:
     """Arguments of ``networks.stylegan2.Generator``; the defaults are the official network's."""
 
-    _target_: str = option("networks.stylegan2.Generator", "class")
+    _target_: str = option("networks.stylegan2.Generator", "class", runtime=("c_dim",))
     img_resolution: int = option(64, "a power of two, at least 16")
     img_channels: int = option(3, "channels of the image")
     z_dim: int = option(512, "width of z")
     w_dim: int = option(512, "width of w")
-    c_dim: int = option(0, "width of the class label; 0 for none")
     mapping_layers: int = option(8, "depth of the mapping network")
     mapping_lr_mult: float = option(0.01, "learning-rate multiplier of the mapping network")
     w_avg_beta: float = option(0.998, "decay of the running mean of w")
@@ -40,10 +39,9 @@ class DiscriminatorConfig:
 class OfficialDiscriminatorConfig(DiscriminatorConfig):
     """Arguments of ``networks.stylegan2.Discriminator``."""
 
-    _target_: str = option("networks.stylegan2.Discriminator", "class")
+    _target_: str = option("networks.stylegan2.Discriminator", "class", runtime=("c_dim",))
     img_resolution: int = option(64, "a power of two, at least 16")
     img_channels: int = option(3, "channels of the image")
-    c_dim: int = option(0, "width of the class label; 0 for none")
     channel_base: int = option(32768, "channels times resolution, before channel_max", memory=True)
     channel_max: int = option(512, "largest number of channels", memory=True)
     architecture: str = option("resnet", "resnet, skip or orig")
@@ -58,7 +56,7 @@ class OfficialDiscriminatorConfig(DiscriminatorConfig):
 class LeanDiscriminatorConfig(DiscriminatorConfig):
     """Arguments of ``networks.stylegan2.LeanDiscriminator``: for small compute."""
 
-    _target_: str = option("networks.stylegan2.LeanDiscriminator", "class")
+    _target_: str = option("networks.stylegan2.LeanDiscriminator", "class", runtime=("c_dim",))
     img_resolution: int = option(64, "a power of two, at least 16")
     img_channels: int = option(3, "channels of the image")
     channels: list[int] = field(
@@ -86,14 +84,16 @@ class AdversarialConfig:
 
     _target_: str = option(
         "trainers.stylegan2.StyleGAN2Trainer", "class",
-        runtime=("generator", "discriminator", "encoder", "augment", "seed"),
+        runtime=("generator", "discriminator", "encoder", "augment", "average", "seed"),
     )  # fmt: skip
     total_images: int = option(25_000_000, "length of the run, in images seen")
     loss: str = option("logistic", "logistic (non-saturating) or hinge")
     lr_g: float = option(2.5e-3, "Adam's rate for G", diverged="lower")
     lr_d: float = option(2.5e-3, "Adam's rate for D", diverged="lower")
     final_lr: float = option(0.1, "share of the rates left at the end; cosine over the last half of the run")
-    r1_gamma: float = option(0.5, "weight of the R1 penalty; grows with the square of the resolution", diverged="raise")
+    r1_gamma: float | None = option(
+        None, "weight of the R1 penalty, 0 for none; null for 0.0002 resolution^2 / batch_size", diverged="raise"
+    )
     r1_interval: int = option(16, "batches between R1 steps")
     path_weight: float = option(0.0, "weight of the path length penalty: 2 in the paper, 0 for none")
     path_interval: int = option(4, "batches between path length steps")
@@ -105,6 +105,7 @@ class AdversarialConfig:
     reconstruction: float = option(20.0, "weight of the reconstruction loss, with an encoder")
     lr_codes: float = option(1e-3, "Adam's rate for the mapping network and its critic, with an encoder")
     code_steps: int = option(8, "steps of the mapping network against its critic for each batch, with an encoder")
+    compile: bool = option(False, "compile the networks, but for the penalties' passes")
 
 
 @dataclass
@@ -146,6 +147,9 @@ class StyleGAN2Config(TaskConfig):
     encoder: EncoderConfig | None = option(None, "image to code, trained beside; half of each batch is reconstructed")
     training: AdversarialConfig = option(AdversarialConfig, "losses, rates and averages")
     augment: AugmentConfig | None = option(None, "what the discriminator sees instead of images: for small data")
+    start_discriminator: str | None = option(
+        None, "with generator=FILE: file of its discriminator; null for the one in that file, or else a new one"
+    )
     batch_size: int = option(16, "images in a batch", memory=True)
     log_every: int = option(1600, "images between lines of metrics.jsonl")
     checkpoint_every: int = option(8000, "images between checkpoints and sample grids")

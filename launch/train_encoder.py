@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -16,7 +15,8 @@ from torch import Tensor
 from datamodules.images import GANImages
 from editors.invert import InversionSettings, invert
 from launch.data import licence, reference_images, require_size, training_images
-from launch.hardware import device_of, trainer_arguments
+from launch.fitting import fit
+from launch.hardware import device_of
 from launch.invert import inversion_settings
 from launch.record import RunRecord
 from launch.reports.pictures import panels
@@ -32,7 +32,7 @@ from networks.latent_statistics import w_statistics
 from networks.protocol import Generator
 from networks.rendering import render_batches
 from trainers.encoder import EncoderTrainer
-from trainers.gan_callbacks import EveryImages, StopAtTotal, save_last
+from trainers.gan_callbacks import EveryImages
 
 SHOWN = 16  # images on a contact sheet
 BATCH = 64  # images encoded at once when the encoder is scored
@@ -56,7 +56,15 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     require_size(images, generator)
     heldout = reference_images(cfg, cfg.task.heldout if cfg.n is None else cfg.n, generator.img_resolution)
     module = build(cfg, generator, settings)
-    fit(cfg, record, module, generator, images, heldout.images)
+    record.rewind(clock(record.checkpoints / "last.ckpt", "state_dict", "clock"))
+    first = heldout.images[:SHOWN]
+
+    def draw(trained: EncoderTrainer) -> None:
+        plain = rendered(generator, encode(trained.E, first))
+        record.image(f"heldout-{trained.images_seen:08d}", sheet(first / 127.5 - 1, plain), trained.images_seen)
+
+    fit(cfg, record, module, GANImages(images, cfg.task.batch_size, cfg.seed),
+        [EveryImages(cfg.task.checkpoint_every, draw, at_end=False)])  # fmt: skip
     encoder = module.E.to(device).eval()
 
     latent = encode(encoder, heldout.images)
@@ -96,36 +104,6 @@ def build(cfg: DictConfig, generator: Generator, settings: InversionSettings) ->
         raise GanvasError(f"the encoder cannot be built: {error.__cause__ or error}.") from error
     critic = perceptual(settings.critic).to(generator.device)
     return instantiate(cfg.task.training, encoder=network, generator=generator, critic=critic, seed=cfg.seed)
-
-
-def fit(
-    cfg: DictConfig, record: RunRecord, module: EncoderTrainer, generator: Generator, images: Tensor, heldout: Tensor
-) -> None:
-    """Run Lightning until ``total_images``, from the last checkpoint where there is one.
-
-    Raises:
-        DivergedError: if training diverges.
-    """
-    last = record.checkpoints / "last.ckpt"
-    record.rewind(clock(last, "state_dict", "clock"))
-    shown = heldout[:SHOWN]
-
-    def draw(trained: EncoderTrainer) -> None:
-        plain = rendered(generator, encode(trained.E, shown))
-        record.image(f"heldout-{trained.images_seen:08d}", sheet(shown / 127.5 - 1, plain), trained.images_seen)
-
-    trainer = pl.Trainer(
-        **trainer_arguments(cfg.trainer), max_epochs=-1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, default_root_dir=record.path,
-        callbacks=[
-            StopAtTotal(),
-            EveryImages(cfg.task.log_every, lambda m: record.log(m.figures, m.images_seen)),
-            EveryImages(cfg.task.checkpoint_every, save_last(last)),
-            EveryImages(cfg.task.checkpoint_every, draw, at_end=False),
-        ],
-    )  # fmt: skip
-    data = GANImages(images, cfg.task.batch_size, cfg.seed)
-    trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
 
 
 @torch.no_grad()

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from datamodules.images import GANImages
 from launch.data import licence, reference_images, require_size, training_images
-from launch.hardware import trainer_arguments
+from launch.fitting import fit
 from launch.record import RunRecord
 from launch.resume import clock
+from launch.stylegan2_networks import build
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import save_generator
 from networks.grids import tile, to_uint8
 from networks.metrics.generator_kid import GeneratorKID
-from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, save_last
+from trainers.gan_callbacks import EveryImages, draw_samples
 from trainers.stylegan2 import StyleGAN2Trainer
 
 SHOWN = 64  # samples in a grid
@@ -56,7 +52,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
         "licence": licence(cfg),
     }
     fit(cfg, record, module, GANImages(images, cfg.task.batch_size, cfg.seed), [
-        EveryImages(cfg.task.checkpoint_every, save_last(last)),
+        EveryImages(cfg.task.checkpoint_every, lambda m: record.image(
+            f"samples-{m.images_seen:08d}", sample_grid(m), m.images_seen), at_end=False),
         EveryImages(cfg.task.checkpoint_every, lambda m: save(export, m, about, {})),
         EveryImages(cfg.task.kid_every, lambda m: record.log({score.name: score(m.G_ema)[0]}, m.images_seen), False),
     ])  # fmt: skip
@@ -103,50 +100,6 @@ def finished_figures(export: Path) -> dict[str, float] | None:
     manifest = read_manifest(export)
     kid = {name: value for name, value in manifest["metrics"].items() if name.endswith("_x1000")}
     return {"images_seen": float(manifest["images_seen"]), **kid} if kid else None
-
-
-def build(cfg: DictConfig) -> StyleGAN2Trainer:
-    """The networks and their trainer, with weights drawn from the seed.
-
-    Raises:
-        GanvasError: if a network refuses its arguments.
-    """
-    torch.manual_seed(cfg.seed)
-    try:
-        module = instantiate(
-            cfg.task.training, generator=instantiate(cfg.task.generator),
-            discriminator=instantiate(cfg.task.discriminator),
-            encoder=None if cfg.task.encoder is None else instantiate(cfg.task.encoder),
-            augment=None if cfg.task.augment is None else instantiate(cfg.task.augment), seed=cfg.seed,
-        )  # fmt: skip
-    except InstantiationException as error:
-        raise GanvasError(f"the networks of task=stylegan2 cannot be built: {error.__cause__ or error}.") from error
-    return module.to(memory_format=module.G.synthesis.memory_format)
-
-
-def fit(
-    cfg: DictConfig, record: RunRecord, module: StyleGAN2Trainer, images: GANImages, callbacks: list[pl.Callback]
-) -> None:
-    """Run Lightning until ``total_images``, from the last checkpoint where there is one.
-
-    Raises:
-        DivergedError: if training diverges.
-    """
-    last = record.checkpoints / "last.ckpt"
-    trainer = pl.Trainer(
-        **trainer_arguments(cfg.trainer), max_epochs=-1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, default_root_dir=record.path,
-        callbacks=[
-            StopAtTotal(),
-            EveryImages(cfg.task.log_every, lambda m: record.log(m.figures, m.images_seen)),
-            *callbacks,
-            EveryImages(cfg.task.checkpoint_every, lambda m: record.image(
-                f"samples-{m.images_seen:08d}", sample_grid(m), m.images_seen), at_end=False),
-        ],
-    )  # fmt: skip
-    # G_ema is in eval mode all the time, as it should be.
-    warnings.filterwarnings("ignore", "Found .* module.* in eval mode")
-    trainer.fit(module, images, ckpt_path=last if last.exists() else None, weights_only=True)
 
 
 def save(export: Path, module: StyleGAN2Trainer, about: dict[str, Any], metrics: dict[str, Any]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 Loss = Literal["logistic", "hinge"]
@@ -55,3 +55,26 @@ def path_lengths(images: Tensor, ws: Tensor) -> Tensor:
     noise = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
     (gradient,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
     return gradient.square().sum(dim=2).mean(dim=1).sqrt()
+
+
+def auto_r1_gamma(resolution: int, batch_size: int) -> float:
+    """A weight of the R1 penalty for a new set of images: 0.0002 R^2 / B (Karras et al. 2020b, appendix C, ``auto``).
+
+    Example:
+        >>> auto_r1_gamma(256, 32)
+        0.4096
+    """
+    return 0.0002 * resolution**2 / batch_size
+
+
+LARGEST_GRADIENT = 1e5
+
+
+def sanitise_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace NaN by 0 and infinities by 1e5 in the gradients: half precision overflows now and then.
+
+    A value that stays broken shows in the losses, which are not touched.
+    """
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.nan_to_num_(nan=0.0, posinf=LARGEST_GRADIENT, neginf=-LARGEST_GRADIENT)

@@ -70,7 +70,8 @@ class EncoderTrainer(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.E.parameters(), lr=self.lr, weight_decay=self.weight_decay)
 
-    def training_step(self, real: Tensor, *_: Any) -> None:  # [B, C, R, R]
+    def training_step(self, batch: tuple[Tensor, Tensor | None], *_: Any) -> None:  # [B, C, R, R], labels
+        real, _ = batch
         seed_draws(self.seed, self.images_seen)
         optimizer = self.optimizers()
         for group in optimizer.param_groups:

@@ -41,10 +41,10 @@ class EveryImages(pl.Callback):
         self.interval, self.action, self.at_end = interval, action, at_end
 
     def on_train_batch_end(
-        self, _trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Tensor, *_: Any
+        self, _trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Any, *_: Any
     ) -> None:
         seen = pl_module.images_seen
-        crossed = seen // self.interval > (seen - len(batch)) // self.interval
+        crossed = seen // self.interval > (seen - len(batch.images)) // self.interval
         if self.at_end if seen >= pl_module.total_images else crossed:
             self.action(pl_module)
 
@@ -60,9 +60,9 @@ class StopAtTotal(pl.Callback):
         self._stop_when_done(trainer, pl_module)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Tensor, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.bar.update(len(batch))
+        self.bar.update(len(batch.images))
         if batch_idx % 20 == 0:
             self.bar.set_postfix({name: f"{value:.2f}" for name, value in pl_module.figures.items()})
         self._stop_when_done(trainer, pl_module)

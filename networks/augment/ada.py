@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from cuda_ops.upfirdn2d import downsample2d, setup_filter, upsample2d
+from networks.augment.base import Augment
 from networks.augment.resample import sample_image
 
 # The low-pass filter of the symlet with six vanishing moments: what geometry is resampled with.
@@ -32,7 +33,7 @@ CONTRAST = 0.5       # deviation, in octaves
 SATURATION = 1.0     # deviation, in octaves
 
 
-class AdaptiveAugment(nn.Module):
+class AdaptiveAugment(Augment):
     """Flips, quarter turns, translations, scalings, rotations and colours, each with probability ``p``.
 
     ``observe`` moves ``p``, which is a buffer, so that a resumed run goes on with it.
@@ -71,6 +72,9 @@ class AdaptiveAugment(nn.Module):
             self.p.add_(step).clamp_(0, 1)
             for buffer in (self.signs, self.seen, self.batches):
                 buffer.zero_()
+
+    def figures(self) -> dict[str, float]:
+        return {"ada_p": float(self.p)}
 
     def forward(self, images: Tensor) -> Tensor:  # [N, C, R, R] -> the same shape
         if not float(self.p):

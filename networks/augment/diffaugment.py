@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from networks.augment.base import Augment
 
 Change = Literal["color", "translation", "cutout"]
 
@@ -57,7 +59,7 @@ def cutout(x: Tensor) -> Tensor:
 CHANGES: dict[str, Callable[[Tensor], Tensor]] = {"color": color, "translation": translation, "cutout": cutout}
 
 
-class DiffAugment(nn.Module):
+class DiffAugment(Augment):
     """The changes, one after another, drawn anew for each image of each batch.
 
     Raises:

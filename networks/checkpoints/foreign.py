@@ -22,6 +22,10 @@ ADAPTERS: Mapping[bytes, tuple[str, str]] = {
 }
 
 
+class NetworkMissingError(GanvasError):
+    """A file that is whole, but holds no network of the name asked for."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A network as a foreign file describes it."""
@@ -41,7 +45,8 @@ def read_foreign(path: Path, network: Network) -> Found:
     """One network of a foreign file.
 
     Raises:
-        GanvasError: if the file is missing, unusable, of no known format, or holds no such network.
+        GanvasError: if the file is missing, unusable or of no known format.
+        NetworkMissingError: if it holds no such network.
     """
     if not path.is_file():
         raise GanvasError(f"there is no file {path}; check the path.")

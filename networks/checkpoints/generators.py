@@ -140,6 +140,22 @@ def load_foreign(path: str | Path, network: Network = "G_ema") -> nn.Module:
     return module
 
 
+def load_discriminator(path: str | Path) -> nn.Module:
+    """Read a discriminator from its own bundle or from a foreign checkpoint; as :func:`load_generator` otherwise.
+
+    Raises:
+        GanvasError: if the file is unusable, holds no discriminator, or its weights do not fit its constructor.
+    """
+    path = resolve(path)
+    if is_foreign(path):
+        return load_foreign(path, "D")
+    bundle = read_bundle(path)
+    if bundle.kind not in DISCRIMINATORS:
+        raise GanvasError(f"{path} is a bundle of kind '{bundle.kind}', not a discriminator: `ganvas convert "
+                          "source=CHECKPOINT network=D` makes one.")  # fmt: skip
+    return _build(bundle.path, bundle.kind, bundle.manifest.get("config"), bundle.tensors, bundle.manifest["hash"])
+
+
 def generator_from_bundle(bundle: Bundle) -> nn.Module:
     """As :func:`load_generator`, from a bundle that was read already."""
     if bundle.kind in GENERATORS:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from networks.checkpoints.architecture import channel_rule
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.foreign import Found, Network
+from networks.checkpoints.foreign import Found, Network, NetworkMissingError
 from networks.checkpoints.pickles import OFFICIAL, Persistent, UnsafePickleError, read_pickle
 
 FORMAT = "stylegan2-ada-pytorch pickle"
@@ -35,7 +35,8 @@ def read_official(path: Path, network: Network) -> Found:
     """
     found = _networks(path)
     if network not in found:
-        raise GanvasError(f"{path} holds no network {network}, but {', '.join(found) or 'none'}: choose one of these.")
+        raise NetworkMissingError(f"{path} holds no network {network}, but {', '.join(found) or 'none'}: "
+                                  "choose one of these.")  # fmt: skip
     net = found[network]
     try:
         _require_stylegan2(net)

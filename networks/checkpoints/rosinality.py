@@ -21,7 +21,7 @@ from cuda_ops.upfirdn2d import setup_filter
 from networks.checkpoints.architecture import channel_rule
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.foreign import Found, Network
+from networks.checkpoints.foreign import Found, Network, NetworkMissingError
 from networks.checkpoints.generators import known_networks, stored_tensors
 from networks.checkpoints.pickles import UnsafePickleError, foreign_name
 from networks.stylegan2.resolutions import block_channels
@@ -93,7 +93,8 @@ def read_rosinality(path: Path, network: Network) -> Found:
     theirs = checkpoint.get(ENTRIES[network])
     if not isinstance(theirs, Mapping):
         known = [ours for ours, entry in ENTRIES.items() if isinstance(checkpoint.get(entry), Mapping)]
-        raise GanvasError(f"{path} holds no network {network}, but {', '.join(known) or 'none'}: choose one of these.")
+        raise NetworkMissingError(f"{path} holds no network {network}, but {', '.join(known) or 'none'}: "
+                                  "choose one of these.")  # fmt: skip
     try:
         if network == "D":
             return _discriminator(theirs)

@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 from networks.stylegan2.discriminator import DiscriminatorEpilogue, require_image
 from networks.stylegan2.layers import Conv2d
+from networks.stylegan2.mapping import MappingNetwork
+
+LABEL_LAYERS = 2  # depth of the label embedding
 
 
 class LeanBlock(nn.Module):
@@ -45,11 +48,11 @@ def lean_trunk(img_resolution: int, img_channels: int, channels: Sequence[int]) 
 
 
 class LeanDiscriminator(nn.Module):
-    """Image to a logit ``[N, 1]``.
+    """Image, and label, to a logit ``[N, 1]``.
 
     Raises:
-        ValueError: if ``channels`` does not lead from half the resolution to 4x4, the image does not fit, or there is
-            a label.
+        ValueError: if ``channels`` does not lead from half the resolution to 4x4, the image does not fit, or the label
+            is missing or does not fit.
     """
 
     def __init__(
@@ -58,14 +61,17 @@ class LeanDiscriminator(nn.Module):
         img_channels: int = 3,                              # channels of the image
         channels: Sequence[int] = (64, 96, 128, 128),       # at R/2, R/4, ..., 4
         mbstd_group_size: int | None = 4,                   # see minibatch_std; 0 leaves it out
+        c_dim: int = 0,                                     # width of the class label; 0 for none
     ) -> None:  # fmt: skip
         super().__init__()
-        self.img_resolution, self.img_channels = img_resolution, img_channels
+        self.img_resolution, self.img_channels, self.c_dim = img_resolution, img_channels, c_dim
         self.stem, self.blocks = lean_trunk(img_resolution, img_channels, channels)
-        self.b4 = DiscriminatorEpilogue(channels[-1], 0, img_channels, "resnet", mbstd_group_size, None)
+        cmap_dim = channels[-1] if c_dim else 0
+        if c_dim:
+            self.mapping = MappingNetwork(0, c_dim, cmap_dim, None, LABEL_LAYERS, w_avg_beta=None)
+        self.b4 = DiscriminatorEpilogue(channels[-1], cmap_dim, img_channels, "resnet", mbstd_group_size, None)
 
     def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:  # [N, C, R, R] -> [N, 1]
         require_image(img, self.img_channels, self.img_resolution)
-        if c is not None:
-            raise ValueError("the lean discriminator takes no labels; use the official one")
-        return self.b4(self.blocks(self.stem(F.pixel_unshuffle(img, 2))), None, None)
+        cmap = self.mapping(None, c) if self.c_dim else None
+        return self.b4(self.blocks(self.stem(F.pixel_unshuffle(img, 2))), None, cmap)

@@ -64,6 +64,7 @@ class MappingNetwork(nn.Module):
         x = self._input(z, c)
         for i in range(self.num_layers):
             x = getattr(self, f"fc{i}")(x)
+        x = x.to(torch.float32)  # under autocast too: the mean of W moves by steps that half precision does not see
         if update_w_avg and self.w_avg_beta is not None:
             self.w_avg.copy_(x.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
         if self.num_ws is None:

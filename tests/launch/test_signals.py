@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from _pytest.monkeypatch import MonkeyPatch
 
 from launch import cli
@@ -28,7 +31,7 @@ import json, os, signal, sys
 from importlib import import_module
 from launch.prepare import prepare
 prepare()
-import launch.train, launch.train_segmentation
+import launch.train, launch.train_segmentation, launch.train_stylegan2
 from launch.cli import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to Ctrl-C
@@ -125,3 +128,47 @@ def test_what_was_stopped_goes_on_to_the_same_result(
     assert cli.main(command) == cli.OK
     assert [*run.rglob("*.part")] == []
     assert same_weights(read_bundle(run / "export" / "segmentation.safetensors"), whole)
+
+
+GAN = [
+    "train", "experiment=stylegan2/avatars64", "task/augment=ada", "task.encoder=null", "data.resolution=32",
+    "data.count=24", "task.generator.z_dim=4", "task.generator.w_dim=4", "task.generator.channel_base=128",
+    "task.generator.channel_max=4", "task.discriminator.channels=[4,4,4]", "task.batch_size=4",
+    "task.training.total_images=96", "task.training.r1_interval=3", "task.training.path_weight=2",
+    "task.training.noise=random", "task.augment.p=0.3", "task.checkpoint_every=4", "task.log_every=8",
+    "task.kid_every=1000", "task.kid_samples=4", "wandb=disabled", "trainer.threads=1",
+]  # fmt: skip
+
+
+def test_a_gan_killed_at_random_steps_ends_bit_equal(
+    stop: Stop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both networks, the average, both optimisers, ADA's p, the mean path length and the log are the same."""
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert cli.main([*GAN, f"out={whole}"]) == cli.OK
+    step, kills, done = random.Random(0), 0, 0
+    while done < 15:  # of 24 steps
+        call = step.randint(2, 6)
+        where = ["trainers.stylegan2", "StyleGAN2Trainer", "training_step", call]
+        status, stderr = stop(where, "SIGKILL", [*GAN, f"out={run}"], tmp_path / "cache", tmp_path / f"{kills}.txt")
+        assert status == -9, stderr
+        kills, done = kills + 1, done + call - 1
+    assert kills >= 3
+    assert cli.main([*GAN, f"out={run}"]) == cli.OK
+    states = [torch.load(path / "checkpoints" / "last.ckpt", weights_only=True) for path in (whole, run)]
+    for part in ("state_dict", "optimizer_states"):
+        assert same(states[0][part], states[1][part]), part
+    assert float(states[0]["state_dict"]["path_mean"]) > 0
+    assert (whole / "metrics.jsonl").read_text() == (run / "metrics.jsonl").read_text()
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether nested values are equal to the last bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b

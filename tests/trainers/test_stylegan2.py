@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from datamodules.images import GANImages
 from networks.augment import AdaptiveAugment, DiffAugment
-from networks.gan_losses import discriminator_loss, generator_loss
+from networks.gan_losses import auto_r1_gamma, discriminator_loss, generator_loss, sanitise_gradients
 from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator, LeanEncoder
 from trainers.code_game import CodeGame
 from trainers.diverged import DivergedError
@@ -44,13 +45,22 @@ def with_ada(total: int = 24, **arguments: object) -> StyleGAN2Trainer:
     return tiny(total, augment=AdaptiveAugment(interval=3, full_images=100, p=0.5), **arguments)
 
 
+def conditional(total: int = 24, **arguments: object) -> StyleGAN2Trainer:
+    torch.manual_seed(0)
+    G = Generator(16, z_dim=4, w_dim=8, c_dim=2, mapping_layers=2, mapping_lr_mult=1.0, channel_base=128, channel_max=8)
+    D = LeanDiscriminator(16, channels=(8, 8), c_dim=2)
+    return StyleGAN2Trainer(G, D, total, **{"r1_interval": 2, "style_mixing": 0.5, "path_weight": 1.0, **arguments})
+
+
 def fit(module: StyleGAN2Trainer, callbacks: Sequence[pl.Callback] = (), resume: Path | None = None,
-        images: Tensor = IMAGES) -> None:  # fmt: skip
+        images: Tensor = IMAGES, labels: Tensor | None = None, precision: str = "32-true") -> None:  # fmt: skip
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[StopAtTotal(), *callbacks],
+        enable_model_summary=False, callbacks=[StopAtTotal(), *callbacks], precision=precision,
     )  # fmt: skip
-    trainer.fit(module, GANImages(images, BATCH, seed=0), ckpt_path=resume, weights_only=True)
+    if labels is None and module.G.c_dim:
+        labels = torch.eye(2)[torch.arange(len(images)) % 2]
+    trainer.fit(module, GANImages(images, BATCH, 0, labels), ckpt_path=resume, weights_only=True)
 
 
 def assert_same(a: StyleGAN2Trainer, b: StyleGAN2Trainer) -> None:
@@ -61,7 +71,7 @@ def assert_same(a: StyleGAN2Trainer, b: StyleGAN2Trainer) -> None:
 # --- the clock
 
 
-@pytest.mark.parametrize("make", [tiny, with_encoder, with_everything, with_ada])
+@pytest.mark.parametrize("make", [tiny, with_encoder, with_everything, with_ada, conditional])
 @pytest.mark.parametrize("interruption", [8, 12])  # after an odd and an even number of R1 steps, in mid-epoch
 def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
     interruption: int, make: Callable[[], StyleGAN2Trainer], tmp_path: Path
@@ -173,10 +183,10 @@ def test_a_step_takes_each_network_s_own_gradient(loss: str, monkeypatch: pytest
     module, real = tiny(channels_last=False, loss=loss), torch.randn(BATCH, 3, 16, 16)
     monkeypatch.setattr(module, "manual_backward", lambda loss, **k: loss.backward(**k))
     g, d = (list(network.parameters()) for network in (module.G, module.D))
-    fake = module.G.synthesis(module._latents(BATCH), noise="const")
+    fake = module.G.synthesis(module._latents(BATCH, None), noise="const")
     own_g = torch.autograd.grad(generator_loss(module.D(fake), loss), g, retain_graph=True)
     own_d = torch.autograd.grad(discriminator_loss(module.D(real), module.D(fake.detach()), loss), d)
-    _, gradient = module._judge(real, fake, Frozen(d))
+    _, gradient = module._judge(real, None, fake, None, Frozen(d))
     fake.backward(gradient)
     for parameter, expected in zip([*g, *d], [*own_g, *own_d], strict=True):
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-4, atol=1e-6)
@@ -244,6 +254,97 @@ def test_official_discriminator_trains() -> None:
     assert module.images_seen == 8
 
 
+# --- labels
+
+
+def test_a_class_is_drawn_for_its_label() -> None:
+    """Images of class 0 are dark, those of class 1 light: so must be the samples."""
+    images = (torch.arange(8)[:, None, None, None] % 2 * 255).expand(8, 3, 16, 16).to(torch.uint8).contiguous()
+    module = conditional(total=100 * BATCH, path_weight=0.0, noise="none", lr_g=5e-3, lr_d=5e-3, r1_gamma=0.1)
+    fit(module, images=images)
+    label = torch.eye(2)[torch.arange(16) % 2]
+    drawn = module.G_ema.render(module.G_ema.sample(16, 0, label)).mean((1, 2, 3))
+    assert drawn[1::2].min() > drawn[::2].max() + 0.5
+
+
+def test_samples_are_judged_with_the_labels_they_were_drawn_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = conditional(total=BATCH, style_mixing=0.0)
+    drawn, judged = [], []
+    mapping, judge = module.G.mapping.forward, module.D.forward
+    monkeypatch.setattr(module.G.mapping, "forward", lambda z, c, **k: (drawn.append(c), mapping(z, c, **k))[1])
+    monkeypatch.setattr(module.D, "forward", lambda x, c: (judged.append(c), judge(x, c))[1])
+    labels = torch.eye(2)[torch.tensor([0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0])]
+    fit(module, labels=labels)
+    assert torch.equal(drawn[0], judged[0])                         # the samples'
+    assert torch.equal(drawn[0].sum(0), judged[1].sum(0))           # are the images', in some order
+    assert torch.equal(judged[1], judged[2])                        # R1 is on the images
+
+
+# --- penalties and gradients
+
+
+def test_the_weight_of_r1_follows_resolution_and_batch_where_it_is_left_open() -> None:
+    assert auto_r1_gamma(16, BATCH) == pytest.approx(0.0002 * 256 / 4)
+    a, b = tiny(total=8, r1_gamma=None), tiny(total=8, r1_gamma=auto_r1_gamma(16, BATCH))
+    fit(a)
+    fit(b)
+    assert_same(a, b)
+
+
+def test_without_a_weight_there_is_no_r1_and_no_scaling_for_it() -> None:
+    module = tiny(total=8, r1_gamma=0.0, lr_d=0.2)
+    assert module.configure_optimizers()[1].defaults["lr"] == 0.2
+    fit(module)
+    assert "r1" not in module.figures
+
+
+def test_gradients_that_are_no_numbers_are_mended() -> None:
+    p = torch.nn.Parameter(torch.zeros(4))
+    unused = torch.nn.Parameter(torch.zeros(1))
+    p.grad = torch.tensor([float("nan"), float("inf"), -float("inf"), 2.0])
+    sanitise_gradients([p, unused])
+    assert p.grad.tolist() == [0.0, 1e5, -1e5, 2.0]
+    assert unused.grad is None
+
+
+def test_an_overflow_in_one_gradient_does_not_end_the_run() -> None:
+    module = tiny(total=8)
+    module.D.stem.weight.register_hook(lambda gradient: gradient * float("inf"))
+    fit(module)
+    assert all(torch.isfinite(value).all() for value in module.state_dict().values())
+
+
+def test_frozen_parameters_of_the_discriminator_stay() -> None:
+    module = tiny(total=8)
+    module.D.stem.requires_grad_(False)
+    before = module.D.stem.weight.detach().clone()
+    fit(module)
+    assert torch.equal(module.D.stem.weight, before)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "blocks"])
+def test_half_precision_trains(precision: str) -> None:
+    torch.manual_seed(0)
+    half = {"num_fp16_res": 2, "half_dtype": "bfloat16", "conv_clamp": 256.0} if precision == "blocks" else {}
+    small = {"channel_base": 128, "channel_max": 8, **half}
+    G, D = Generator(16, z_dim=4, w_dim=4, mapping_layers=1, **small), Discriminator(16, **small)
+    module = StyleGAN2Trainer(G, D, 32, r1_interval=2, path_weight=2.0, path_interval=2)
+    before = G.synthesis.b16.conv1.weight.detach().clone()
+    fit(module, precision="32-true" if precision == "blocks" else precision)
+    assert not torch.equal(before, G.synthesis.b16.conv1.weight)
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in module.parameters())
+    assert all(math.isfinite(value) for value in module.figures.values())
+
+
+@pytest.mark.slow
+def test_compiled_passes_train_as_plain_ones_do() -> None:
+    plain, compiled = (tiny(total=12, noise="none", compile=c) for c in (False, True))
+    fit(plain)
+    fit(compiled)
+    for (name, x), y in zip(plain.state_dict().items(), compiled.state_dict().values(), strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4, msg=name)
+
+
 # --- what goes wrong
 
 
@@ -284,10 +385,13 @@ def test_a_wrong_argument_is_named(arguments: dict, message: str) -> None:
         tiny(**arguments)
 
 
-def test_a_conditional_generator_is_refused() -> None:
+def test_networks_must_take_one_kind_of_label_and_an_encoder_none() -> None:
     G = Generator(16, z_dim=4, w_dim=4, c_dim=2, mapping_layers=1, channel_base=128, channel_max=8)
-    with pytest.raises(ValueError, match="training uses no labels: c_dim must be 0, got 2"):
+    with pytest.raises(ValueError, match="one kind of label, got labels of width 2 and 0"):
         StyleGAN2Trainer(G, LeanDiscriminator(16, channels=(4, 4)), 8)
+    D, E = LeanDiscriminator(16, channels=(4, 4), c_dim=2), LeanEncoder(16, 4, channels=(4, 4))
+    with pytest.raises(ValueError, match=r"train a conditional generator with task\.encoder=null"):
+        StyleGAN2Trainer(G, D, 8, encoder=E)
 
 
 def test_samples_are_of_the_average_and_always_the_same() -> None:

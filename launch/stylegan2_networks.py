@@ -1,0 +1,96 @@
+"""The networks of ``task=stylegan2`` and their trainer: drawn from the seed, or on from trained ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.foreign import Network, NetworkMissingError, is_foreign
+from networks.checkpoints.generators import load_discriminator, load_foreign, load_generator
+from networks.checkpoints.zoo import resolve
+from trainers.stylegan2 import StyleGAN2Trainer
+
+
+class Start(NamedTuple):
+    """Trained networks to go on from."""
+
+    generator: nn.Module              # what training moves
+    average: nn.Module                # G_ema; may be the same
+    discriminator: nn.Module | None   # None: a new one
+
+
+def build(cfg: DictConfig, c_dim: int = 0) -> StyleGAN2Trainer:
+    """The networks and their trainer.
+
+    Args:
+        cfg: the run's; with ``generator`` given, training goes on from that file's networks, which bring their own
+            arguments.
+        c_dim: width of the images' labels; 0 for none.
+
+    Raises:
+        GanvasError: if a network refuses its arguments, or a file's networks do not take these labels.
+    """
+    torch.manual_seed(cfg.seed)
+    start = None if cfg.generator is None else read_start(cfg.generator, cfg.task.start_discriminator)
+    if start is None and cfg.task.start_discriminator is not None:
+        raise GanvasError("task.start_discriminator needs the generator that it was trained with: add generator=FILE.")
+    if start is not None and start.generator.c_dim != c_dim:
+        raise GanvasError(f"the generator in {cfg.generator} takes labels of width {start.generator.c_dim} and the "
+                          f"images labels of width {c_dim}: change data.labels, or start from another.")  # fmt: skip
+    try:
+        module = instantiate(
+            cfg.task.training,
+            generator=instantiate(cfg.task.generator, c_dim=c_dim) if start is None else start.generator,
+            discriminator=_discriminator(cfg, start, c_dim),
+            encoder=None if cfg.task.encoder is None else instantiate(cfg.task.encoder),
+            augment=None if cfg.task.augment is None else instantiate(cfg.task.augment),
+            average=None if start is None else start.average, seed=cfg.seed,
+        )  # fmt: skip
+    except InstantiationException as error:
+        raise GanvasError(f"the networks of task=stylegan2 cannot be built: {error.__cause__ or error}.") from error
+    return module.to(memory_format=module.G.synthesis.memory_format)
+
+
+def _discriminator(cfg: DictConfig, start: Start | None, c_dim: int) -> nn.Module:
+    if start is not None and start.discriminator is not None:
+        return start.discriminator
+    return instantiate(cfg.task.discriminator, c_dim=c_dim)
+
+
+def read_start(generator: str | Path, discriminator: str | Path | None = None) -> Start:
+    """Trained networks out of files.
+
+    Args:
+        generator: a bundle, an official pickle or a rosinality checkpoint; the last two may hold the trained generator
+            beside the averaged one, and its discriminator.
+        discriminator: a bundle or a foreign checkpoint; None for the one in ``generator``, if there is one.
+
+    Raises:
+        GanvasError: if a file cannot be used.
+    """
+    path = resolve(generator)
+    average = load_generator(path)
+    average.hash = ""
+    found = {name: _if_held(path, name) for name in ("G", "D")} if is_foreign(path) else {}
+    judge = load_discriminator(discriminator) if discriminator is not None else found.get("D")
+    trained = found.get("G") or load_generator(path)
+    return Start(_to_train(trained), average, None if judge is None else _to_train(judge))
+
+
+def _if_held(path: Path, network: Network) -> nn.Module | None:
+    try:
+        return load_foreign(path, network)
+    except NetworkMissingError:
+        return None
+
+
+def _to_train(network: Any) -> nn.Module:
+    network.hash = ""  # it will not be what the file holds
+    return network.train().requires_grad_(True)
