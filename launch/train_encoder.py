@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from datamodules.images import GANImages
+from datamodules.images import GANImages, ImageSet
 from editors.invert import InversionSettings, invert
 from launch.data import licence, reference_images, require_size, training_images
 from launch.hardware import device_of, trainer_arguments
@@ -53,7 +53,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     device = device_of(cfg.trainer)
     generator, settings = load_generator(cfg.generator).to(device), inversion_settings(cfg.task.inversion)
     images = training_images(cfg, generator.img_resolution)
-    require_size(images, generator)
+    require_size(images.images, generator)
     heldout = reference_images(cfg, cfg.task.heldout if cfg.n is None else cfg.n, generator.img_resolution)
     module = build(cfg, generator, settings)
     fit(cfg, record, module, generator, images, heldout.images)
@@ -69,7 +69,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     }
     name = (cfg.experiment or cfg.task.name).rpartition("/")[2]
     save_encoder(record.export / f"{name}_encoder.safetensors", encoder, generator.hash, {
-        "data": {**OmegaConf.to_container(cfg.data), "images": len(images), "seed": cfg.seed},
+        "data": {**OmegaConf.to_container(cfg.data), "images": len(images.images), "seed": cfg.seed},
         "images_seen": module.images_seen, "command": cfg.command, "licence": licence(cfg),
         "metrics": {**figures, "protocol": heldout.what},
     })  # fmt: skip
@@ -99,7 +99,7 @@ def build(cfg: DictConfig, generator: Generator, settings: InversionSettings) ->
 
 
 def fit(
-    cfg: DictConfig, record: RunRecord, module: EncoderTrainer, generator: Generator, images: Tensor, heldout: Tensor
+    cfg: DictConfig, record: RunRecord, module: EncoderTrainer, generator: Generator, images: ImageSet, heldout: Tensor
 ) -> None:
     """Run Lightning until ``total_images``, from the last checkpoint where there is one.
 

@@ -15,6 +15,7 @@ from networks.gan_losses import Loss, discriminator_loss, generator_loss, path_l
 from networks.stylegan2 import Generator
 from networks.stylegan2.reconstruction import pyramid_l1
 from networks.stylegan2.synthesis import NoiseMode
+from trainers.batches import Batch
 from trainers.code_game import CodeGame
 from trainers.diverged import stop_if_not_a_number
 from trainers.draws import seed_draws
@@ -118,7 +119,8 @@ class StyleGAN2Trainer(pl.LightningModule):
             ws = torch.cat([ws[:, :cut], self.G.mapping(z[1])[:, cut:]], dim=1)
         return ws
 
-    def training_step(self, real: Tensor, *_: Any) -> None:  # [B, C, R, R]
+    def training_step(self, batch: Batch, *_: Any) -> None:
+        real = batch.images  # [B, C, R, R]
         seed_draws(self.seed, self.images_seen)
         for optimizer in self.optimizers():
             optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * self._rate()

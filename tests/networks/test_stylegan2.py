@@ -330,7 +330,7 @@ def test_labels_change_the_logit() -> None:
         (lambda: Discriminator(16, channel_base=64)(torch.zeros(1, 1, 16, 16)),
          r"img must be \[N, 3, 16, 16\], got \[1, 1, 16, 16\]"),
         (lambda: LeanDiscriminator(64, channels=(4, 4)), "2 fit 16 pixels, not 64"),
-        (lambda: LeanDiscriminator(64, channels=()), "0 fit 4 pixels, not 64"),
+        (lambda: LeanDiscriminator(48), "3 fit 32 pixels, not 48"),
         (lambda: LeanDiscriminator(16, channels=(4, 4))(torch.zeros(1, 3, 8, 8)),
          r"img must be \[N, 3, 16, 16\], got \[1, 3, 8, 8\]"),
         (lambda: LeanDiscriminator(16, channels=(4, 4))(torch.zeros(1, 3, 16, 16), torch.zeros(1, 2)),

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from datamodules.images import GANImages
+from datamodules.images import GANImages, ImageSet
 from networks.augment import AdaptiveAugment, DiffAugment
 from networks.gan_losses import discriminator_loss, generator_loss
 from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator, LeanEncoder
@@ -50,7 +50,7 @@ def fit(module: StyleGAN2Trainer, callbacks: Sequence[pl.Callback] = (), resume:
         accelerator="cpu", max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=[StopAtTotal(), *callbacks],
     )  # fmt: skip
-    trainer.fit(module, GANImages(images, BATCH, seed=0), ckpt_path=resume, weights_only=True)
+    trainer.fit(module, GANImages(ImageSet(images.numpy()), BATCH, seed=0), ckpt_path=resume, weights_only=True)
 
 
 def assert_same(a: StyleGAN2Trainer, b: StyleGAN2Trainer) -> None:
