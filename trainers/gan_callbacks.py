@@ -117,7 +117,7 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> duration(12_000), duration(90), duration(7.4), duration(200_000)
-        ('3 h 20 min', '2 min', '7 s', '2 d 8 h')
+        ('3 h 20 min', '2 min', '7 s', '2 d 7 h')
     """
     if seconds < 60:
         return f"{seconds:.0f} s"
