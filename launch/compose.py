@@ -80,6 +80,8 @@ def _override(verb: str, word: str) -> str:
         raise GanvasError(f"`{word}` is not an option: write key=value, as in `ganvas {verb} --help`.")
     if key in text_keys(verb) and value != "null":
         return f"{key}={quoted(value)}"
+    if value == "null" and (choices := choices_of(key)):
+        raise GanvasError(f"`{word}` chooses nothing; there are {', '.join(choices)}.")
     try:
         parsed = OverridesParser.create().parse_override(word)
     except HydraException as error:

@@ -99,6 +99,11 @@ def test_a_short_key_is_refused_as_the_long_one_is(words: list[str], sentence: s
     assert sentence in str(error.value)
 
 
+def test_a_group_is_never_null() -> None:
+    with pytest.raises(GanvasError, match="`task/augment=null` chooses nothing; there are ada, diffaugment, none"):
+        compose("train", [*FOLDER, "task/augment=null"])
+
+
 def test_other_verbs_have_no_short_key() -> None:
     with pytest.raises(GanvasError, match="`ganvas sample` has no option `resolution`"):
         compose("sample", [*SAMPLE, "resolution=64"])
