@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -16,6 +14,7 @@ from safetensors.numpy import save_file
 
 from datamodules.avatar_masks import PART_CLASSES
 from datamodules.avatar_parts import distribution_of
+from datamodules.cache_dir import cache_dir
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 
@@ -35,11 +34,6 @@ class AvatarTable:
     def __add__(self, other: AvatarTable) -> AvatarTable:
         masks = None if self.masks is None or other.masks is None else np.concatenate([self.masks, other.masks])
         return AvatarTable(np.concatenate([self.images, other.images]), masks, self.attributes + other.attributes)
-
-
-def cache_dir() -> Path:
-    """Where caches live: ``GANVAS_CACHE``, else ``~/.cache/ganvas``."""
-    return Path(os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas")
 
 
 class AvatarCache:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
@@ -16,38 +17,67 @@ from networks.checkpoints.errors import GanvasError
 
 
 class ImageBatch(NamedTuple):
-    """Images, and their labels where there are any."""
+    """What a trainer is given."""
 
     images: Tensor          # float [B, C, R, R] in [-1, 1]
     labels: Tensor | None   # float [B, c_dim]
 
 
-class ShuffledImages(IterableDataset):
-    """Batches ``[B, C, H, W]`` in [-1, 1], epoch after epoch; each epoch's order depends only on ``(seed, epoch)``.
-
-    Args:
-        images: ``uint8 [N, C, H, W]``, held in memory.
-        batch_size: images in a batch; batches run across the end of an epoch.
-        seed: seed of the order, from 0.
-        start: images already seen: the stream goes on exactly there.
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images to train on, and their labels where they are used.
 
     Raises:
         GanvasError: if there are fewer than two images.
+        ValueError: if there are not as many labels as images.
     """
 
-    def __init__(
-        self, images: Tensor, batch_size: int, seed: int, start: int = 0, labels: Tensor | None = None
-    ) -> None:
-        if len(images) < 2:
-            raise GanvasError(f"a GAN needs at least 2 images to train on, got {len(images)}: give more of them.")
-        self.images, self.batch_size, self.seed, self.start, self.labels = images, batch_size, seed, start, labels
+    images: np.ndarray                 # uint8 [N, C, R, R], in memory or mapped into it
+    labels: np.ndarray | None = None   # float32 [N, c_dim]
+    mirror: bool = False               # each image is also there from right to left, with the same label
+
+    def __post_init__(self) -> None:
+        if len(self.images) < 2:
+            raise GanvasError(f"a GAN needs at least 2 images to train on, got {len(self.images)}: give more of them.")
+        if self.labels is not None and len(self.labels) != len(self.images):
+            raise ValueError(f"{len(self.images)} images must have as many labels, got {len(self.labels)}")
+
+    def __len__(self) -> int:
+        """How many images an epoch shows, mirrored ones included."""
+        return len(self.images) * (1 + self.mirror)
+
+    @property
+    def c_dim(self) -> int:
+        """Width of a label; 0 without labels."""
+        return 0 if self.labels is None else self.labels.shape[1]
+
+    def batch(self, indices: list[int]) -> ImageBatch:
+        """The images of these numbers, in this order; from ``len(self.images)`` on they are the mirrored ones."""
+        mirrored, rows = np.divmod(indices, len(self.images))
+        images = torch.from_numpy(np.asarray(self.images[rows])).to(torch.float32) / 127.5 - 1
+        if mirrored.any():
+            turned = torch.from_numpy(mirrored == 1)[:, None, None, None]
+            images = torch.where(turned, images.flip(-1), images)
+        return ImageBatch(images, None if self.labels is None else torch.from_numpy(self.labels[rows]))
+
+
+class ShuffledImages(IterableDataset):
+    """Batches of a set, epoch after epoch; each epoch's order depends only on ``(seed, epoch)``.
+
+    Args:
+        images: the set.
+        batch_size: images in a batch; batches run across the end of an epoch.
+        seed: seed of the order, from 0.
+        start: images already seen: the stream goes on exactly there.
+    """
+
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, start: int = 0) -> None:
+        self.images, self.batch_size, self.seed, self.start = images, batch_size, seed, start
 
     def __iter__(self) -> Iterator[ImageBatch]:
         indices = self._indices()
         while True:
-            chosen = list(islice(indices, self.batch_size))
-            labels = None if self.labels is None else self.labels[chosen]
-            yield ImageBatch(self.images[chosen].to(torch.float32) / 127.5 - 1, labels)
+            yield self.images.batch(list(islice(indices, self.batch_size)))
 
     def _indices(self) -> Iterator[int]:
         epoch, offset = divmod(self.start, len(self.images))
@@ -60,12 +90,12 @@ class ShuffledImages(IterableDataset):
 class GANImages(pl.LightningDataModule):
     """Feeds a GAN trainer; after a resume it goes on at the module's ``images_seen``."""
 
-    def __init__(self, images: Tensor, batch_size: int, seed: int, labels: Tensor | None = None) -> None:
+    def __init__(self, images: ImageSet, batch_size: int, seed: int) -> None:
         super().__init__()
-        self.images, self.batch_size, self.seed, self.labels = images, batch_size, seed, labels
+        self.images, self.batch_size, self.seed = images, batch_size, seed
 
     def train_dataloader(self) -> DataLoader:
         start = int(self.trainer.lightning_module.images_seen)
-        stream = ShuffledImages(self.images, self.batch_size, self.seed, start, self.labels)
-        # No workers: the images are in memory already, and a batch takes less than sending it would.
+        stream = ShuffledImages(self.images, self.batch_size, self.seed, start)
+        # No workers: the images are made ready already, and a batch takes less than sending it would.
         return DataLoader(stream, batch_size=None, pin_memory=torch.cuda.is_available())

@@ -21,7 +21,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from launch import presets
 from launch.paths import CONF
-from launch.schemas import VERBS, group_schemas, options, register
+from launch.schemas import SHORT, VERBS, group_schemas, options, register
 from networks.checkpoints.errors import GanvasError
 
 
@@ -38,6 +38,7 @@ def compose(verb: str, words: Sequence[str], command: str = "") -> DictConfig:
     """
     register()
     presets.register()
+    words = _in_full(verb, words)
     overrides = [_override(verb, word) for word in words]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -58,6 +59,22 @@ def compose(verb: str, words: Sequence[str], command: str = "") -> DictConfig:
     return cfg
 
 
+def _in_full(verb: str, words: Sequence[str]) -> list[str]:
+    """The words with :data:`launch.schemas.SHORT` keys written out.
+
+    Raises:
+        GanvasError: if a key is given in both ways, with different values.
+    """
+    given = dict(word.partition("=")[::2] for word in words)
+    short = SHORT.get(verb, {})
+    for key, full in short.items():
+        if given.get(key, given.get(full)) != given.get(full, given.get(key)):
+            raise GanvasError(f"{key}={given[key]} and {full}={given[full]} contradict one another, since the one is "
+                              "short for the other: give one of them.")  # fmt: skip
+    parts = (word.partition("=") for word in words)
+    return [f"{short.get(key, key)}{equals}{value}" for key, equals, value in parts]
+
+
 def _override(verb: str, word: str) -> str:
     """One ``key=value`` in Hydra's grammar, the values of text keys quoted so that they arrive as typed."""
     key, equals, value = word.partition("=")
@@ -65,6 +82,8 @@ def _override(verb: str, word: str) -> str:
         raise GanvasError(f"`{word}` is not an option: write key=value, as in `ganvas {verb} --help`.")
     if key in text_keys(verb) and value != "null":
         return f"{key}={quoted(value)}"
+    if value == "null" and (choices := choices_of(key)):
+        raise GanvasError(f"`{word}` chooses nothing; there are {', '.join(choices)}.")
     try:
         parsed = OverridesParser.create().parse_override(word)
     except HydraException as error:
@@ -124,7 +143,7 @@ def _sentence(verb: str, words: Sequence[str], error: Exception) -> str:
 
 def known_keys(verb: str) -> list[str]:
     """Everything that may stand before ``=``: options, options of every choice of a group, and the groups."""
-    found = {key for key, _ in options(VERBS[verb])}
+    found = {key for key, _ in options(VERBS[verb])} | SHORT.get(verb, {}).keys()
     for group, choices in group_schemas(verb).items():
         found.add(group.replace(".", "/"))
         found |= {key for schema in choices.values() for key, _ in options(schema, f"{group}.")}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from datamodules.avatar_render import style_definition
 from datamodules.avatars import render_avatars
-from datamodules.folder import read_folder
+from datamodules.image_cache import prepared_images
+from datamodules.image_files import ImageFiles
+from datamodules.images import ImageSet
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.squares import FITS
 from networks.protocol import Generator
 
 
@@ -22,8 +27,8 @@ class Reference(NamedTuple):
     what: str       # which they are, said beside every figure
 
 
-def training_images(cfg: DictConfig, size: int | None = None) -> Tensor:
-    """``uint8 [N, 3, R, R]`` to train on.
+def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
+    """What to train on: images ``uint8 [N, 3, R, R]``, and their labels if ``data.labels``.
 
     Args:
         cfg: with ``data`` and ``images``.
@@ -34,15 +39,18 @@ def training_images(cfg: DictConfig, size: int | None = None) -> Tensor:
     """
     match _kind(cfg):
         case "avatars":
-            return _avatars(cfg, cfg.data.count, "train", cfg.seed)
+            return ImageSet(_avatars(cfg, cfg.data.count, "train", cfg.seed))
         case _:
-            return _folder(cfg, size)
+            files = _files(cfg)
+            labels = files.labels() if cfg.data.labels else None  # first: a mistake in them is found at once
+            return ImageSet(prepared_images(files, cfg.data.resolution or size, cfg.data.fit), labels, cfg.data.mirror)
 
 
 def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Reference:
     """At most ``n`` images to compare samples with.
 
-    Avatars are held out from training and the same for every seed; a folder has no others than its own.
+    Avatars are held out from training and the same for every seed; a folder has no others than its own, and those of a
+    class may lie together, so that they are taken from all of it. None are mirrored.
 
     Raises:
         GanvasError: as :func:`training_images`, and for fewer than two images.
@@ -52,14 +60,30 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
             images = _avatars(cfg, n, "heldout", 0)
             what = f"{len(images)} held-out {cfg.data.style} (split heldout, seed 0)"
         case _:
-            images = _folder(cfg, size)[:n]
-            what = f"the first {len(images)} images of {cfg.images}, which training may have seen"
+            files = _files(cfg)
+            images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
+            every = max(len(files.names) // n, 1)
+            which = f"one in {every}, " if every > 1 else ""
+            what = f"{len(images)} images of {cfg.images} ({which}by name), which training may have seen"
     if len(images) < 2:
         raise GanvasError(f"a comparison needs at least 2 images, got {len(images)}: add images or raise their number.")
-    return Reference(images, f"{what} at {images.shape[-1]}x{images.shape[-1]}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to them
+        return Reference(torch.from_numpy(images), f"{what} at {images.shape[-1]}x{images.shape[-1]}")
 
 
-def require_size(images: Tensor, generator: Generator) -> None:
+def refuse_image_options(cfg: DictConfig) -> None:
+    """Refuse what a folder's images may be given for a generator, where it would have no effect.
+
+    Raises:
+        GanvasError: naming the option.
+    """
+    for key, default in (("fit", "pad"), ("mirror", False), ("labels", False)):
+        if cfg.data.get(key, default) != default:
+            raise GanvasError(f"data.{key} is for generators and encoders, not for {cfg.task.name}: leave it out.")
+
+
+def require_size(images: np.ndarray, generator: Generator) -> None:
     """Refuse images that are not what the generator draws.
 
     Raises:
@@ -88,11 +112,13 @@ def _kind(cfg: DictConfig) -> Any:
     return cfg.data.kind
 
 
-def _avatars(cfg: DictConfig, count: int, split: str, seed: int) -> Tensor:
-    return torch.as_tensor(render_avatars(count, split, seed, cfg.data.resolution, style=cfg.data.style).images)
+def _avatars(cfg: DictConfig, count: int, split: str, seed: int) -> np.ndarray:
+    return render_avatars(count, split, seed, cfg.data.resolution, style=cfg.data.style).images
 
 
-def _folder(cfg: DictConfig, size: int | None) -> Tensor:
+def _files(cfg: DictConfig) -> ImageFiles:
     if not cfg.images:
-        raise GanvasError("data=folder needs images=DIR, a folder of PNG or JPEG files.")
-    return torch.as_tensor(read_folder(cfg.images, resolution=cfg.data.resolution or size).images)
+        raise GanvasError("data=folder needs images=DIR, a folder or a zip of PNG or JPEG files.")
+    if cfg.data.fit not in FITS:
+        raise GanvasError(f"data.fit={cfg.data.fit} must be {', '.join(FITS[:-1])} or {FITS[-1]}.")
+    return ImageFiles(cfg.images)

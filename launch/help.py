@@ -6,13 +6,14 @@ from dataclasses import Field
 from typing import Any
 
 from launch.paths import CONF
-from launch.schemas import MANDATORY, VERBS, default_of, group_schemas, options
+from launch.schemas import MANDATORY, SHORT, VERBS, default_of, group_schemas, options
 
 
 def describe(verb: str, does: str, example: str) -> str:
     """What ``ganvas <verb> --help`` prints: every key with type, default and one line, then an example."""
     lines = [f"ganvas {verb} key=value …    {does}", ""]
     lines += [_row(key, item) for key, item in options(VERBS[verb])]
+    lines += [f"  {short:<60} short for {key}" for short, key in SHORT.get(verb, {}).items()]
     for group, choices in group_schemas(verb).items():
         for name, schema in choices.items():
             lines += ["", f"with {group.replace('.', '/')}={name}:"]

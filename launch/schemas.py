@@ -101,7 +101,7 @@ class TrainConfig(VerbConfig):
     seed: int = option(0, "seed of everything random")
     out: str | None = option(None, "run directory; default runs/<experiment>/<time>", free=True)
     generator: str | None = option(None, "generator bundle, e.g. zoo/avatars64.safetensors")
-    images: str | None = option(None, "folder of images")
+    images: str | None = option(None, "folder of images; for a generator or an encoder also nested ones, or a zip")
     masks: str | None = option(None, "folder of PNG index masks named like the images")
     classes: str | None = option(
         None, "file of the masks' classes: .txt, one a line, `name` or `name #rrggbb`; or .json, a list of names or "
@@ -217,6 +217,11 @@ VERBS: dict[str, type[VerbConfig]] = {
     "configs": ConfigsConfig,
     "doctor": DoctorConfig,
 }
+
+
+# What may be written for a longer key, by verb: a short word -> the key that it sets. There is no option of that name,
+# so that a configuration says everything once.
+SHORT: dict[str, dict[str, str]] = {"train": {"resolution": "data.resolution"}}
 
 
 def schemas() -> dict[str, type]:

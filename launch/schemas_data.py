@@ -19,10 +19,13 @@ class AvatarsConfig(DataConfig):
 
 @dataclass
 class FolderConfig(DataConfig):
-    """A folder that a person brings: images= and, for labels, masks=."""
+    """Images that a person brings: images=, a folder or a zip, and for a segmentation masks=."""
 
     kind: str = option("folder", "folder", hidden=True)
     resolution: int | None = option(None, "pixels a side; null for the size of the images")
+    fit: str = option("pad", "how a picture becomes square: pad (black), crop (its middle) or stretch")
+    mirror: bool = option(False, "train on each image from right to left too")
+    labels: bool = option(False, "use the labels in dataset.json, as NVIDIA's dataset tool writes it")
 
 
 SCHEMAS = {"data/avatars": AvatarsConfig, "data/folder": FolderConfig}

@@ -19,7 +19,9 @@ class GeneratorConfig:
     mapping_layers: int = option(8, "depth of the mapping network")
     mapping_lr_mult: float = option(0.01, "learning-rate multiplier of the mapping network")
     w_avg_beta: float = option(0.998, "decay of the running mean of w")
-    channel_base: int = option(32768, "channels times resolution, before channel_max", memory=True)
+    channel_base: int = option(
+        32768, "channels times resolution, before channel_max; 0 for small compute, by the resolution", memory=True
+    )
     channel_max: int = option(512, "largest number of channels", memory=True)
     architecture: str = option("skip", "skip, resnet or orig")
     num_fp16_res: int = option(0, "how many of the finest resolutions compute in half precision")
@@ -60,7 +62,7 @@ class LeanDiscriminatorConfig(DiscriminatorConfig):
     img_resolution: int = option(64, "a power of two, at least 16")
     img_channels: int = option(3, "channels of the image")
     channels: list[int] = field(
-        default_factory=lambda: [64, 96, 128, 128], metadata={"doc": "channels at half the resolution, a quarter, … 4"}
+        default_factory=list, metadata={"doc": "channels at half the resolution, a quarter, … 4; [] for a default"}
     )
     mbstd_group_size: int | None = option(4, "group of the mini-batch standard deviation; 0 leaves it out")
 
@@ -74,7 +76,7 @@ class EncoderConfig:
     w_dim: int = option(512, "width of w, the generator's")
     img_channels: int = option(3, "channels of the image")
     channels: list[int] = field(
-        default_factory=lambda: [48, 64, 96, 128], metadata={"doc": "channels at half the resolution, a quarter, … 4"}
+        default_factory=list, metadata={"doc": "channels at half the resolution, a quarter, … 4; [] for a default"}
     )
 
 

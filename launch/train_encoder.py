@@ -53,7 +53,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     device = device_of(cfg.trainer)
     generator, settings = load_generator(cfg.generator).to(device), inversion_settings(cfg.task.inversion)
     images = training_images(cfg, generator.img_resolution)
-    require_size(images, generator)
+    require_size(images.images, generator)
     heldout = reference_images(cfg, cfg.task.heldout if cfg.n is None else cfg.n, generator.img_resolution)
     module = build(cfg, generator, settings)
     record.rewind(clock(record.checkpoints / "last.ckpt", "state_dict", "clock"))
@@ -77,7 +77,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     }
     name = (cfg.experiment or cfg.task.name).rpartition("/")[2]
     save_encoder(record.export / f"{name}_encoder.safetensors", encoder, generator.hash, {
-        "data": {**OmegaConf.to_container(cfg.data), "images": len(images), "seed": cfg.seed},
+        "data": {**OmegaConf.to_container(cfg.data), "images": len(images.images), "seed": cfg.seed},
         "images_seen": module.images_seen, "command": cfg.command, "licence": licence(cfg),
         "metrics": {**figures, "protocol": heldout.what},
     })  # fmt: skip

@@ -12,6 +12,7 @@ from datamodules.avatars import stratified_labels
 from datamodules.folder import read_folder
 from datamodules.masks import LabelledImages
 from editors.invert import encoder_for
+from launch.data import refuse_image_options
 from launch.hardware import device_of, trainer_arguments
 from launch.invert import inversion_settings
 from launch.labelled_codes import Codes, inverted_codes, known_codes
@@ -116,6 +117,7 @@ def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
     """
     if "kind" not in cfg.data:
         raise GanvasError("nothing says which images are labelled: add data=avatars, or data=folder images= masks=.")
+    refuse_image_options(cfg)
     if cfg.data.resolution not in (None, generator.img_resolution):
         raise GanvasError(f"data.resolution={cfg.data.resolution}, but {cfg.generator} makes images of "
                           f"{generator.img_resolution} pixels: set it to the same number.")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,17 @@ from datamodules.images import GANImages
 from launch.data import licence, reference_images, require_size, training_images
 from launch.fitting import fit
 from launch.record import RunRecord
+from launch.reports.stylegan2 import ELAPSED, elapsed, grid, real_grid, shown, write_report
 from launch.resume import clock
 from launch.stylegan2_networks import build
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import save_generator
-from networks.grids import tile, to_uint8
+from networks.grids import to_uint8
 from networks.metrics.generator_kid import GeneratorKID
 from trainers.gan_callbacks import EveryImages, draw_samples
 from trainers.stylegan2 import StyleGAN2Trainer
-
-SHOWN = 64  # samples in a grid
 
 
 def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
@@ -41,13 +41,14 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     seen = clock(last, "state_dict", "clock")
     if seen >= cfg.task.training.total_images and (figures := finished_figures(export)):
         return figures
-    module = build(cfg)
     images, reference = training_images(cfg), reference_images(cfg, cfg.task.kid_samples)
-    require_size(images, module.G)
+    module = build(cfg, images.c_dim)
+    require_size(images.images, module.G)
     score = GeneratorKID(reference.images, cfg.task.kid_features)
     record.rewind(seen)
+    start = time.monotonic() - elapsed(record)  # as if it had never stopped
     about = {
-        "data": {**OmegaConf.to_container(cfg.data), "images": len(images), "seed": cfg.seed},
+        "data": {**OmegaConf.to_container(cfg.data), "images": len(images.images), "seed": cfg.seed},
         "command": cfg.command,
         "licence": licence(cfg),
     }
@@ -56,14 +57,17 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
             f"samples-{m.images_seen:08d}", sample_grid(m), m.images_seen), at_end=False),
         EveryImages(cfg.task.checkpoint_every, lambda m: save(export, m, about, {})),
         EveryImages(cfg.task.kid_every, lambda m: record.log({score.name: score(m.G_ema)[0]}, m.images_seen), False),
+        EveryImages(cfg.task.checkpoint_every, lambda m: record.log(
+            {ELAPSED: time.monotonic() - start}, m.images_seen)),
     ])  # fmt: skip
     kid, deviation = score(module.G_ema)
     record.log({score.name: kid}, module.images_seen)
     protocol = f"samples with seed 0 and truncation 1 against {reference.what}; {score.protocol}"
     save(export, module, about, {score.name: kid, f"{score.name}_std": deviation, "protocol": protocol})
     figures = {"images_seen": float(module.images_seen), score.name: kid}
-    grid = record.image(f"samples-{module.images_seen:08d}", sample_grid(module), module.images_seen)
-    record.write_report(report(cfg, figures, protocol, grid.relative_to(record.path)))
+    samples = record.image(f"samples-{module.images_seen:08d}", sample_grid(module), module.images_seen)
+    real = record.image("training-images", real_grid(images.images), module.images_seen)
+    write_report(cfg, record, figures, protocol, samples, real)
     return figures
 
 
@@ -75,6 +79,11 @@ def check_settings(cfg: DictConfig) -> None:
     """
     if cfg.n is not None:
         raise GanvasError(f"n={cfg.n} is no option of task=stylegan2: give task.kid_samples={cfg.n}.")
+    size = cfg.data.get("resolution")
+    if size is not None and (size < 16 or size & (size - 1)):
+        below = 2 ** max(size.bit_length() - 1, 4)
+        raise GanvasError(f"data.resolution={size} must be a power of two of at least 16 for a generator: use "
+                          f"{below} or {2 * below}.")  # fmt: skip
     minima = {"batch_size": 1, "log_every": 1, "checkpoint_every": 1, "kid_every": 1, "kid_samples": 2}
     for key, least in minima.items():
         if cfg.task[key] < least:
@@ -113,15 +122,4 @@ def save(export: Path, module: StyleGAN2Trainer, about: dict[str, Any], metrics:
 
 def sample_grid(module: StyleGAN2Trainer) -> Image.Image:
     """Samples of the averaged generator, always of the same latents, as one picture."""
-    return Image.fromarray(tile(to_uint8(draw_samples(module, SHOWN)), scale=2))
-
-
-def report(cfg: DictConfig, figures: dict[str, float], protocol: str, grid: Path) -> str:
-    """The run's ``report.md``."""
-    rows = [f"| {name} | {value:.4g} |" for name, value in figures.items()]
-    return "\n".join([
-        f"# {cfg.experiment or cfg.task.name}", "", f"`{cfg.command}`", "",
-        "| figure | value |", "|---|---|", *rows, "",
-        f"KID: {protocol}.", "",
-        f"![samples]({grid})", "",
-    ])  # fmt: skip
+    return grid(to_uint8(draw_samples(module, shown(module.G.img_resolution))))

@@ -18,6 +18,7 @@ from networks.encoder import WPlusEncoder
 from networks.latent import Latent
 from networks.latent_statistics import w_statistics
 from networks.protocol import Generator
+from trainers.batches import Batch
 from trainers.diverged import stop_if_not_a_number
 from trainers.draws import seed_draws
 from trainers.schedule import warm_up_then_cosine
@@ -70,8 +71,8 @@ class EncoderTrainer(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.E.parameters(), lr=self.lr, weight_decay=self.weight_decay)
 
-    def training_step(self, batch: tuple[Tensor, Tensor | None], *_: Any) -> None:  # [B, C, R, R], labels
-        real, _ = batch
+    def training_step(self, batch: Batch, *_: Any) -> None:
+        real = batch.images  # [B, C, R, R]
         seed_draws(self.seed, self.images_seen)
         optimizer = self.optimizers()
         for group in optimizer.param_groups:

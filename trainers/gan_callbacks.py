@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from networks.checkpoints.atomic import atomic_path
 from networks.rendering import render_batches
+from trainers.batches import Batch
 from trainers.diverged import stop_if_broken
 from trainers.stylegan2 import StyleGAN2Trainer
 
@@ -41,7 +43,7 @@ class EveryImages(pl.Callback):
         self.interval, self.action, self.at_end = interval, action, at_end
 
     def on_train_batch_end(
-        self, _trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Any, *_: Any
+        self, _trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Batch, *_: Any
     ) -> None:
         seen = pl_module.images_seen
         crossed = seen // self.interval > (seen - len(batch.images)) // self.interval
@@ -50,19 +52,22 @@ class EveryImages(pl.Callback):
 
 
 class StopAtTotal(pl.Callback):
-    """Ends the run at ``total_images``, with a progress bar in images."""
+    """Ends the run at ``total_images``, with a progress bar in images, and says early how long it will take."""
 
     def __init__(self) -> None:
         self.bar = tqdm(disable=True)  # until training starts
+        self.estimate = Estimate()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Counted) -> None:
         self.bar = tqdm(total=pl_module.total_images, initial=pl_module.images_seen, unit="image", smoothing=0.02)
         self._stop_when_done(trainer, pl_module)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         self.bar.update(len(batch.images))
+        if sentence := self.estimate(pl_module, len(batch.images), time.perf_counter()):
+            self.bar.write(sentence)
         if batch_idx % 20 == 0:
             self.bar.set_postfix({name: f"{value:.2f}" for name, value in pl_module.figures.items()})
         self._stop_when_done(trainer, pl_module)
@@ -76,6 +81,52 @@ class StopAtTotal(pl.Callback):
     def _stop_when_done(self, trainer: pl.Trainer, module: Counted) -> None:
         if module.images_seen >= module.total_images:
             trainer.should_stop = True
+
+
+class Estimate:
+    """How long a run will take, said once, after its first batches.
+
+    The first of them are left out, since they warm up; then a whole round of lazy regularisation is timed, or, of a
+    slow run, a minute.
+    """
+
+    WARM_UP, BATCHES, SECONDS = 3, 16, 60.0
+
+    def __init__(self) -> None:
+        self._batches, self._images, self._start = 0, 0, 0.0
+
+    def __call__(self, module: Counted, images: int, now: float) -> str | None:
+        """After a batch of ``images`` that ended at ``now``: the sentence when it is due, else None."""
+        self._batches += 1
+        if self._batches <= self.WARM_UP:
+            self._start = now
+            return None
+        self._images += images
+        timed, elapsed = self._batches - self.WARM_UP, now - self._start
+        due = timed == self.BATCHES or elapsed >= self.SECONDS
+        left = module.total_images - module.images_seen
+        if self._start < 0 or not due or left <= 0 or elapsed <= 0:
+            return None
+        self._start = -1.0  # said
+        rate = self._images / elapsed
+        return f"about {duration(left / rate)} for {left} images at {rate:.3g} images/s"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    Example:
+        >>> duration(12_000), duration(90), duration(7.4), duration(200_000)
+        ('3 h 20 min', '2 min', '7 s', '2 d 7 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    hours, minutes = divmod(minutes, 60)
+    days, rest = divmod(hours, 24)
+    if days:
+        return f"{days} d {rest} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def draw_samples(module: StyleGAN2Trainer, n: int) -> Tensor:

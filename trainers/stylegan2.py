@@ -24,6 +24,7 @@ from networks.gan_losses import (
 from networks.stylegan2 import Generator
 from networks.stylegan2.reconstruction import pyramid_l1
 from networks.stylegan2.synthesis import NoiseMode
+from trainers.batches import Batch
 from trainers.code_game import CodeGame
 from trainers.diverged import stop_if_not_a_number
 from trainers.draws import seed_draws
@@ -144,8 +145,8 @@ class StyleGAN2Trainer(pl.LightningModule):
             ws = torch.cat([ws[:, :cut], self.G.mapping(z[1], labels)[:, cut:]], dim=1)
         return ws
 
-    def training_step(self, batch: tuple[Tensor, Tensor | None], *_: Any) -> None:  # [B, C, R, R], [B, c_dim]
-        real, labels = batch
+    def training_step(self, batch: Batch, *_: Any) -> None:
+        real, labels = batch.images, batch.labels  # [B, C, R, R], [B, c_dim]
         seed_draws(self.seed, self.images_seen)
         for optimizer in self.optimizers():
             optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * self._rate()

@@ -1,4 +1,4 @@
-"""Plots of a segmentation's figures: IoU of each class, error against coverage, and mIoU against labels."""
+"""Plots of figures: IoU of each class, error against coverage, mIoU against labels, and the course of a training."""
 
 from __future__ import annotations
 
@@ -35,6 +35,22 @@ def _picture(figure: Any) -> Image.Image:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return Image.open(buffer).convert("RGB")
+
+
+def course(points: Mapping[int, float], name: str) -> Image.Image:
+    """A figure over the images seen, from 0."""
+    figure = _figure(5.6, 3.4)
+    (axes,) = _axes(figure)
+    seen = sorted(points)
+    axes.plot(seen, [points[step] for step in seen], marker="o", markersize=4)
+    axes.annotate(f"{points[seen[-1]]:.3g}", (seen[-1], points[seen[-1]]), (0, 7), textcoords="offset points",
+                  fontsize=8, ha="center")  # fmt: skip
+    axes.set_xlim(0)
+    axes.set_ylim(min(0.0, *points.values()))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace(",", " "))
+    axes.set_xlabel("images seen")
+    axes.set_ylabel(name)
+    return _picture(figure)
 
 
 def class_bars(scores: Mapping[str, Mapping[str, float]], classes: ClassList) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,18 @@ from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, data: bytes | None = None) -> Image.Image:
     """Open and fully decode an image file.
+
+    Args:
+        path: the file.
+        data: its contents, where they are not to be read from ``path``: an archive's.
 
     Raises:
         GanvasError: if it is missing, truncated or no image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path if data is None else io.BytesIO(data)) as image:
             image.load()
             return image
     except FileNotFoundError as error:
@@ -27,16 +32,20 @@ def open_image(path: Path) -> Image.Image:
         raise GanvasError(f"{path} cannot be read as an image ({error}); is it truncated? Save it again.") from error
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, data: bytes | None = None) -> np.ndarray:
     """Read a picture as ``uint8 [3, H, W]``.
 
     Grey becomes three equal channels; 16 bits a channel are scaled to 8 (65535 to 255); transparency is composited on
     white, as a browser would show it; the EXIF orientation of a photograph is applied.
 
+    Args:
+        path: the file.
+        data: see :func:`open_image`.
+
     Raises:
         GanvasError: if the file is missing, damaged, or of a kind without a fixed range (32-bit integers, floats).
     """
-    return rgb_pixels(open_image(Path(path)), str(path))
+    return rgb_pixels(open_image(Path(path), data), str(path))
 
 
 def rgb_pixels(opened: Image.Image, what: str) -> np.ndarray:

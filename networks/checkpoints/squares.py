@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 from PIL import Image
 
 from networks.checkpoints.classes import IGNORE
 
 Window = tuple[int, int, int, int]   # top, left, height, width
+Fit = Literal["pad", "crop", "stretch"]
+FITS: tuple[Fit, ...] = get_args(Fit)
 
 
-def to_square(image: np.ndarray, resolution: int | None = None) -> np.ndarray:
-    """Centre a picture on a black square and resize that: by area to shrink it, bicubic to enlarge it.
+def to_square(image: np.ndarray, resolution: int | None = None, fit: Fit = "pad") -> np.ndarray:
+    """Make a picture square and resize it: by area to shrink it, bicubic to enlarge it.
 
     Every picture that a generator is to reproduce comes this way, in training and in editing.
 
     Args:
         image: ``uint8 [C, H, W]``.
-        resolution: pixels a side; None: the longer side as it is.
+        resolution: pixels a side; None: the longer side as it is, or the shorter one of what is cropped.
+        fit: ``pad`` centres the picture on a black square, ``crop`` takes the square in its middle, ``stretch`` gives
+            up its proportions.
 
     Returns:
         ``uint8 [C, R, R]``.
     """
-    square = np.pad(image, ((0, 0), *_margins(*image.shape[1:])))
-    side = square.shape[-1]
-    if resolution in (None, side):
-        return square
+    height, width = image.shape[1:]
+    if fit == "pad":
+        image = np.pad(image, ((0, 0), *_margins(height, width)))
+    elif fit == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        image = image[:, top : top + side, left : left + side]
+    side = resolution or max(image.shape[1:])
+    if image.shape[1:] == (side, side):
+        return image
+    return np.stack([_resized(plane, side) for plane in np.ascontiguousarray(image)])
+
+
+def _resized(plane: np.ndarray, side: int) -> np.ndarray:
+    """``uint8 [H, W]`` at ``side`` pixels a side."""
     # Box is the exact area mean when shrinking; when enlarging it would only repeat pixels.
-    smooth = Image.Resampling.BOX if resolution < side else Image.Resampling.BICUBIC
-    return np.stack([np.asarray(Image.fromarray(plane).resize((resolution, resolution), smooth)) for plane in square])
+    smaller = Image.fromarray(plane).resize([min(side, n) for n in plane.shape[::-1]], Image.Resampling.BOX)
+    return np.asarray(smaller.resize((side, side), Image.Resampling.BICUBIC))
 
 
 def mask_to_square(mask: np.ndarray, resolution: int | None = None) -> np.ndarray:

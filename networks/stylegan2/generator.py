@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from networks.latent import Latent
 from networks.stylegan2.mapping import MappingNetwork
+from networks.stylegan2.resolutions import lean_channel_base
 from networks.stylegan2.synthesis import Architecture, Noise, SynthesisNetwork
 
 
@@ -29,7 +30,7 @@ class Generator(nn.Module):
         mapping_layers: int = 8,              # depth of the mapping network
         mapping_lr_mult: float = 0.01,        # learning-rate multiplier of the mapping network
         w_avg_beta: float = 0.998,            # decay of the running mean of w, for truncation
-        channel_base: int = 32768,            # channels times resolution, before the bound below
+        channel_base: int = 32768,            # channels times resolution, before the bound below; 0: lean_channel_base
         channel_max: int = 512,               # largest number of channels
         architecture: Architecture = "skip",  # skip, resnet or orig
         num_fp16_res: int = 0,                # how many of the finest resolutions compute in half precision
@@ -38,6 +39,7 @@ class Generator(nn.Module):
         channels_last: bool = False,          # memory layout of the activations
     ) -> None:  # fmt: skip
         super().__init__()
+        channel_base = channel_base or lean_channel_base(img_resolution)
         self.config: dict[str, Any] = {
             "img_resolution": img_resolution, "img_channels": img_channels, "z_dim": z_dim, "w_dim": w_dim,
             "c_dim": c_dim, "mapping_layers": mapping_layers, "mapping_lr_mult": mapping_lr_mult,

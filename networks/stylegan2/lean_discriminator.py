@@ -34,6 +34,23 @@ class LeanBlock(nn.Module):
         return residual + self.conv1(F.avg_pool2d(self.conv0(x), 2), gain=math.sqrt(0.5))
 
 
+LEAN_CHANNELS = (128, 128, 96, 64, 48, 32, 24, 16, 12)   # at 4x4, 8x8, ...
+
+
+def default_channels(img_resolution: int, counts: Sequence[int]) -> list[int]:
+    """Channels from half the resolution down to 4x4, narrower where the image is finer.
+
+    Args:
+        img_resolution: a power of two.
+        counts: at 4x4, 8x8, ...
+
+    Example:
+        >>> default_channels(64, LEAN_CHANNELS)
+        [64, 96, 128, 128]
+    """
+    return list(counts[: max(img_resolution.bit_length() - 3, 0)])[::-1]
+
+
 def lean_trunk(img_resolution: int, img_channels: int, channels: Sequence[int]) -> tuple[Conv2d, nn.Sequential]:
     """The stem, on the pixel-unshuffled image, and the blocks from half the resolution down to 4x4.
 
@@ -59,12 +76,13 @@ class LeanDiscriminator(nn.Module):
         self,
         img_resolution: int,                                # a power of two, at least 16
         img_channels: int = 3,                              # channels of the image
-        channels: Sequence[int] = (64, 96, 128, 128),       # at R/2, R/4, ..., 4
+        channels: Sequence[int] = (),                       # at R/2, R/4, ..., 4; () for a default by the resolution
         mbstd_group_size: int | None = 4,                   # see minibatch_std; 0 leaves it out
         c_dim: int = 0,                                     # width of the class label; 0 for none
     ) -> None:  # fmt: skip
         super().__init__()
         self.img_resolution, self.img_channels, self.c_dim = img_resolution, img_channels, c_dim
+        channels = list(channels) or default_channels(img_resolution, LEAN_CHANNELS)
         self.stem, self.blocks = lean_trunk(img_resolution, img_channels, channels)
         cmap_dim = channels[-1] if c_dim else 0
         if c_dim:

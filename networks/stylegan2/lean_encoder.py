@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from networks.stylegan2.discriminator import require_image
 from networks.stylegan2.layers import FullyConnected
-from networks.stylegan2.lean_discriminator import lean_trunk
+from networks.stylegan2.lean_discriminator import default_channels, lean_trunk
+
+CHANNELS = (128, 96, 64, 48, 32, 24, 16, 12, 8)   # at 4x4, 8x8, ...
 
 
 class LeanEncoder(nn.Module):
@@ -22,14 +24,15 @@ class LeanEncoder(nn.Module):
 
     def __init__(
         self,
-        img_resolution: int,                           # a power of two, at least 16
-        w_dim: int,                                    # width of w
-        img_channels: int = 3,                         # channels of the image
-        channels: Sequence[int] = (48, 64, 96, 128),   # at R/2, R/4, ..., 4
+        img_resolution: int,               # a power of two, at least 16
+        w_dim: int,                        # width of w
+        img_channels: int = 3,             # channels of the image
+        channels: Sequence[int] = (),      # at R/2, R/4, ..., 4; () for a default by the resolution
     ) -> None:  # fmt: skip
         super().__init__()
+        channels = list(channels) or default_channels(img_resolution, CHANNELS)
         self.config: dict[str, Any] = {
-            "img_resolution": img_resolution, "w_dim": w_dim, "img_channels": img_channels, "channels": list(channels),
+            "img_resolution": img_resolution, "w_dim": w_dim, "img_channels": img_channels, "channels": channels,
         }  # fmt: skip
         self.img_resolution, self.img_channels = img_resolution, img_channels
         self.stem, self.blocks = lean_trunk(img_resolution, img_channels, channels)

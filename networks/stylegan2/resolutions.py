@@ -23,6 +23,16 @@ def block_channels(img_resolution: int, channel_base: int, channel_max: int) -> 
     return {r: min(channel_base // r, channel_max) for r in resolutions}
 
 
+def lean_channel_base(img_resolution: int) -> int:
+    """Channels times resolution for small compute: 32 channels at 64 pixels, 16 at the finest of larger images.
+
+    Example:
+        >>> [lean_channel_base(r) // r for r in (64, 128, 1024)]
+        [32, 16, 16]
+    """
+    return max(2048, 16 * img_resolution)
+
+
 def block_dtypes(img_resolution: int, num_fp16_res: int, half_dtype: str) -> dict[int, torch.dtype]:
     """Resolution -> precision of the convolutions: half in the finest ``num_fp16_res``, but never at 4x4.
 

@@ -71,3 +71,39 @@ def test_only_key_value_is_understood(word: str) -> None:
 def test_null_where_a_value_is_needed() -> None:
     with pytest.raises(GanvasError, match="`seed=null` does not fit"):
         compose("sample", [*SAMPLE, "seed=null"])
+
+
+FOLDER = ["experiment=stylegan2/folder", "images=photos"]
+
+
+def test_a_short_key_sets_the_long_one() -> None:
+    cfg = compose("train", [*FOLDER, "resolution=128"])
+    assert cfg == compose("train", [*FOLDER, "data.resolution=128"])
+    assert cfg.data.resolution == cfg.task.generator.img_resolution == cfg.task.encoder.img_resolution == 128
+    assert compose("train", [*FOLDER, "resolution=128", "data.resolution=128"]).data.resolution == 128
+    assert compose("train", FOLDER).data.resolution == 64
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["resolution=128", "data.resolution=64"], "resolution=128 and data.resolution=64 contradict one another"),
+        (["data.resolution=64", "resolution=128"], "resolution=128 and data.resolution=64 contradict one another"),
+        (["resolution=large"], "`data.resolution=large` does not fit"),
+        (["resolutoin=64"], "has no option `resolutoin`; did you mean `resolution`"),
+    ],
+)
+def test_a_short_key_is_refused_as_the_long_one_is(words: list[str], sentence: str) -> None:
+    with pytest.raises(GanvasError) as error:
+        compose("train", [*FOLDER, *words])
+    assert sentence in str(error.value)
+
+
+def test_a_group_is_never_null() -> None:
+    with pytest.raises(GanvasError, match="`task/augment=null` chooses nothing; there are ada, diffaugment, none"):
+        compose("train", [*FOLDER, "task/augment=null"])
+
+
+def test_other_verbs_have_no_short_key() -> None:
+    with pytest.raises(GanvasError, match="`ganvas sample` has no option `resolution`"):
+        compose("sample", [*SAMPLE, "resolution=64"])

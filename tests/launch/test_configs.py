@@ -74,6 +74,11 @@ def test_an_experiment_and_then_the_words_decide() -> None:
     assert (cfg.data.resolution, cfg.trainer.threads, cfg.seed) == (32, 1, 0)
 
 
+def test_augmentation_can_be_left_out_of_an_experiment_that_has_one() -> None:
+    assert "DiffAugment" in compose("train", ["experiment=stylegan2/folder"]).task.augment._target_
+    assert compose("train", ["experiment=stylegan2/folder", "task/augment=none"]).task.augment is None
+
+
 @dataclass
 class Inner:
     """Options inside others."""

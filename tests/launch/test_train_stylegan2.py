@@ -59,10 +59,16 @@ def test_the_record_is_whole(run: Path) -> None:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss_d" in line] == [4, 8, 12, 16]
     assert [line["step"] for line in lines if KID in line] == [8, 16]
-    assert sorted(file.name for file in (run / "images").iterdir()) == ["samples-00000008.png", "samples-00000016.png"]
+    assert [line["step"] for line in lines if "seconds" in line] == [8, 16]
+    assert sorted(file.name for file in (run / "images").iterdir()) == [
+        f"course-{KID}.png", "samples-00000008.png", "samples-00000016.png", "training-images.png"
+    ]  # fmt: skip
     report = (run / "report.md").read_text()
-    assert KID in report
-    assert "(images/samples-00000016.png)" in report
+    assert f"| {KID} | " in report
+    assert "| images seen | 16 |" in report
+    assert "| wall time | " in report
+    for picture in ("samples-00000016", "training-images", f"course-{KID}"):
+        assert f"(images/{picture}.png)" in report
 
 
 def test_a_finished_run_says_its_figures_again_at_once(
@@ -124,17 +130,65 @@ def test_divergence_is_one_sentence_and_keeps_the_checkpoint(
     assert int(clock) == 8
 
 
-def test_a_folder_of_one_s_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "images").mkdir()
-    for i in range(5):
-        pixels = np.random.default_rng(i).integers(0, 256, (32, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
-    words = ["experiment=stylegan2/folder", f"images={tmp_path / 'images'}", *TINY, f"out={tmp_path / 'run'}"]
-    assert train(*words, "task.training.total_images=8") == cli.OK
-    manifest = read_manifest(tmp_path / "run" / "export" / "folder.safetensors")
-    assert manifest["data"]["images"] == 5
+def photos(folder: Path, count: int) -> Path:
+    """Pictures of several sizes, in folders."""
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        pixels = rng.integers(0, 256, (20 + i % 7, 40, 3), dtype=np.uint8)
+        file = folder / f"{i % 3}" / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels if i % 4 else pixels[..., 0]).save(file)  # every fourth is grey
+    return folder
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_from_a_folder_of_one_s_own_to_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "experiment=stylegan2/folder", f"images={photos(tmp_path / 'images', 64)}", "resolution=32", "data.mirror=true",
+        "data.fit=crop", *(word for word in TINY if not word.startswith("data.")), f"out={tmp_path / 'run'}",
+    ]  # fmt: skip
+    # The networks' own sizes but for the first layers: what the shipped experiment gives at this resolution.
+    words = [word for word in words if "channels=" not in word]
+    rarely = ["task.kid_every=80", "task.checkpoint_every=80", "task.log_every=40"]
+    assert train(*words, "task.training.total_images=80", *rarely) == cli.OK
+    said = capsys.readouterr()
+    assert "images/s" in said.out
+    assert "about " in said.out
+    bundle = tmp_path / "run" / "export" / "folder.safetensors"
+    manifest = read_manifest(bundle)
+    assert manifest["data"] == {
+        "kind": "folder", "resolution": 32, "fit": "crop", "mirror": True, "labels": False, "images": 64, "seed": 0
+    }  # fmt: skip
     assert manifest["licence"] == "that of the training images"
-    assert "which training may have seen" in manifest["metrics"]["protocol"]
+    assert "(one in 16, by name), which training may have seen" in manifest["metrics"]["protocol"]
+    assert Image.open(tmp_path / "run" / "images" / "training-images.png").size == (1024, 1024)
+    assert cli.main(["sample", f"generator={bundle}", "n=2", f"out={tmp_path / 'samples'}"]) == cli.OK
+    assert len(list((tmp_path / "samples").glob("000*.png"))) == 2
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_zip_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = shutil.make_archive(str(tmp_path / "photos"), "zip", photos(tmp_path / "images", 6))
+    words = ["experiment=stylegan2/folder", f"images={archive}", "data.mirror=true", *TINY]
+    assert train(*words, f"out={tmp_path / 'whole'}") == cli.OK
+    original = StyleGAN2Trainer.training_step
+
+    def killed(self: StyleGAN2Trainer, *batch: object) -> None:
+        if self.images_seen == 12:
+            raise RuntimeError("killed")
+        original(self, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StyleGAN2Trainer, "training_step", killed)
+        assert train(*words, f"out={tmp_path / 'halves'}") == cli.FAILED
+    assert train(*words, f"out={tmp_path / 'halves'}") == cli.OK
+    hashes = {load_generator(tmp_path / run / "export" / "folder.safetensors").hash for run in ("whole", "halves")}
+    assert len(hashes) == 1
 
 
 @pytest.mark.parametrize(
@@ -146,7 +200,8 @@ def test_a_folder_of_one_s_own(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["trainer.devices=2"], "task=stylegan2 trains on one device: use trainer=cpu or trainer=gpu."),
         (["n=4"], "n=4 is no option of task=stylegan2: give task.kid_samples=4."),
         (["trainer.precision=16-mixed"], "trainer.precision=16-mixed does not go with the R1 penalty"),
-        (["data.resolution=48"], "the networks of task=stylegan2 cannot be built: img_resolution must be a power of"),
+        (["data.resolution=48"], "data.resolution=48 must be a power of two of at least 16 for a generator: use 32 or"),
+        (["data.resolution=8"], "data.resolution=8 must be a power of two of at least 16 for a generator: use 16 or"),
         (["data.resolution=64"], "the networks of task=stylegan2 cannot be built: channels must have one count for"),
         (["task.generator.c_dim=2"], "the networks of task=stylegan2 cannot be built: training uses no labels"),
         (["task.training.loss=wgan"], "the networks of task=stylegan2 cannot be built: loss must be logistic or hinge"),

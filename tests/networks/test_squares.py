@@ -59,3 +59,22 @@ def test_an_outline_comes_back_where_it_was(height: int, width: int) -> None:
     overlap = (found & disc).sum() / (found | disc).sum()
     assert overlap > 0.98
     assert found.dtype == np.uint8
+
+
+def test_crop_takes_the_middle_and_stretch_all_of_it() -> None:
+    image = np.arange(24, dtype=np.uint8).reshape(1, 4, 6)
+    np.testing.assert_array_equal(to_square(image, fit="crop"), image[:, :, 1:5])
+    np.testing.assert_array_equal(to_square(image.transpose(0, 2, 1), fit="crop"), image.transpose(0, 2, 1)[:, 1:5])
+    columns = np.tile(np.array([0, 0, 90, 90], np.uint8), (1, 8, 1))
+    np.testing.assert_array_equal(to_square(columns, 4, "stretch"), np.tile([0, 0, 90, 90], (1, 4, 1)))
+    assert to_square(columns, fit="stretch").shape == (1, 8, 8)
+
+
+@settings(deadline=None, max_examples=50)
+@given(height=SIDES, width=SIDES, resolution=st.integers(1, 40), fit=st.sampled_from(["pad", "crop", "stretch"]))
+def test_every_fit_gives_the_resolution(height: int, width: int, resolution: int, fit: str) -> None:
+    flat = np.full((3, height, width), 77, np.uint8)
+    square = to_square(flat, resolution, fit)
+    assert square.shape == (3, resolution, resolution)
+    if fit != "pad":
+        assert (square == 77).all()

@@ -9,9 +9,11 @@ import torch
 
 from networks.latent import Latent
 from networks.protocol import Generator as GeneratorProtocol
-from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator
+from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator, LeanEncoder
 from networks.stylegan2.discriminator import minibatch_std
+from networks.stylegan2.lean_discriminator import LEAN_CHANNELS, default_channels
 from networks.stylegan2.mapping import MappingNetwork
+from networks.stylegan2.resolutions import block_channels, lean_channel_base
 
 ARCHITECTURES = ("skip", "resnet", "orig")
 TINY = {"z_dim": 8, "w_dim": 12, "mapping_layers": 2, "channel_base": 256, "channel_max": 16}
@@ -330,7 +332,7 @@ def test_labels_change_the_logit() -> None:
         (lambda: Discriminator(16, channel_base=64)(torch.zeros(1, 1, 16, 16)),
          r"img must be \[N, 3, 16, 16\], got \[1, 1, 16, 16\]"),
         (lambda: LeanDiscriminator(64, channels=(4, 4)), "2 fit 16 pixels, not 64"),
-        (lambda: LeanDiscriminator(64, channels=()), "0 fit 4 pixels, not 64"),
+        (lambda: LeanDiscriminator(48), "3 fit 32 pixels, not 48"),
         (lambda: LeanDiscriminator(16, channels=(4, 4))(torch.zeros(1, 3, 8, 8)),
          r"img must be \[N, 3, 16, 16\], got \[1, 3, 8, 8\]"),
         (lambda: LeanDiscriminator(16, channels=(4, 4))(torch.zeros(1, 3, 16, 16), torch.zeros(1, 2)),
@@ -340,3 +342,31 @@ def test_labels_change_the_logit() -> None:
 def test_a_wrong_call_is_named(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- networks for small compute at every resolution
+
+
+@pytest.mark.parametrize("resolution", [16, 32, 64, 128])
+def test_the_lean_networks_fit_every_resolution_by_default(resolution: int) -> None:
+    img = torch.zeros(1, 3, resolution, resolution)
+    assert LeanDiscriminator(resolution)(img).shape == (1, 1)
+    assert LeanEncoder(resolution, 4)(img).shape == (1, 4)
+    G = Generator(resolution, z_dim=4, w_dim=4, mapping_layers=1, channel_base=0, channel_max=128)
+    assert Generator(**G.config).synthesis.feature_shapes == G.synthesis.feature_shapes
+
+
+def test_the_lean_networks_are_the_zoo_s_at_64() -> None:
+    trunk = [block.conv0.weight.shape[1] for block in LeanDiscriminator(64).blocks]
+    assert trunk == [64, 96, 128]
+    assert LeanEncoder(64, 4).config["channels"] == [48, 64, 96, 128]
+    G = Generator(64, z_dim=4, w_dim=4, channel_base=0, channel_max=128)
+    assert G.config["channel_base"] == 2048
+
+
+@pytest.mark.parametrize("resolution", [256, 512, 1024])
+def test_the_lean_networks_get_narrower_where_images_are_finer(resolution: int) -> None:
+    for counts in (default_channels(resolution, LEAN_CHANNELS), LeanEncoder(resolution, 4).config["channels"]):
+        assert len(counts) == resolution.bit_length() - 3
+        assert counts == sorted(counts)
+    assert block_channels(resolution, lean_channel_base(resolution), 128)[resolution] == 16

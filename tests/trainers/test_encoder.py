@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from datamodules.images import GANImages
+from datamodules.images import GANImages, ImageSet
 from networks.critics import perceptual
 from networks.encoder import WPlusEncoder
 from networks.stylegan2 import Generator
@@ -36,7 +36,7 @@ def trainer_of(total: int, **arguments: object) -> EncoderTrainer:
 def fit(module: EncoderTrainer, folder: Path, stop_at: int | None = None) -> EncoderTrainer:
     G = generator()
     pixels = G.render(G.sample(24, seed=9)).clamp(-1, 1)
-    images = ((pixels + 1) * 127.5).round().byte()
+    images = ImageSet(((pixels + 1) * 127.5).round().byte().numpy())
     last = folder / "last.ckpt"
     callbacks: list[pl.Callback] = [StopAtTotal(), EveryImages(BATCH, save_last(last))]
     trainer = pl.Trainer(

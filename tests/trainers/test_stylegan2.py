@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from datamodules.images import GANImages
+from datamodules.images import GANImages, ImageSet
 from networks.augment import AdaptiveAugment, DiffAugment
 from networks.gan_losses import auto_r1_gamma, discriminator_loss, generator_loss, sanitise_gradients
 from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator, LeanEncoder
@@ -60,7 +60,8 @@ def fit(module: StyleGAN2Trainer, callbacks: Sequence[pl.Callback] = (), resume:
     )  # fmt: skip
     if labels is None and module.G.c_dim:
         labels = torch.eye(2)[torch.arange(len(images)) % 2]
-    trainer.fit(module, GANImages(images, BATCH, 0, labels), ckpt_path=resume, weights_only=True)
+    data = ImageSet(images.numpy(), None if labels is None else labels.numpy())
+    trainer.fit(module, GANImages(data, BATCH, seed=0), ckpt_path=resume, weights_only=True)
 
 
 def assert_same(a: StyleGAN2Trainer, b: StyleGAN2Trainer) -> None:
