@@ -1,4 +1,4 @@
-"""``task=stylegan2``: a generator trained from images, its sample grids, its KID and its bundle."""
+"""``task=stylegan2``: a generator trained from images, its sample grids, its figures and its bundle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import save_generator
 from networks.grids import tile, to_uint8
-from networks.metrics.generator_kid import GeneratorKID
+from networks.metrics.generator_metrics import GeneratorMetrics, headline
 from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, save_last
 from trainers.stylegan2 import StyleGAN2Trainer
 
@@ -34,7 +34,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     """Train, resume where the record holds a checkpoint, export the averaged generator.
 
     Returns:
-        Headline figures: images seen, and KID (times 1000) under the name of its feature network.
+        Headline figures: images seen, and each metric under a name that tells its feature network.
 
     Raises:
         GanvasError: if a setting makes no sense, the images do not fit the network, or training diverges.
@@ -46,9 +46,10 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     if seen >= cfg.task.training.total_images and (figures := finished_figures(export)):
         return figures
     module = build(cfg)
-    images, reference = training_images(cfg), reference_images(cfg, cfg.task.kid_samples)
+    images, reference = training_images(cfg), reference_images(cfg, cfg.task.metrics_samples)
     require_size(images, module.G)
-    score = GeneratorKID(reference.images, cfg.task.kid_features)
+    score = GeneratorMetrics(reference.images, cfg.task.metrics_features, cfg.task.metrics,
+                             weights=cfg.task.metrics_weights, allow_download=cfg.task.allow_download)  # fmt: skip
     record.rewind(seen)
     about = {
         "data": {**OmegaConf.to_container(cfg.data), "images": len(images), "seed": cfg.seed},
@@ -58,13 +59,13 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     fit(cfg, record, module, GANImages(images, cfg.task.batch_size, cfg.seed), [
         EveryImages(cfg.task.checkpoint_every, save_last(last)),
         EveryImages(cfg.task.checkpoint_every, lambda m: save(export, m, about, {})),
-        EveryImages(cfg.task.kid_every, lambda m: record.log({score.name: score(m.G_ema)[0]}, m.images_seen), False),
+        EveryImages(cfg.task.metrics_every, lambda m: record.log(headline(score(m.G_ema)), m.images_seen), False),
     ])  # fmt: skip
-    kid, deviation = score(module.G_ema)
-    record.log({score.name: kid}, module.images_seen)
+    measured = score(module.G_ema)
+    record.log(headline(measured), module.images_seen)
     protocol = f"samples with seed 0 and truncation 1 against {reference.what}; {score.protocol}"
-    save(export, module, about, {score.name: kid, f"{score.name}_std": deviation, "protocol": protocol})
-    figures = {"images_seen": float(module.images_seen), score.name: kid}
+    save(export, module, about, {**measured, "protocol": protocol})
+    figures = {"images_seen": float(module.images_seen), **headline(measured)}
     grid = record.image(f"samples-{module.images_seen:08d}", sample_grid(module), module.images_seen)
     record.write_report(report(cfg, figures, protocol, grid.relative_to(record.path)))
     return figures
@@ -77,12 +78,13 @@ def check_settings(cfg: DictConfig) -> None:
         GanvasError: naming the key to change.
     """
     if cfg.n is not None:
-        raise GanvasError(f"n={cfg.n} is no option of task=stylegan2: give task.kid_samples={cfg.n}.")
-    minima = {"batch_size": 1, "log_every": 1, "checkpoint_every": 1, "kid_every": 1, "kid_samples": 2}
+        raise GanvasError(f"n={cfg.n} is no option of task=stylegan2: give task.metrics_samples={cfg.n}.")
+    minima = {"batch_size": 1, "log_every": 1, "checkpoint_every": 1, "metrics_every": 1, "metrics_samples": 2}
     for key, least in minima.items():
         if cfg.task[key] < least:
             raise GanvasError(f"task.{key}={cfg.task[key]} must be at least {least}.")
-    group = cfg.task.discriminator.mbstd_group_size or 1
+    # A discriminator that compares no images of a batch takes any number of them.
+    group = cfg.task.discriminator.get("mbstd_group_size") or 1
     if cfg.task.batch_size > group and cfg.task.batch_size % group:
         raise GanvasError(f"task.batch_size={cfg.task.batch_size} must be a multiple of "
                           f"task.discriminator.mbstd_group_size={group}.")  # fmt: skip
@@ -101,8 +103,8 @@ def finished_figures(export: Path) -> dict[str, float] | None:
     if not export.exists():
         return None
     manifest = read_manifest(export)
-    kid = {name: value for name, value in manifest["metrics"].items() if name.endswith("_x1000")}
-    return {"images_seen": float(manifest["images_seen"]), **kid} if kid else None
+    measured = {name: value for name, value in manifest["metrics"].items() if name != "protocol"}
+    return {"images_seen": float(manifest["images_seen"]), **headline(measured)} if measured else None
 
 
 def build(cfg: DictConfig) -> StyleGAN2Trainer:
@@ -169,6 +171,6 @@ def report(cfg: DictConfig, figures: dict[str, float], protocol: str, grid: Path
     return "\n".join([
         f"# {cfg.experiment or cfg.task.name}", "", f"`{cfg.command}`", "",
         "| figure | value |", "|---|---|", *rows, "",
-        f"KID: {protocol}.", "",
+        f"Protocol: {protocol}.", "",
         f"![samples]({grid})", "",
     ])  # fmt: skip
