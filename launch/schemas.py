@@ -178,10 +178,7 @@ class InvertConfig(VerbConfig):
 
 @dataclass
 class EvaluateConfig(VerbConfig):
-    """Measure a bundle.
-
-    A generator by KID, FID, precision and recall; a segmentation by mIoU, IoU by class, accuracy and calibration.
-    """
+    """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration."""
 
     segmentation: str | None = option(None, "segmentation bundle, scored on images= with masks=")
     generator: str | None = option(

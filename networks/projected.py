@@ -1,8 +1,8 @@
 """A discriminator of frozen features (Projected GANs, Sauer et al. 2021, arXiv 2111.01007).
 
 Images are projected into the feature space of an ImageNet classifier at four scales. Random maps that are never trained
-mix its channels and its scales, so that no discriminator can settle on the few features that tell images from samples at
-once; only the four small discriminators, one a scale, are trained.
+mix its channels and its scales, so that no discriminator can settle on the few features that tell images from samples
+at once; only the four small discriminators, one a scale, are trained.
 """
 
 from __future__ import annotations

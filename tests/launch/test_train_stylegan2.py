@@ -137,6 +137,22 @@ def test_a_folder_of_one_s_own(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "which training may have seen" in manifest["metrics"]["protocol"]
 
 
+def test_a_folder_against_frozen_features(tmp_path: Path) -> None:
+    """Three images a batch: this discriminator compares none of them, so any number will do."""
+    (tmp_path / "images").mkdir()
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+    shared = [word for word in TINY if not word.startswith(("task.discriminator", "task.encoder"))]
+    words = ["experiment=stylegan2/projected", f"images={tmp_path / 'images'}", *shared, f"out={tmp_path / 'run'}"]
+    small = ["task.discriminator.width=2", "task.discriminator.feature_resolution=128", "task.batch_size=3"]
+    assert train(*words, *small, "task.training.total_images=6") == cli.OK
+    metrics = read_manifest(tmp_path / "run" / "export" / "projected.safetensors")["metrics"]
+    assert metrics.keys() == {"kid_stlpips_alex_x1000", "kid_stlpips_alex_x1000_std", "protocol"}
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert any(name.startswith("D.projection.") for name in state)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
