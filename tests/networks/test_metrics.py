@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 
 import pytest
 import torch
@@ -66,6 +67,13 @@ def test_kid_of_whole_sets_is_one_mmd2() -> None:
     mean, deviation = kid(a, b, subsets=3, subset_size=50)
     assert mean == pytest.approx(mmd2(a, b).item())
     assert deviation == pytest.approx(0, abs=1e-9)
+
+
+def test_large_sets_give_the_same_figure_subset_by_subset(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake = torch.randn(60, 8, generator=seeded()), torch.randn(50, 8, generator=seeded(1)) + 0.3
+    at_once = kid(real, fake, subsets=5, subset_size=20)
+    monkeypatch.setattr(import_module("networks.metrics.kid"), "WHOLE", 59)
+    assert kid(real, fake, subsets=5, subset_size=20) == pytest.approx(at_once, rel=1e-12)
 
 
 def test_kid_refuses_subsets_larger_than_a_set() -> None:
