@@ -24,10 +24,14 @@ def mmd2(x: Tensor, y: Tensor) -> Tensor:
     Raises:
         ValueError: if a sample has fewer than two vectors or the widths differ.
     """
+    return _mmd2(*_kernels(x, y))
+
+
+def _kernels(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Kernels within and between two samples: ``[N, N], [M, M], [N, M]``."""
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
         raise ValueError(f"need two samples [N >= 2, D] of one width, got {list(x.shape)} and {list(y.shape)}")
-
-    return _mmd2(polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y))
+    return polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
 
 
 def _mmd2(xx: Tensor, yy: Tensor, xy: Tensor) -> Tensor:
@@ -61,7 +65,7 @@ def kid(
     real, fake = real.double().cpu(), fake.double().cpu()
     whole = max(len(real), len(fake)) <= WHOLE
     if whole:  # a subset's kernels are parts of these, and computing them a hundred times is most of the work
-        xx, yy, xy = (polynomial_kernel(a, b) for a, b in ((real, real), (fake, fake), (real, fake)))
+        xx, yy, xy = _kernels(real, fake)
     values = []
     for _ in range(subsets):
         i = torch.randperm(len(real), generator=generator)[:subset_size]

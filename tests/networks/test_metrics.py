@@ -81,6 +81,8 @@ def test_kid_refuses_subsets_larger_than_a_set() -> None:
         kid(torch.zeros(50, 4), torch.zeros(200, 4), subsets=10, subset_size=100)
     with pytest.raises(ValueError, match="two samples"):
         mmd2(torch.zeros(1, 4), torch.zeros(5, 4))
+    with pytest.raises(ValueError, match="of one width"):
+        kid(torch.zeros(9, 4), torch.zeros(9, 5), subsets=1, subset_size=5)
 
 
 def test_features_come_in_the_order_of_the_batches() -> None:
