@@ -1,4 +1,4 @@
-"""``ganvas evaluate generator=X``: KID of its samples by two feature networks, neither of which trained it."""
+"""``ganvas evaluate generator=X``: KID, FID, precision and recall of its samples, by each feature network asked for."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from omegaconf import DictConfig
 from launch.data import reference_images, require_size
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
-from networks.critics import FEATURES
-from networks.metrics.generator_kid import GeneratorKID
+from networks.metrics.generator_metrics import GeneratorMetrics
 
 IMAGES = 2000  # where n= says nothing
 
 
 def run(cfg: DictConfig) -> None:
-    """Print KID times 1000 with its deviation over subsets for each feature network, and the protocol.
+    """Print every figure by every feature network, KID with its deviation over subsets, and the protocol.
 
     Raises:
         GanvasError: if the generator or the images cannot be read, do not fit, or are too few.
@@ -24,13 +23,21 @@ def run(cfg: DictConfig) -> None:
         raise GanvasError(f"n={cfg.n} must be at least 2, and batch={cfg.batch} at least 1.")
     if cfg.device.startswith("cuda") and not torch.cuda.is_available():
         raise GanvasError(f"device={cfg.device} but torch sees no GPU here: use device=cpu.")
+    if not cfg.metrics_features:
+        raise GanvasError("metrics_features=[] measures nothing: name at least one feature network.")
     generator = load_generator(cfg.generator).to(cfg.device)
     reference = reference_images(cfg, cfg.n or IMAGES)
     require_size(reference.images, generator)
     print(f"reference: {reference.what}")
     print(f"samples: {len(reference.images)}, seed {cfg.seed}, truncation {cfg.truncation:g}")
-    for name in FEATURES:
-        score = GeneratorKID(reference.images, name, cfg.batch)
-        mean, deviation = score(generator, cfg.seed, cfg.truncation)
-        print(f"{score.name}: {mean:.4g}\n{score.name}_std: {deviation:.4g}")
-    print(f"protocol: {score.protocol}")
+    # All first: a network that is missing is said before minutes of rendering.
+    scores = [
+        GeneratorMetrics(
+            reference.images, name, batch=cfg.batch, weights=cfg.metrics_weights, allow_download=cfg.allow_download
+        )
+        for name in cfg.metrics_features
+    ]
+    for score in scores:
+        for name, value in score(generator, cfg.seed, cfg.truncation).items():
+            print(f"{name}: {value:.4g}")
+    print(f"protocol: {scores[0].protocol}")

@@ -178,7 +178,7 @@ class InvertConfig(VerbConfig):
 
 @dataclass
 class EvaluateConfig(VerbConfig):
-    """Measure a bundle: a generator by KID, a segmentation by mIoU, IoU by class, accuracy and calibration."""
+    """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration."""
 
     segmentation: str | None = option(None, "segmentation bundle, scored on images= with masks=")
     generator: str | None = option(
@@ -191,6 +191,12 @@ class EvaluateConfig(VerbConfig):
     seed: int = option(0, "seed of what a generator draws")
     truncation: float = option(1.0, "of a generator's samples: 1 for the whole variety")
     batch: int = option(64, "images a generator renders at once", memory=True)
+    metrics_features: list[str] = option(
+        lambda: ["efficientnet-lite0", "stlpips-alex"],
+        "feature networks that a generator is measured by, also inception and inception-torchvision",
+    )  # fmt: skip
+    metrics_weights: str | None = option(None, "file of an Inception's weights; null for the torch hub folder's")
+    allow_download: bool = option(False, "may an Inception's weights be fetched into the torch hub folder")
     device: str = option("cpu", "cpu or cuda")
 
 

@@ -68,6 +68,19 @@ class LeanDiscriminatorConfig(DiscriminatorConfig):
 
 
 @dataclass
+class ProjectedDiscriminatorConfig(DiscriminatorConfig):
+    """Arguments of ``networks.projected.ProjectedDiscriminator``."""
+
+    _target_: str = option("networks.projected.ProjectedDiscriminator", "class", runtime=("c_dim",))
+    img_resolution: int = option(64, "pixels a side")
+    width: int = option(64, "channels at the finest scale", memory=True)
+    cmap_dim: int = option(64, "width of the label's embedding")
+    feature_resolution: int | None = option(
+        None, "what images are resized to, a multiple of 32 from 128; null: 224, or the image's if larger", memory=True
+    )  # fmt: skip
+
+
+@dataclass
 class EncoderConfig:
     """Arguments of ``networks.stylegan2.LeanEncoder``."""
 
@@ -155,15 +168,21 @@ class StyleGAN2Config(TaskConfig):
     batch_size: int = option(16, "images in a batch", memory=True)
     log_every: int = option(1600, "images between lines of metrics.jsonl")
     checkpoint_every: int = option(8000, "images between checkpoints and sample grids")
-    kid_every: int = option(40_000, "images between KID measurements")
-    kid_samples: int = option(2000, "real and generated images compared by KID")
-    kid_features: str = option("efficientnet-lite0", "feature network of KID")
+    metrics: list[str] = option(lambda: ["kid"], "which figures, of kid, fid, precision, recall")
+    metrics_every: int = option(40_000, "images between measurements")
+    metrics_samples: int = option(2000, "real and generated images compared")
+    metrics_features: str = option(
+        "efficientnet-lite0", "feature network: efficientnet-lite0, stlpips-alex, inception or inception-torchvision"
+    )  # fmt: skip
+    metrics_weights: str | None = option(None, "file of the Inception's weights; null for the torch hub folder's")
+    allow_download: bool = option(False, "may the Inception's weights be fetched into the torch hub folder", free=True)
 
 
 SCHEMAS = {
     "task/stylegan2": StyleGAN2Config,
     "task/discriminator/official": OfficialDiscriminatorConfig,
     "task/discriminator/lean": LeanDiscriminatorConfig,
+    "task/discriminator/projected": ProjectedDiscriminatorConfig,
     "task/augment/diffaugment": DiffAugmentConfig,
     "task/augment/ada": AdaptiveAugmentConfig,
 }

@@ -1,4 +1,4 @@
-"""``task=stylegan2``: a generator trained from images, its sample grids, its KID and its bundle."""
+"""``task=stylegan2``: a generator trained from images, its sample grids, its figures and its bundle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import save_generator
 from networks.grids import to_uint8
-from networks.metrics.generator_kid import GeneratorKID
+from networks.metrics.generator_metrics import GeneratorMetrics, headline
 from trainers.gan_callbacks import EveryImages, draw_samples
 from trainers.stylegan2 import StyleGAN2Trainer
 
@@ -30,7 +30,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     """Train, resume where the record holds a checkpoint, export the averaged generator.
 
     Returns:
-        Headline figures: images seen, and KID (times 1000) under the name of its feature network.
+        Headline figures: images seen, and each metric under a name that tells its feature network.
 
     Raises:
         GanvasError: if a setting makes no sense, the images do not fit the network, or training diverges.
@@ -41,10 +41,11 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     seen = clock(last, "state_dict", "clock")
     if seen >= cfg.task.training.total_images and (figures := finished_figures(export)):
         return figures
-    images, reference = training_images(cfg), reference_images(cfg, cfg.task.kid_samples)
+    images, reference = training_images(cfg), reference_images(cfg, cfg.task.metrics_samples)
     module = build(cfg, images.c_dim)
     require_size(images.images, module.G)
-    score = GeneratorKID(reference.images, cfg.task.kid_features)
+    score = GeneratorMetrics(reference.images, cfg.task.metrics_features, cfg.task.metrics,
+                             weights=cfg.task.metrics_weights, allow_download=cfg.task.allow_download)  # fmt: skip
     record.rewind(seen)
     start = time.monotonic() - elapsed(record)  # as if it had never stopped
     about = {
@@ -56,15 +57,15 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
         EveryImages(cfg.task.checkpoint_every, lambda m: record.image(
             f"samples-{m.images_seen:08d}", sample_grid(m), m.images_seen), at_end=False),
         EveryImages(cfg.task.checkpoint_every, lambda m: save(export, m, about, {})),
-        EveryImages(cfg.task.kid_every, lambda m: record.log({score.name: score(m.G_ema)[0]}, m.images_seen), False),
+        EveryImages(cfg.task.metrics_every, lambda m: record.log(headline(score(m.G_ema)), m.images_seen), False),
         EveryImages(cfg.task.checkpoint_every, lambda m: record.log(
             {ELAPSED: time.monotonic() - start}, m.images_seen)),
     ])  # fmt: skip
-    kid, deviation = score(module.G_ema)
-    record.log({score.name: kid}, module.images_seen)
+    measured = score(module.G_ema)
+    record.log(headline(measured), module.images_seen)
     protocol = f"samples with seed 0 and truncation 1 against {reference.what}; {score.protocol}"
-    save(export, module, about, {score.name: kid, f"{score.name}_std": deviation, "protocol": protocol})
-    figures = {"images_seen": float(module.images_seen), score.name: kid}
+    save(export, module, about, {**measured, "protocol": protocol})
+    figures = {"images_seen": float(module.images_seen), **headline(measured)}
     samples = record.image(f"samples-{module.images_seen:08d}", sample_grid(module), module.images_seen)
     real = record.image("training-images", real_grid(images.images), module.images_seen)
     write_report(cfg, record, figures, protocol, samples, real)
@@ -78,17 +79,18 @@ def check_settings(cfg: DictConfig) -> None:
         GanvasError: naming the key to change.
     """
     if cfg.n is not None:
-        raise GanvasError(f"n={cfg.n} is no option of task=stylegan2: give task.kid_samples={cfg.n}.")
+        raise GanvasError(f"n={cfg.n} is no option of task=stylegan2: give task.metrics_samples={cfg.n}.")
     size = cfg.data.get("resolution")
     if size is not None and (size < 16 or size & (size - 1)):
         below = 2 ** max(size.bit_length() - 1, 4)
         raise GanvasError(f"data.resolution={size} must be a power of two of at least 16 for a generator: use "
                           f"{below} or {2 * below}.")  # fmt: skip
-    minima = {"batch_size": 1, "log_every": 1, "checkpoint_every": 1, "kid_every": 1, "kid_samples": 2}
+    minima = {"batch_size": 1, "log_every": 1, "checkpoint_every": 1, "metrics_every": 1, "metrics_samples": 2}
     for key, least in minima.items():
         if cfg.task[key] < least:
             raise GanvasError(f"task.{key}={cfg.task[key]} must be at least {least}.")
-    group = cfg.task.discriminator.mbstd_group_size or 1
+    # A discriminator that compares no images of a batch takes any number of them.
+    group = cfg.task.discriminator.get("mbstd_group_size") or 1
     if cfg.task.batch_size > group and cfg.task.batch_size % group:
         raise GanvasError(f"task.batch_size={cfg.task.batch_size} must be a multiple of "
                           f"task.discriminator.mbstd_group_size={group}.")  # fmt: skip
@@ -107,8 +109,8 @@ def finished_figures(export: Path) -> dict[str, float] | None:
     if not export.exists():
         return None
     manifest = read_manifest(export)
-    kid = {name: value for name, value in manifest["metrics"].items() if name.endswith("_x1000")}
-    return {"images_seen": float(manifest["images_seen"]), **kid} if kid else None
+    measured = {name: value for name, value in manifest["metrics"].items() if name != "protocol"}
+    return {"images_seen": float(manifest["images_seen"]), **headline(measured)} if measured else None
 
 
 def save(export: Path, module: StyleGAN2Trainer, about: dict[str, Any], metrics: dict[str, Any]) -> None:

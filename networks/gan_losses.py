@@ -1,4 +1,4 @@
-"""Adversarial losses and the gradient penalty, as functions of logits."""
+"""Adversarial losses and the gradient penalty, as functions of logits: one an image, or several."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Loss = Literal["logistic", "hinge"]
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, kind: Loss) -> Tensor:
-    """Mean loss of the discriminator on logits ``[N, 1]``: logistic (Goodfellow et al. 2014) or hinge."""
+    """Mean loss of the discriminator on logits ``[N, L]``: logistic (Goodfellow et al. 2014) or hinge."""
     match kind:
         case "logistic":
             return F.softplus(-real).mean() + F.softplus(fake).mean()
@@ -24,7 +24,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: Loss) -> Tensor:
 
 
 def generator_loss(fake: Tensor, kind: Loss) -> Tensor:
-    """Mean loss of the generator on the logits ``[N, 1]`` of its images: non-saturating where logistic, or hinge."""
+    """Mean loss of the generator on its images' logits ``[N, L]``: non-saturating where logistic, or hinge."""
     match kind:
         case "logistic":
             return F.softplus(-fake).mean()

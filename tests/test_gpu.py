@@ -135,7 +135,7 @@ def test_a_generator_is_trained_with_its_encoder(tmp_path: Path, monkeypatch: py
     command = [
         "train", "experiment=stylegan2/avatars64", "data.count=32", "data.resolution=32", "task.batch_size=8",
         "task.discriminator.channels=[8,8,8]", "task.encoder.channels=[8,8,8]", "task.training.total_images=64",
-        "task.kid_samples=16", "wandb=disabled", f"out={tmp_path / 'run'}", TRAINER,
+        "task.metrics_samples=16", "wandb=disabled", f"out={tmp_path / 'run'}", TRAINER,
     ]  # fmt: skip
     assert cli.main(command) == cli.OK
     assert load_generator(tmp_path / "run" / "export" / "avatars64.safetensors").img_resolution == 32

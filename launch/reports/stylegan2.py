@@ -1,4 +1,4 @@
-"""The report of a generator: its samples beside real images, its figures, and the course of its KID."""
+"""The report of a generator: its samples beside real images, its figures, and the course of its figures."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def write_report(
         f"# {cfg.experiment or cfg.task.name}", "", f"`{cfg.command}`", "",
         "| figure | value |", "|---|---|", f"| images seen | {figures['images_seen']:.0f} |", *rows,
         *_pace(record, figures["images_seen"]), "",
-        f"KID: {protocol}.", "",
+        f"Protocol: {protocol}.", "",
         "| samples | training images |", "|---|---|", f"| ![samples]({sheets[0]}) | ![training images]({sheets[1]}) |",
         "", *_courses(record, figures),
     ]))  # fmt: skip

@@ -64,7 +64,7 @@ class AdaptiveAugment(Augment):
     @torch.no_grad()
     def observe(self, real_logits: Tensor) -> None:
         """Take note of a batch's logits on training images; move ``p`` when it is time (equation 1, section 3.1)."""
-        self.signs += real_logits.sign().sum()
+        self.signs += real_logits.sign().flatten(1).mean(1).sum()  # an image counts once, however many logits it has
         self.seen += len(real_logits)
         self.batches += 1
         if int(self.batches) == self.interval:

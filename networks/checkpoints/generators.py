@@ -35,9 +35,18 @@ def _stylegan2_discriminator() -> type[nn.Module]:
     return Discriminator
 
 
+def _projected_discriminator() -> type[nn.Module]:
+    from networks.projected import ProjectedDiscriminator
+
+    return ProjectedDiscriminator
+
+
 # Kind -> the class behind it. Closed, and imported when asked for: a bundle can name a kind but no code.
 GENERATORS: Mapping[str, Callable[[], type[nn.Module]]] = {"stylegan2": _stylegan2}
-DISCRIMINATORS: Mapping[str, Callable[[], type[nn.Module]]] = {"stylegan2_discriminator": _stylegan2_discriminator}
+DISCRIMINATORS: Mapping[str, Callable[[], type[nn.Module]]] = {
+    "stylegan2_discriminator": _stylegan2_discriminator,
+    "projected_discriminator": _projected_discriminator,
+}
 
 
 def known_networks() -> dict[str, Callable[[], type[nn.Module]]]:

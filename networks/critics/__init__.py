@@ -5,6 +5,7 @@ Names are a closed list. A critic whose weights are missing raises; no critic st
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from networks.critics.lpips_distance import PerceptualCritic
 
 PERCEPTUAL = ("stlpips-alex", "stlpips-vgg", "lpips-alex", "lpips-vgg")
-FEATURES = ("efficientnet-lite0", "stlpips-alex")
+PACKAGED_FEATURES = ("efficientnet-lite0", "stlpips-alex")  # their weights are installed with Ganvas
+FEATURES = (*PACKAGED_FEATURES, "inception", "inception-torchvision")
 
 
 class TrunkFeatures(nn.Module):
@@ -49,18 +51,32 @@ def perceptual(name: str) -> PerceptualCritic:
     return LpipsCritic.load(trunk)  # type: ignore[arg-type]
 
 
-def feature_network(name: str) -> nn.Module:
-    """The network that turns images ``[N, 3, H, W]`` in [-1, 1] into the vectors ``[N, D]`` that KID compares.
+def feature_network(name: str, weights: str | Path | None = None, allow_download: bool = False) -> nn.Module:
+    """The network that turns images ``[N, 3, H, W]`` in [-1, 1] into the vectors ``[N, D]`` that metrics compare.
 
-    ``efficientnet-lite0`` (D = 1280, images resized to 128) or ``stlpips-alex`` (D = 1152, images as they are).
+    ``efficientnet-lite0`` (D = 1280, images resized to 128), ``stlpips-alex`` (D = 1152, images as they are),
+    ``inception`` (D = 2048, the network of published FIDs, images resized to 299) or ``inception-torchvision`` (the
+    same size, torchvision's own weights).
+
+    Args:
+        name: which.
+        weights: file of an Inception's weights; None for the one in the torch hub folder.
+        allow_download: whether an Inception that is not there may be fetched; nothing else ever is.
 
     Raises:
-        GanvasError: if the name is unknown or the weights are missing.
+        GanvasError: if the name is unknown, the weights are missing or do not fit.
     """
+    if name not in FEATURES:
+        raise GanvasError(f"unknown feature network {name!r}: choose one of {', '.join(FEATURES)}")
+    if name not in PACKAGED_FEATURES:
+        from networks.critics.inception import Inception
+
+        return Inception.load(name, weights, allow_download)
+    if weights is not None:
+        raise GanvasError(f"{name} has its own weights, so {weights} would not be used: leave the file out, or choose "
+                          "inception or inception-torchvision")  # fmt: skip
     if name == "efficientnet-lite0":
         from networks.critics.efficientnet_lite0 import EfficientNetLite0
 
         return EfficientNetLite0.load()
-    if name == "stlpips-alex":
-        return TrunkFeatures(perceptual(name))
-    raise GanvasError(f"unknown feature network {name!r}: choose one of {', '.join(FEATURES)}")
+    return TrunkFeatures(perceptual(name))

@@ -22,6 +22,7 @@ STAGES = (
     (6, 192, 4, 2, 5),
     (6, 320, 1, 1, 3),
 )
+PYRAMID = (24, 40, 112, 320)  # channels of the last map at 1/4, 1/8, 1/16 and 1/32 of the resolution
 WIDTH = 1280  # of the pooled features
 EPS = 1e-3    # of every batch normalisation
 
@@ -51,6 +52,7 @@ class MBConv(nn.Module):
         self._project_conv = SameConv(wide, channels, 1, bias=False)
         self._bn2 = nn.BatchNorm2d(channels, eps=EPS)
         self.expands = expansion > 1
+        self.stride = stride
         self.residual = stride == 1 and channels_in == channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,8 +98,8 @@ class EfficientNetLite0(nn.Module):
         network.load_state_dict(packaged_weights(package, "models/efficientnet-lite0-57934424.pth", package))
         return network
 
-    def maps(self, images: Tensor) -> Tensor:
-        """The last map, ``[N, 3, H, W] -> [N, 1280, resolution / 32, resolution / 32]``."""
+    def stem(self, images: Tensor) -> Tensor:
+        """``[N, 3, H, W]`` in [-1, 1] to the first map, ``[N, 32, resolution / 2, resolution / 2]``."""
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images must be [N, 3, H, W], got {list(images.shape)}")
         x = images
@@ -105,10 +107,24 @@ class EfficientNetLite0(nn.Module):
             x = F.interpolate(x, size=[self.resolution] * 2, mode="bilinear", antialias=True, align_corners=False)
         # The network was trained on (bytes - 127) / 128.
         x = ((x * 127.5 + 0.5) / 128).contiguous(memory_format=torch.channels_last)
-        x = F.relu6(self._bn0(self._conv_stem(x)))
+        return F.relu6(self._bn0(self._conv_stem(x)))
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The last map, ``[N, 3, H, W] -> [N, 1280, resolution / 32, resolution / 32]``."""
+        x = self.stem(images)
         for block in self._blocks:
             x = block(x)
         return F.relu6(self._bn1(self._conv_head(x)))
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """The last map of each scale before the head: ``[N, PYRAMID[i], r, r]`` with r = resolution / 4, 8, 16, 32."""
+        x, maps = self.stem(images), []
+        for i, block in enumerate(self._blocks):
+            x = block(x)
+            # A scale ends where the next block halves it, or with the last block.
+            if i + 1 == len(self._blocks) or self._blocks[i + 1].stride == 2:
+                maps.append(x)
+        return maps[1:]  # the first is at resolution / 2
 
     def logits(self, images: Tensor) -> Tensor:
         """ImageNet class scores, ``[N, 1000]``."""

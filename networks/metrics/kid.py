@@ -10,6 +10,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+WHOLE = 4000  # vectors: up to here the kernels of whole sets (128 MB each) are computed once, and subsets taken of them
+
 
 def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:
     """``k(x, y) = (x . y / d + 1)^3``: ``[N, D], [M, D] -> [N, M]``."""
@@ -22,15 +24,24 @@ def mmd2(x: Tensor, y: Tensor) -> Tensor:
     Raises:
         ValueError: if a sample has fewer than two vectors or the widths differ.
     """
+    return _mmd2(*_kernels(x, y))
+
+
+def _kernels(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Kernels within and between two samples: ``[N, N], [M, M], [N, M]``."""
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
         raise ValueError(f"need two samples [N >= 2, D] of one width, got {list(x.shape)} and {list(y.shape)}")
+    return polynomial_kernel(x, x), polynomial_kernel(y, y), polynomial_kernel(x, y)
 
-    def within(a: Tensor) -> Tensor:
-        kernel = polynomial_kernel(a, a)
+
+def _mmd2(xx: Tensor, yy: Tensor, xy: Tensor) -> Tensor:
+    """:func:`mmd2` from the kernels within and between the samples."""
+
+    def within(kernel: Tensor) -> Tensor:
         # The diagonal compares a vector with itself: leaving it out is what makes the estimate unbiased.
-        return (kernel.sum() - kernel.trace()) / (len(a) * (len(a) - 1))
+        return (kernel.sum() - kernel.trace()) / (len(kernel) * (len(kernel) - 1))
 
-    return within(x) + within(y) - 2 * polynomial_kernel(x, y).mean()
+    return within(xx) + within(yy) - 2 * xy.mean()
 
 
 def kid(
@@ -45,18 +56,21 @@ def kid(
     The deviation is that of one subset's estimate, as the common implementations report it.
 
     Raises:
-        ValueError: if a subset is larger than a set, or there is none.
+        ValueError: if a subset is larger than a set or has fewer than two vectors, or there is none.
     """
-    if subsets < 1 or subset_size > min(len(real), len(fake)):
+    if subsets < 1 or not 2 <= subset_size <= min(len(real), len(fake)):
         raise ValueError(f"cannot draw {subsets} subsets of {subset_size} from {len(real)} and {len(fake)} vectors")
     generator = torch.Generator().manual_seed(seed)
     # float64: the estimate is a small difference of large means.
     real, fake = real.double().cpu(), fake.double().cpu()
+    whole = max(len(real), len(fake)) <= WHOLE
+    if whole:  # a subset's kernels are parts of these, and computing them a hundred times is most of the work
+        xx, yy, xy = _kernels(real, fake)
     values = []
     for _ in range(subsets):
-        x = real[torch.randperm(len(real), generator=generator)[:subset_size]]
-        y = fake[torch.randperm(len(fake), generator=generator)[:subset_size]]
-        values.append(mmd2(x, y))
+        i = torch.randperm(len(real), generator=generator)[:subset_size]
+        j = torch.randperm(len(fake), generator=generator)[:subset_size]
+        values.append(_mmd2(xx[i][:, i], yy[j][:, j], xy[i][:, j]) if whole else mmd2(real[i], fake[j]))
     scores = torch.stack(values)
     return scores.mean().item(), scores.std(correction=0).item()
 

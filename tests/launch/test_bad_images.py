@@ -110,7 +110,7 @@ def unchanged(folder: Path) -> Path:
 def refused(images: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """The sentence of a run that must be refused and must leave nothing behind, in the cache neither."""
     place = images.parent / "run"
-    small = ["task.generator.channel_max=4", "task.kid_samples=4", "wandb=disabled", "trainer.threads=1"]
+    small = ["task.generator.channel_max=4", "task.metrics_samples=4", "wandb=disabled", "trainer.threads=1"]
     command = ["train", "experiment=stylegan2/folder", f"images={images}", *small, f"out={place}"]
     given = {word.partition("=")[0] for word in words}
     assert cli.main([*command, *words, *([] if "resolution" in given else ["resolution=16"])]) == cli.REFUSED

@@ -137,7 +137,7 @@ GAN = [
     "task.generator.channel_max=4", "task.discriminator.channels=[4,4,4]", "task.batch_size=4",
     "task.training.total_images=96", "task.training.r1_interval=3", "task.training.path_weight=2",
     "task.training.noise=random", "task.augment.p=0.3", "task.checkpoint_every=4", "task.log_every=8",
-    "task.kid_every=1000", "task.kid_samples=4", "wandb=disabled", "trainer.threads=1",
+    "task.metrics_every=1000", "task.metrics_samples=4", "wandb=disabled", "trainer.threads=1",
 ]  # fmt: skip
 
 

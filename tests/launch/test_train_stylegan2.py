@@ -18,7 +18,7 @@ from trainers.stylegan2 import StyleGAN2Trainer
 
 TINY = [
     "task.training.total_images=16", "task.batch_size=4", "task.checkpoint_every=8", "task.log_every=4",
-    "task.kid_every=8", "task.kid_samples=4", "data.resolution=32", "task.generator.z_dim=4",
+    "task.metrics_every=8", "task.metrics_samples=4", "data.resolution=32", "task.generator.z_dim=4",
     "task.generator.w_dim=4", "task.generator.channel_base=128", "task.generator.channel_max=4",
     "task.discriminator.channels=[4,4,4]", "task.encoder.channels=[4,4,4]", "wandb=disabled", "trainer.threads=1",
 ]  # fmt: skip
@@ -154,7 +154,7 @@ def test_from_a_folder_of_one_s_own_to_samples(tmp_path: Path, capsys: pytest.Ca
     ]  # fmt: skip
     # The networks' own sizes but for the first layers: what the shipped experiment gives at this resolution.
     words = [word for word in words if "channels=" not in word]
-    rarely = ["task.kid_every=80", "task.checkpoint_every=80", "task.log_every=40"]
+    rarely = ["task.metrics_every=80", "task.checkpoint_every=80", "task.log_every=40"]
     assert train(*words, "task.training.total_images=80", *rarely) == cli.OK
     said = capsys.readouterr()
     assert "images/s" in said.out
@@ -191,14 +191,30 @@ def test_a_zip_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.
     assert len(hashes) == 1
 
 
+def test_a_folder_against_frozen_features(tmp_path: Path) -> None:
+    """Three images a batch: this discriminator compares none of them, so any number will do."""
+    (tmp_path / "images").mkdir()
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+    shared = [word for word in TINY if not word.startswith(("task.discriminator", "task.encoder"))]
+    words = ["experiment=stylegan2/projected", f"images={tmp_path / 'images'}", *shared, f"out={tmp_path / 'run'}"]
+    small = ["task.discriminator.width=2", "task.discriminator.feature_resolution=128", "task.batch_size=3"]
+    assert train(*words, *small, "task.training.total_images=6") == cli.OK
+    metrics = read_manifest(tmp_path / "run" / "export" / "projected.safetensors")["metrics"]
+    assert metrics.keys() == {"kid_stlpips_alex_x1000", "kid_stlpips_alex_x1000_std", "protocol"}
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert any(name.startswith("D.projection.") for name in state)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["task.batch_size=6"], "task.batch_size=6 must be a multiple of task.discriminator.mbstd_group_size=4."),
         (["task.log_every=0"], "task.log_every=0 must be at least 1."),
-        (["task.kid_samples=1"], "task.kid_samples=1 must be at least 2."),
+        (["task.metrics_samples=1"], "task.metrics_samples=1 must be at least 2."),
         (["trainer.devices=2"], "task=stylegan2 trains on one device: use trainer=cpu or trainer=gpu."),
-        (["n=4"], "n=4 is no option of task=stylegan2: give task.kid_samples=4."),
+        (["n=4"], "n=4 is no option of task=stylegan2: give task.metrics_samples=4."),
         (["trainer.precision=16-mixed"], "trainer.precision=16-mixed does not go with the R1 penalty"),
         (["data.resolution=48"], "data.resolution=48 must be a power of two of at least 16 for a generator: use 32 or"),
         (["data.resolution=8"], "data.resolution=8 must be a power of two of at least 16 for a generator: use 16 or"),
@@ -206,7 +222,11 @@ def test_a_zip_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.
         (["task.generator.c_dim=2"], "the networks of task=stylegan2 cannot be built: training uses no labels"),
         (["task.training.loss=wgan"], "the networks of task=stylegan2 cannot be built: loss must be logistic or hinge"),
         (["task.generator.img_channels=1"], "the images are 3x32x32 (channels, height, width) and the generator draws"),
-        (["task.kid_features=inception"], "unknown feature network 'inception'"),
+        (["task.metrics_features=vgg"], "unknown feature network 'vgg'"),
+        (["task.metrics=[kid,is]"], "unknown metric 'is': choose from kid, fid, precision, recall."),
+        (["task.metrics=[]"], "no metric is named"),
+        (["task.metrics=[recall]", "task.metrics_samples=3"], "precision and recall need more than 3 images, got 3"),
+        (["task.metrics_weights=a.pth"], "efficientnet-lite0 has its own weights, so a.pth would not be used"),
         (["data=folder", "data.resolution=32"], "data=folder needs images=DIR"),
         (["data=folder", "images=/no/such"], "There is no folder /no/such"),
     ],
@@ -228,7 +248,24 @@ def test_a_damaged_checkpoint_is_named(run: Path, tmp_path: Path, capsys: pytest
     assert "last.ckpt is damaged or no checkpoint of this task: remove it, and" in capsys.readouterr().err
 
 
-def test_evaluate_prints_kid_by_both_networks_with_its_protocol(
+def test_every_metric_is_logged_kept_and_said_again(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(run.parent / "cache"))
+    words = [*AVATARS, "task.metrics=[recall,fid]", "task.metrics_features=stlpips-alex", f"out={tmp_path / 'run'}"]
+    assert train(*words) == cli.OK
+    names = {"fid_stlpips_alex", "recall_stlpips_alex"}
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if names <= line.keys()] == [8, 16]
+    metrics = read_manifest(tmp_path / "run" / "export" / "avatars64.safetensors")["metrics"]
+    assert metrics.keys() == {*names, "protocol"}
+    first = [line for line in capsys.readouterr().out.splitlines() if "stlpips" in line]
+    assert len(first) == 2
+    assert train(*words) == cli.OK  # finished: nothing is measured again
+    assert [line for line in capsys.readouterr().out.splitlines() if "stlpips" in line] == first
+
+
+def test_evaluate_prints_every_figure_by_both_networks_with_its_protocol(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(run.parent / "cache"))
@@ -240,8 +277,11 @@ def test_evaluate_prints_kid_by_both_networks_with_its_protocol(
     assert lines["samples"] == "4, seed 0, truncation 1"
     # What training measured at its end is the same figure.
     assert float(lines[KID]) == pytest.approx(read_manifest(bundle)["metrics"][KID], rel=1e-3)
-    assert "kid_stlpips_alex_x1000" in lines
+    names = ["kid_{}_x1000", "kid_{}_x1000_std", "fid_{}", "precision_{}", "recall_{}"]
+    expected = [name.format(net) for net in ("efficientnet_lite0", "stlpips_alex") for name in names]
+    assert [name for name in lines if name in expected] == expected
     assert "100 subsets of 4" in lines["protocol"]
+    assert "FID: of 4 and 4 images" in lines["protocol"]
 
 
 @pytest.mark.parametrize(
@@ -250,6 +290,9 @@ def test_evaluate_prints_kid_by_both_networks_with_its_protocol(
         ([], "nothing says what to evaluate: give generator=BUNDLE or segmentation=BUNDLE."),
         (["generator=/no/such"], "there is no file /no/such"),
         (["generator=g", "n=1"], "n=1 must be at least 2"),
+        (["generator={bundle}", "metrics_features=[]"], "metrics_features=[] measures nothing"),
+        (["generator={bundle}", "data.resolution=32", "n=4", "metrics_features=[inception]", "metrics_weights=/no/f"],
+         "there is no file /no/f: metrics_weights= must name the file pt_inception-2015-12-05-6726825d.pth"),
         (["generator={bundle}", "n=4"], "the images are 3x64x64 (channels, height, width) and the generator draws"),
     ],
 )

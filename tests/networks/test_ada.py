@@ -161,6 +161,15 @@ def test_p_rises_while_the_discriminator_is_sure_and_falls_again() -> None:
     assert float(augment.p) == 0  # never below
 
 
+def test_several_logits_an_image_are_one_opinion() -> None:
+    one, several = (AdaptiveAugment(target=0.6, interval=1, full_images=80) for _ in range(2))
+    one.observe(torch.ones(4, 1))
+    several.observe(torch.ones(4, 16))
+    assert float(several.p) == float(one.p) == pytest.approx(4 / 80)
+    several.observe(torch.tensor([[1.0, -1, 1, -1]]).expand(4, -1))  # unsure
+    assert float(several.p) == 0
+
+
 def test_p_never_exceeds_one() -> None:
     augment = AdaptiveAugment(interval=1, full_images=8, p=0.9)
     augment.observe(torch.ones(4, 1))

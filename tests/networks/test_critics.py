@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from networks.checkpoints.errors import GanvasError
-from networks.critics import FEATURES, feature_network, perceptual
-from networks.critics.efficientnet_lite0 import EfficientNetLite0, SameConv
+from networks.critics import PACKAGED_FEATURES, feature_network, perceptual
+from networks.critics.efficientnet_lite0 import PYRAMID, EfficientNetLite0, SameConv
 from networks.critics.lpips_critic import LpipsCritic
 from networks.critics.lpips_distance import embed
 from networks.critics.stlpips import BlurPool, BlurredConv, StLpips
@@ -168,7 +168,26 @@ def test_features_are_pooled_and_do_not_depend_on_the_batch(efficientnet: Effici
         efficientnet(torch.zeros(1, 4, 64, 64))
 
 
-@pytest.mark.parametrize("name", FEATURES)
+def test_the_pyramid_holds_the_last_map_of_each_scale(efficientnet: EfficientNetLite0) -> None:
+    maps = efficientnet.pyramid(waves(64, 64, 0.0))
+    assert [tuple(x.shape[1:]) for x in maps] == [(c, 32 // 2**i, 32 // 2**i) for i, c in enumerate(PYRAMID)]
+    last = F.relu6(efficientnet._bn1(efficientnet._conv_head(maps[-1])))
+    torch.testing.assert_close(last, efficientnet.maps(waves(64, 64, 0.0)))
+    # A scale ends just before the block that halves it.
+    halving = [block for block in efficientnet._blocks if block.stride == 2]
+    torch.testing.assert_close(halving[1](maps[0])[0, :, 0, 0], _after(efficientnet, halving[1])[0, :, 0, 0])
+
+
+def _after(network: EfficientNetLite0, last: nn.Module) -> torch.Tensor:
+    x = network.stem(waves(64, 64, 0.0))
+    for block in network._blocks:
+        x = block(x)
+        if block is last:
+            return x
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", PACKAGED_FEATURES)
 def test_feature_networks_give_vectors(name: str) -> None:
     features = feature_network(name)(waves(64, 64, 0.0))
     assert features.ndim == 2
@@ -178,8 +197,10 @@ def test_feature_networks_give_vectors(name: str) -> None:
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(GanvasError, match=r"unknown perceptual critic 'vgg': choose one of stlpips-alex, "):
         perceptual("vgg")
-    with pytest.raises(GanvasError, match=r"unknown feature network 'inception': choose one of efficientnet-lite0, "):
-        feature_network("inception")
+    with pytest.raises(GanvasError, match=r"unknown feature network 'vgg': choose one of efficientnet-lite0, "):
+        feature_network("vgg")
+    with pytest.raises(GanvasError, match=r"stlpips-alex has its own weights, so a\.pth would not be used"):
+        feature_network("stlpips-alex", "a.pth")
 
 
 def test_missing_packages_say_what_to_install() -> None:

@@ -23,6 +23,13 @@ def test_hinge_stops_at_the_margin() -> None:
     assert generator_loss(FAKE, "hinge").item() == pytest.approx((3.0 - 0.25) / 2)
 
 
+@pytest.mark.parametrize("kind", ["logistic", "hinge"])
+def test_several_logits_an_image_count_alike(kind: str) -> None:
+    real, fake = REAL.expand(-1, 5), FAKE.expand(-1, 5)
+    torch.testing.assert_close(discriminator_loss(real, fake, kind), discriminator_loss(REAL, FAKE, kind))
+    torch.testing.assert_close(generator_loss(fake, kind), generator_loss(FAKE, kind))
+
+
 @pytest.mark.parametrize("call", [lambda: discriminator_loss(REAL, FAKE, "l2"), lambda: generator_loss(FAKE, "l2")])
 def test_an_unknown_loss_is_named(call: object) -> None:
     with pytest.raises(ValueError, match="loss must be logistic or hinge, got 'l2'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 
 import pytest
 import torch
@@ -11,13 +12,16 @@ from hypothesis import strategies as st
 
 from networks.metrics import (
     SegmentationScore,
+    fid,
     image_uncertainty,
     jensen_shannon,
     kid,
+    precision_recall,
     psnr,
     risk_coverage,
 )
 from networks.metrics.kid import extract_features, mmd2
+from networks.metrics.precision_recall import neighbour_radii
 from networks.metrics.segmentation import confusion_matrix
 from networks.torchvision_shim import declare_torchvision_ops
 
@@ -65,16 +69,115 @@ def test_kid_of_whole_sets_is_one_mmd2() -> None:
     assert deviation == pytest.approx(0, abs=1e-9)
 
 
+def test_large_sets_give_the_same_figure_subset_by_subset(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake = torch.randn(60, 8, generator=seeded()), torch.randn(50, 8, generator=seeded(1)) + 0.3
+    at_once = kid(real, fake, subsets=5, subset_size=20)
+    monkeypatch.setattr(import_module("networks.metrics.kid"), "WHOLE", 59)
+    assert kid(real, fake, subsets=5, subset_size=20) == pytest.approx(at_once, rel=1e-12)
+
+
 def test_kid_refuses_subsets_larger_than_a_set() -> None:
     with pytest.raises(ValueError, match="cannot draw 10 subsets of 100 from 50 and 200 vectors"):
         kid(torch.zeros(50, 4), torch.zeros(200, 4), subsets=10, subset_size=100)
     with pytest.raises(ValueError, match="two samples"):
         mmd2(torch.zeros(1, 4), torch.zeros(5, 4))
+    with pytest.raises(ValueError, match="of one width"):
+        kid(torch.zeros(9, 4), torch.zeros(9, 5), subsets=1, subset_size=5)
 
 
 def test_features_come_in_the_order_of_the_batches() -> None:
     batches = torch.arange(12.0).view(6, 2).split(4)
     torch.testing.assert_close(extract_features(torch.nn.Identity(), batches), torch.arange(12.0).view(6, 2))
+
+
+# --- FID
+
+
+def test_fid_is_that_of_torchmetrics(tm) -> None:
+    from torchmetrics.image.fid import _compute_fid
+
+    x = torch.randn(60, 12, generator=seeded(), dtype=torch.float64)
+    y = torch.randn(50, 12, generator=seeded(1), dtype=torch.float64) @ torch.rand(12, 12, generator=seeded(2)).double()
+    expected = _compute_fid(x.mean(0), x.T.cov(), y.mean(0), y.T.cov()).item()
+    assert fid(x, y) == pytest.approx(expected, rel=1e-9)
+    assert fid(x.float(), y.float()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_fid_of_known_gaussians(turned: bool) -> None:
+    a, b = torch.tensor([1.0, 4.0, 0.0]).double(), torch.tensor([9.0, 0.25, 4.0]).double()  # variances; one is 0
+    white = torch.randn(40, 3, generator=seeded(), dtype=torch.float64)
+    white = torch.linalg.qr(white - white.mean(0)).Q * 39**0.5  # mean 0 and covariance 1, exactly
+    x, y = white * a.sqrt() + torch.tensor([3.0, 0.0, 4.0]), white.flip(1) * b.sqrt()
+    rotation = torch.linalg.qr(torch.randn(3, 3, generator=seeded(), dtype=torch.float64)).Q
+    if turned:
+        x, y = x @ rotation, y @ rotation
+    assert fid(x, y) == pytest.approx(25 + ((a.sqrt() - b.sqrt()) ** 2).sum().item())
+
+
+def test_fid_stays_exact_with_fewer_vectors_than_dimensions() -> None:
+    x = torch.randn(20, 300, generator=seeded())
+    assert fid(x, x) == pytest.approx(0, abs=1e-4)
+    assert fid(x, x + 2) == pytest.approx(4 * 300, rel=1e-6)
+    assert fid(x, 3 * x) == pytest.approx(fid(3 * x, x), rel=1e-6)
+
+
+def test_fid_refuses_what_has_no_covariance() -> None:
+    with pytest.raises(ValueError, match=r"of one width, got \[5, 4\] and \[1, 4\]"):
+        fid(torch.zeros(5, 4), torch.zeros(1, 4))
+    with pytest.raises(ValueError, match=r"of one width, got \[5, 4\] and \[5, 3\]"):
+        fid(torch.zeros(5, 4), torch.zeros(5, 3))
+
+
+# --- precision and recall
+
+
+def brute_force(real: torch.Tensor, fake: torch.Tensor, k: int) -> tuple[float, float]:
+    """The definition, one pair of vectors after another."""
+
+    def share(points: torch.Tensor, centres: torch.Tensor) -> float:
+        inside = 0
+        for p in points:
+            for i, c in enumerate(centres):
+                others = sorted(float((c - o).norm()) for j, o in enumerate(centres) if j != i)
+                if float((p - c).norm()) <= others[k - 1]:
+                    inside += 1
+                    break
+        return inside / len(points)
+
+    return share(fake, real), share(real, fake)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_precision_and_recall_are_those_of_the_definition(k: int, rows: int) -> None:
+    real = torch.randn(23, 4, generator=seeded(), dtype=torch.float64)
+    fake = torch.randn(19, 4, generator=seeded(1), dtype=torch.float64) + torch.tensor([2.0, 0, 0, 0])
+    expected = brute_force(real, fake, k)
+    assert precision_recall(real, fake, k, rows) == pytest.approx(expected)
+    assert 0 < min(expected) < max(expected) < 1  # the two differ, and neither is trivial
+
+
+def test_precision_is_of_the_samples_and_recall_of_the_images() -> None:
+    both = torch.cat([torch.randn(50, 8, generator=seeded()), torch.randn(50, 8, generator=seeded(1)) + 100])
+    one = torch.randn(50, 8, generator=seeded(2))  # one of the two clusters
+    precision, recall = precision_recall(both, one)
+    assert precision > 0.7
+    assert 0.4 < recall <= 0.5
+    assert precision_recall(one, both) == (recall, precision)
+
+
+def test_a_vector_is_no_neighbour_of_itself() -> None:
+    line = torch.tensor([[0.0], [1.0], [3.0], [7.0]], dtype=torch.float64)
+    torch.testing.assert_close(neighbour_radii(line, k=1), torch.tensor([1.0, 1.0, 2.0, 4.0], dtype=torch.float64))
+    torch.testing.assert_close(neighbour_radii(line, k=3), torch.tensor([7.0, 6.0, 4.0, 7.0], dtype=torch.float64))
+
+
+def test_precision_refuses_sets_without_neighbours() -> None:
+    with pytest.raises(ValueError, match=r"need features \[N > 3, D\] for neighbour 3, got \[3, 4\]"):
+        precision_recall(torch.zeros(5, 4), torch.zeros(3, 4))
+    with pytest.raises(ValueError, match="one width"):
+        precision_recall(torch.zeros(5, 4), torch.zeros(5, 3))
 
 
 # --- segmentation

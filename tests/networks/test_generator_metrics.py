@@ -1,0 +1,114 @@
+"""Figures of a generator: they tell one that draws the images themselves from others, and say what they are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from networks.checkpoints.errors import GanvasError
+from networks.latent import Latent
+from networks.metrics import generator_metrics
+from networks.metrics.generator_metrics import METRICS, GeneratorMetrics, headline
+
+KID, FID, PRECISION, RECALL = (
+    "kid_mean_colour_x1000", "fid_mean_colour", "precision_mean_colour", "recall_mean_colour"
+)  # fmt: skip
+
+
+class Uniform:
+    """Draws images of one colour from a range."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+
+    def sample(self, n: int, seed: int, label: None = None, truncation: float = 1.0) -> Latent:
+        z = torch.rand(n, 3, generator=torch.Generator().manual_seed(seed))
+        return Latent("z", {"z": self.low + (self.high - self.low) * z * truncation})
+
+    def render(self, latent: Latent) -> Tensor:
+        return latent.tensors["z"][:, :, None, None].expand(-1, 3, 4, 4)
+
+
+class Mean(nn.Module):
+    """A feature network: the mean colour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen += len(images)
+        return images.mean(dim=(2, 3))
+
+
+@pytest.fixture
+def real() -> Tensor:
+    G = Uniform(-1, 1)
+    return ((G.render(G.sample(200, 1)) + 1) * 127.5).round().byte()
+
+
+@pytest.fixture
+def score(real: Tensor, monkeypatch: pytest.MonkeyPatch) -> GeneratorMetrics:
+    monkeypatch.setattr(generator_metrics, "feature_network", lambda *_: Mean())
+    return GeneratorMetrics(real, "mean-colour", batch=64)
+
+
+def test_it_tells_a_good_generator_from_a_bad_one(score: GeneratorMetrics) -> None:
+    good, half, narrow = score(Uniform(-1, 1)), score(Uniform(0, 1)), score(Uniform(-1, 1), truncation=0.1)
+    assert abs(good[KID]) < 50 < min(half[KID], narrow[KID])
+    assert good[FID] < 0.1 < min(half[FID], narrow[FID])
+    assert min(good[PRECISION], good[RECALL]) > 0.8
+    # What is missing costs recall; what is drawn lies among the images.
+    assert half[RECALL] < 0.5 < half[PRECISION]
+
+
+def test_same_seed_same_figures(score: GeneratorMetrics) -> None:
+    assert score(Uniform(-1, 1), seed=4) == score(Uniform(-1, 1), seed=4)
+    assert score(Uniform(-1, 1), seed=4) != score(Uniform(-1, 1), seed=5)
+
+
+def test_values_outside_the_range_are_clipped_as_a_file_would(score: GeneratorMetrics) -> None:
+    assert score(Uniform(1, 1)) == pytest.approx(score(Uniform(3, 3)))
+
+
+def test_features_are_extracted_once(score: GeneratorMetrics) -> None:
+    score(Uniform(-1, 1))
+    assert score.network.seen == 200 + 200  # images and samples, for four figures
+    score(Uniform(-1, 1))
+    assert score.network.seen == 200 + 2 * 200
+
+
+def test_names_and_protocol_say_what_the_figures_are(score: GeneratorMetrics) -> None:
+    figures = score(Uniform(-1, 1))
+    assert list(figures) == [KID, f"{KID}_std", FID, PRECISION, RECALL]
+    assert list(headline(figures)) == [KID, FID, PRECISION, RECALL]
+    assert score.protocol == (
+        "KID x 1000: unbiased, cubic kernel, mean of 100 subsets of 200; "
+        "FID: of 200 and 200 images, biased upwards the fewer they are; "
+        "precision and recall: k = 3, of 200 and 200 images"
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_one_figure_alone(metric: str, real: Tensor, score: GeneratorMetrics) -> None:
+    alone = GeneratorMetrics(real, "mean-colour", [metric], batch=64)
+    figures = alone(Uniform(-1, 1))
+    assert all(name.startswith(metric) for name in figures)
+    together = score(Uniform(-1, 1))
+    assert figures == {name: together[name] for name in figures}
+    assert alone.protocol.count(";") == 0
+
+
+def test_what_cannot_be_measured_is_refused() -> None:
+    few = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
+    with pytest.raises(GanvasError, match="unknown feature network 'vgg'"):
+        GeneratorMetrics(few, "vgg", ["kid"])
+    with pytest.raises(GanvasError, match="unknown metric 'is': choose from kid, fid, precision, recall"):
+        GeneratorMetrics(few, "stlpips-alex", ["kid", "is"])
+    with pytest.raises(GanvasError, match="no metric is named: choose from kid"):
+        GeneratorMetrics(few, "stlpips-alex", [])
+    with pytest.raises(GanvasError, match="precision and recall need more than 3 images, got 3"):
+        GeneratorMetrics(few, "stlpips-alex", ["recall"])
