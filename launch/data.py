@@ -55,6 +55,9 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
     Raises:
         GanvasError: as :func:`training_images`, and for fewer than two images.
     """
+    few = "a comparison needs at least 2 images, got {}: add images or raise their number."
+    if n < 2:
+        raise GanvasError(few.format(n))
     match _kind(cfg):
         case "avatars":
             images = _avatars(cfg, n, "heldout", 0)
@@ -66,7 +69,7 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
             which = f"one in {every}, " if every > 1 else ""
             what = f"{len(images)} images of {cfg.images} ({which}by name), which training may have seen"
     if len(images) < 2:
-        raise GanvasError(f"a comparison needs at least 2 images, got {len(images)}: add images or raise their number.")
+        raise GanvasError(few.format(len(images)))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to them
         return Reference(torch.from_numpy(images), f"{what} at {images.shape[-1]}x{images.shape[-1]}")
