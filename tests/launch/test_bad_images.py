@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 
 from launch import cli
+from launch.compose import compose
+from launch.data import reference_images
+from networks.checkpoints.errors import GanvasError
 
 Break = Callable[[Path], Path]   # what is spoilt -> what images= names
 
@@ -161,3 +164,13 @@ def test_a_segmentation_has_no_use_for_them(
     for option in ("data.mirror=true", "data.fit=crop", "data.labels=true"):
         assert cli.main([*words, option]) == cli.REFUSED
         assert f"{option.partition('=')[0]} is for generators and encoders" in capsys.readouterr().err
+
+
+def test_a_comparison_with_nothing_is_refused(folder: Path) -> None:
+    cfg = compose("evaluate", ["generator=g", "data=folder", f"images={folder}"])
+    for n in (0, 1):
+        with pytest.raises(GanvasError, match=f"a comparison needs at least 2 images, got {n}"):
+            reference_images(cfg, n)
+    reference = reference_images(cfg, 2)
+    assert reference.images.shape == (2, 3, 16, 16)
+    assert "(one in 2, by name), which training may have seen at 16x16" in reference.what
