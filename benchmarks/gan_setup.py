@@ -1,6 +1,7 @@
 """One configuration of StyleGAN2's training, as each arm of the comparison writes it.
 
-It is what ``train.py --cfg auto --gpus 1 --batch 16`` of stylegan2-ada-pytorch makes of 64x64 images, without augmentation.
+It is what ``train.py --cfg auto --gpus 1 --batch 16`` of stylegan2-ada-pytorch makes of 64x64 images, without
+augmentation.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def identical_words(setup: Setup) -> list[str]:
         f"task.training.ema_halflife={setup.ema_halflife}", "task.training.ema_rampup=0.05",
     ]  # fmt: skip
     for network in ("generator", "discriminator"):
-        words += [f"task.{network}.channel_base={setup.channel_base}", f"task.{network}.channel_max={setup.channel_max}"]
+        words.append(f"task.{network}.channel_base={setup.channel_base}")
+        words.append(f"task.{network}.channel_max={setup.channel_max}")
         if setup.device == "cuda":
             words += [f"task.{network}.num_fp16_res=4", f"task.{network}.half_dtype=bfloat16"]
     return [*words, *_common_words(setup)]

@@ -1,8 +1,8 @@
 """A training step of stylegan2-ada-pytorch: its networks and its loss, and the order of its phases.
 
 The loop is described, not copied: each phase has its own optimiser step; a network learns in its own phases only; a
-regulariser that runs every k batches counts k times, and Adam's rate and betas are changed to match (Karras et al. 2020,
-appendix B); the average of G follows.
+regulariser that runs every k batches counts k times, and Adam's rate and betas are changed to match (Karras et al.
+2020, appendix B); the average of G follows.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class OfficialTraining:
         self.D = networks.Discriminator(**arguments["discriminator"]).to(self.device).train().requires_grad_(False)
         self.G_ema = copy.deepcopy(self.G).eval()
         self.loss = losses.StyleGAN2Loss(
-            device=self.device, G_mapping=self.G.mapping, G_synthesis=self.G.synthesis, D=self.D, r1_gamma=setup.r1_gamma
-        )
+            device=self.device, G_mapping=self.G.mapping, G_synthesis=self.G.synthesis, D=self.D,
+            r1_gamma=setup.r1_gamma,
+        )  # fmt: skip
         self.phases = [*self._phases("G", self.G, setup.path_interval), *self._phases("D", self.D, setup.r1_interval)]
         self.optimisers = [self.phases[0].optimiser, self.phases[2].optimiser]
 

@@ -1,7 +1,7 @@
 """Training of StyleGAN2 beside the official networks and loss: images a second, memory, and where the time goes.
 
-Every arm runs in a process of its own and waits while another one is timed; laps of all arms take turns. The official code
-is imported from a checkout of stylegan2-ada-pytorch (``--ada DIR``); without it only our arms are measured.
+Every arm runs in a process of its own and waits while another one is timed; laps of all arms take turns. The official
+code is imported from a checkout of stylegan2-ada-pytorch (``--ada DIR``); without it only our arms are measured.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Worker:
     def __init__(self, arm: str, setup: Setup, words: list[str], checkout: Path | None) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         command = [sys.executable, "-m", "benchmarks.gan_arms", arm, arguments_json(setup, words, checkout)]
-        self.arm, self.errors = arm, tempfile.TemporaryFile("w+")  # not a pipe, which could fill up
+        self.arm, self.errors = arm, tempfile.TemporaryFile("w+")  # noqa: SIM115 - not a pipe: it could fill
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
@@ -210,8 +210,8 @@ def arms(checkout: Path | None) -> tuple[str, ...]:
 def title(setup: Setup) -> str:
     made_up = ", made up from the times of each kind of batch" if setup.lap % 16 else ""
     return (
-        f"Training of StyleGAN2\n\n{setup.resolution}x{setup.resolution}, batch {setup.batch}, R1 every 16 batches, path "
-        f"length every 4 (the lean preset has none); whole cycles of 16 batches{made_up}; median and best of "
+        f"Training of StyleGAN2\n\n{setup.resolution}x{setup.resolution}, batch {setup.batch}, R1 every 16 batches, "
+        f"path length every 4 (the lean preset has none); whole cycles of 16 batches{made_up}; median and best of "
         f"{setup.repeats}."
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gan_arms, gan_setup, stylegan2_training
+from benchmarks import gan_setup, stylegan2_training
 from benchmarks.gan_arms import ARMS, Laps
 from benchmarks.gan_setup import Setup, cycle_kinds, identical_words, official_arguments
 from benchmarks.stylegan2_training import Measured, breakdown, figures, phases, rows
