@@ -116,6 +116,8 @@ def lean(setup: Setup, laps: Laps, words: list[str], checkout: Path | None) -> N
 
 def train_task(cfg: Any, laps: Laps) -> None:
     """Build and feed the trainer of ``cfg`` until ``laps`` has no more orders."""
+    import warnings
+
     import pytorch_lightning as pl
 
     from datamodules.images import GANImages
@@ -134,6 +136,7 @@ def train_task(cfg: Any, laps: Laps) -> None:
         def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
             trainer.should_stop = not laps.batch_done()
 
+    warnings.filterwarnings("ignore", "Found .* module.* in eval mode")  # G_ema is, all the time
     trainer = pl.Trainer(
         **trainer_arguments(cfg.trainer), max_epochs=-1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, callbacks=[Pace()],
