@@ -193,9 +193,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(setup.threads)
     found = measure(arguments.only or list(arms(arguments.ada)), setup, arguments.ours or [], arguments.ada)
     parts = breakdown(found, setup)
-    print(report.align([list(parts[0]), *[[report.show(value) for value in row.values()] for row in parts]]))
+    shown = report.align([list(parts[0]), *[[report.show(value) for value in row.values()] for row in parts]])
+    print(shown)
     report.keep_rows(
-        arguments.out, title(setup), command(arguments), rows(found, setup),
+        arguments.out, f"{title(setup)}\n\n{shown}", command(arguments), rows(found, setup),
         {**figures(found, setup), "phases": {row.pop("arm"): row for row in parts}, "settings": asdict(setup)},
         setup.device,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import sys
 from dataclasses import replace
@@ -74,11 +75,27 @@ def test_a_quick_lap_holds_every_kind_of_batch() -> None:
     assert {quick.kind(batch) for batch in range(1, 1 + quick.lap)} == cycle_kinds(paths=True).keys()
 
 
-def test_ratios_are_of_the_median_laps() -> None:
-    def measured(paths: bool, *scales: float) -> Measured:
-        parts = {"G forward": 1.0, "D forward": 2.0, "Adam": 1.0}
-        return Measured(1, paths, [{"seconds": [scale] * 16, "parts": parts, "peak_gb": 1.0} for scale in scales])
+def measured(paths: bool, *scales: float) -> Measured:
+    """Laps in which every batch takes as many seconds."""
+    parts = {"G forward": 1.0, "D forward": 2.0, "Adam": 1.0}
+    return Measured(1, paths, [{"seconds": [scale] * 16, "parts": parts, "peak_gb": 1.0} for scale in scales])
 
+
+def test_the_results_are_printed_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    found = {"official": measured(True, 4.0), "ours": measured(True, 2.0), "lean": measured(False, 0.5)}
+    monkeypatch.setattr(stylegan2_training, "measure", lambda *_: found)
+    assert stylegan2_training.main(["--ada", str(tmp_path), "--out", str(tmp_path / "kept.json")]) == 0
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (printed["train_ratio_cpu"], printed["lean_ratio_cpu"]) == (2.0, 8.0)
+    assert printed["phases"]["ours"]["main, s"] == 2.0
+    assert json.loads((tmp_path / "kept.json").read_text()) == printed
+    page = (tmp_path / "kept.md").read_text()
+    assert "identical layers and loss, updates simultaneous" in page
+    assert "| main, s |" in page
+    assert str(tmp_path) not in page
+
+
+def test_ratios_are_of_the_median_laps() -> None:
     found = {"official": measured(True, 4, 9, 4), "ours": measured(True, 2, 1, 2), "lean": measured(False, 0.5, 0.5, 1)}
     assert figures(found, Setup()) == {"train_ratio_cpu": 2.0, "lean_ratio_cpu": 8.0}
     assert figures({"ours": found["ours"]}, Setup())["train_ratio_cpu"] is None
