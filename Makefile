@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-all lint gpu-check clean
+.PHONY: demo test test-all lint gpu-check zoo-cards clean
 
 demo: $(STAMP)
 	$(BIN)/ganvas train experiment=segmentation/demo
@@ -23,6 +23,9 @@ gpu-check: $(STAMP)
 	$(BIN)/ganvas doctor
 	$(BIN)/python -m pytest -m gpu
 	$(BIN)/python benchmarks/segmentation.py --device cuda --out benchmarks/results/segmentation-cuda.json
+
+zoo-cards: $(STAMP)
+	$(BIN)/python -m launch.zoo_cards
 
 clean:
 	rm -rf .venv build *.egg-info

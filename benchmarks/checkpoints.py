@@ -11,7 +11,6 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from benchmarks import report
+from benchmarks.official import official_module
 from benchmarks.settings import ROOT
 from networks.checkpoints.generators import load_foreign
 
@@ -116,13 +116,8 @@ def compare(name: str, checkout: Path) -> list[dict[str, Any]]:
 def official(name: str, checkout: Path, out: Path) -> None:
     """In its own process: networks of an official release, their pickle, and what they make."""
     import pickle
-    from importlib import import_module
 
-    from packaging import version
-
-    sys.modules["pkg_resources"] = types.SimpleNamespace(parse_version=version.parse)  # gone from setuptools since
-    sys.path.insert(0, str(checkout))
-    networks = import_module("training.networks" if name == "ada" else "training.networks_stylegan2")
+    networks = official_module(checkout, "training.networks" if name == "ada" else "training.networks_stylegan2")
     for i, case in enumerate(official_cases(name)):
         G = networks.Generator(c_dim=case.classes, **case.arguments)
         D = networks.Discriminator(c_dim=case.classes, **case.discriminator)

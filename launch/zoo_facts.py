@@ -1,0 +1,132 @@
+"""What a bundle's manifest says, in words: the rows of its card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from networks.checkpoints.bundle import Manifest
+
+PEOPLE = {  # name in a manifest -> what people call it, unit, factor
+    r"miou": ("mIoU", " %", 100), r"pixel_accuracy": ("pixel accuracy", " %", 100),
+    r"ece": ("expected calibration error", "", 1),
+    r"kid_(.+)_x1000": ("KID x 1000 ({})", "", 1), r"fid_(.+)": ("FID ({})", "", 1),
+    r"precision_(.+)": ("precision ({})", " %", 100), r"recall_(.+)": ("recall ({})", " %", 100),
+    r"psnr": ("PSNR of the codes as they come", " dB", 1), r"psnr_(\d+)": ("PSNR after {} steps", " dB", 1),
+    r"perceptual": ("perceptual distance of the codes as they come", "", 1),
+    r"perceptual_(\d+)": ("perceptual distance after {} steps", "", 1),
+}  # fmt: skip
+
+
+def facts(manifest: Manifest, path: Path, owners: Mapping[str, str]) -> dict[str, str]:
+    """Rows of a card by name.
+
+    Args:
+        manifest: of the bundle.
+        path: of the bundle.
+        owners: hash -> file name of the bundles beside it.
+    """
+    rows = {
+        "kind": manifest["kind"],
+        "resolution": _resolution(manifest),
+        "belongs to": _owner(manifest, owners),
+        "trained on": _data(manifest),
+        "seed": _text(_training(manifest).get("seed")),
+        "images seen": _count(_seen(manifest)),
+        "command": f"`{manifest['command']}`" if manifest.get("command") else None,
+        **metrics(manifest),
+        "protocol": (manifest.get("metrics") or {}).get("protocol"),
+        "classes": _classes(manifest),
+        "licence": manifest.get("licence"),
+        "sha256 of the weights": f"`{manifest['hash']}`",
+    }
+    return {name: value for name, value in rows.items() if isinstance(value, str)}
+
+
+def metrics(manifest: Manifest) -> dict[str, str]:
+    """Figures with a name for people, and their deviation where there is one; the headline figure first.
+
+    Example:
+        >>> metrics({"metrics": {"kid_stlpips_alex_x1000": 1.381, "kid_stlpips_alex_x1000_std": 0.11, "protocol": "?"}})
+        {'KID x 1000 (stlpips-alex)': '1.38 ± 0.11'}
+        >>> metrics({"metrics": {"miou": 0.9393, "iou": {"skin": 0.9}, "psnr_60": 29.31}})
+        {'mIoU': '93.9 %', 'PSNR after 60 steps': '29.3 dB'}
+    """
+    rows, found = {}, manifest.get("metrics") or {}
+    for name, value in found.items():
+        if not isinstance(value, (int, float)) or name.endswith("_std") or name == "miou_datasetgan":
+            continue
+        label, unit, factor = _for_people(name)
+        deviation = found.get(f"{name}_std")
+        spread = f" ± {factor * deviation:.2g}" if isinstance(deviation, (int, float)) else ""
+        rows[label] = f"{_digits(factor * value)}{spread}{unit}"
+    return rows
+
+
+def _for_people(name: str) -> tuple[str, str, float]:
+    for pattern, (label, unit, factor) in PEOPLE.items():
+        if found := re.fullmatch(pattern, name):
+            return label.format(*(group.replace("_", "-") for group in found.groups())), unit, factor
+    return name.replace("_", " "), "", 1
+
+
+def _digits(value: float) -> str:
+    """Three digits, two below one.
+
+    Example:
+        >>> _digits(658.14), _digits(29.31), _digits(0.1134), _digits(0.00129)
+        ('658', '29.3', '0.11', '0.0013')
+    """
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) >= 1 else f"{value:.2g}"
+
+
+def _training(manifest: Manifest) -> Mapping[str, Any]:
+    return {**(manifest.get("data") or {}), **(manifest.get("trained_on") or {})}
+
+
+def _data(manifest: Manifest) -> str | None:
+    data = _training(manifest)
+    what = data.get("data") or data.get("style") or data.get("kind")
+    if not what:
+        return None
+    images = f"{_count(data['images'])} images, " if data.get("images") else ""
+    resolution = f", {data['resolution']}x{data['resolution']}" if data.get("resolution") else ""
+    return f"{images}{what}{resolution}"
+
+
+def _seen(manifest: Manifest) -> int | None:
+    trained = manifest.get("trained_on") or {}
+    return manifest.get("images_seen") or (trained.get("images", 0) * trained.get("epochs", 0)) or None
+
+
+def _resolution(manifest: Manifest) -> str | None:
+    config = manifest.get("config") or {}
+    arguments = config.get("arguments") or {}
+    size = config.get("img_resolution") or arguments.get("img_resolution") or _training(manifest).get("resolution")
+    return f"{size}x{size}" if size else None
+
+
+def _owner(manifest: Manifest, owners: Mapping[str, str]) -> str | None:
+    wanted = (manifest.get("generator") or {}).get("hash")
+    return None if wanted is None else f"`{owners[wanted]}`" if wanted in owners else f"a generator {wanted[:12]}…"
+
+
+def _classes(manifest: Manifest) -> str | None:
+    """The class names, each with its IoU in percent where that was measured."""
+    names = (manifest.get("classes") or {}).get("names")
+    scores = (manifest.get("metrics") or {}).get("iou") or {}
+    if not names:
+        return None
+    return ", ".join(f"{name} {100 * scores[name]:.1f}" if scores.get(name) else name for name in names)
+
+
+def _count(number: int | None) -> str | None:
+    return None if number is None else f"{number:,}".replace(",", " ")
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
