@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig
 from PIL import Image
 
 from launch import cli
+from launch.compose import compose
+from launch.stylegan2_networks import build
 from networks.checkpoints.bundle import read_manifest
-from networks.checkpoints.generators import load_generator
+from networks.checkpoints.generators import load_generator, save_generator
+from networks.stylegan2 import Discriminator, Generator
+from tests.networks import official_pickle
 from trainers.stylegan2 import StyleGAN2Trainer
 
 TINY = [
@@ -23,6 +28,7 @@ TINY = [
     "task.discriminator.channels=[4,4,4]", "task.encoder.channels=[4,4,4]", "wandb=disabled", "trainer.threads=1",
 ]  # fmt: skip
 AVATARS = ["experiment=stylegan2/avatars64", "data.count=32", *TINY]
+ALONE = [*(word for word in TINY if "encoder" not in word), "task.encoder=null"]  # without an encoder
 KID = "kid_efficientnet_lite0_x1000"
 
 
@@ -173,7 +179,7 @@ def test_from_a_folder_of_one_s_own_to_samples(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.usefixtures("own_cache")
 def test_a_zip_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = shutil.make_archive(str(tmp_path / "photos"), "zip", photos(tmp_path / "images", 6))
-    words = ["experiment=stylegan2/folder", f"images={archive}", "data.mirror=true", *TINY, "task.kid_every=16"]
+    words = ["experiment=stylegan2/folder", f"images={archive}", "data.mirror=true", *TINY, "task.metrics_every=16"]
     assert train(*words, f"out={tmp_path / 'whole'}") == cli.OK
     original = StyleGAN2Trainer.training_step
 
@@ -188,6 +194,104 @@ def test_a_zip_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.
     assert train(*words, f"out={tmp_path / 'halves'}") == cli.OK
     hashes = {load_generator(tmp_path / run / "export" / "folder.safetensors").hash for run in ("whole", "halves")}
     assert len(hashes) == 1
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Six photos of two classes, as NVIDIA's dataset tool leaves them."""
+    folder = photos(tmp_path / "labelled", 6)
+    names = sorted(file.name for file in folder.iterdir())
+    labels = {"labels": [[name, i % 2] for i, name in enumerate(names)]}
+    (folder / "dataset.json").write_text(json.dumps(labels))
+    return folder
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_labels_make_a_conditional_generator(labelled: Path, tmp_path: Path) -> None:
+    command = ["experiment=stylegan2/folder", f"images={labelled}", *ALONE, "data.labels=true"]
+    assert train(*command, f"out={tmp_path / 'run'}") == cli.OK
+    G = load_generator(tmp_path / "run" / "export" / "folder.safetensors")
+    assert G.c_dim == 2
+    one, other = (G.sample(1, 0, torch.eye(2)[[c]]).tensors["ws"] for c in (0, 1))
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_labels_and_an_encoder_do_not_go_together(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["experiment=stylegan2/folder", f"images={labelled}", *TINY, "data.labels=true"]
+    assert train(*command, f"out={tmp_path / 'run'}") == cli.REFUSED
+    assert "train a conditional generator with task.encoder=null" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+# --- on from trained networks
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Generator | Discriminator]:
+    """Networks of an official checkpoint, all different."""
+    torch.manual_seed(7)
+    small = {"channel_base": 128, "channel_max": 4}
+    G, G_ema = (Generator(32, z_dim=4, w_dim=4, mapping_layers=1, **small) for _ in range(2))
+    return {"G": G, "G_ema": G_ema, "D": Discriminator(32, **small)}
+
+
+def configured(*words: str) -> DictConfig:
+    return compose("train", ["experiment=stylegan2/avatars64", *ALONE, *words])
+
+
+def test_an_official_pickle_brings_all_three_networks(trained: dict, tmp_path: Path) -> None:
+    pickle = official_pickle.write(tmp_path / "network.pkl", trained)
+    module = build(configured(f"generator={pickle}"))
+    for name, ours in (("G", module.G), ("G_ema", module.G_ema), ("D", module.D)):
+        for key, value in trained[name].state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=0, msg=f"{name}.{key}")
+    assert all(p.requires_grad for network in (module.G, module.D) for p in network.parameters())
+    assert not any(p.requires_grad for p in module.G_ema.parameters())
+    assert module.G.hash == module.G_ema.hash == ""
+
+
+def test_a_bundle_brings_the_generator_and_a_file_of_its_own_the_discriminator(trained: dict, tmp_path: Path) -> None:
+    bundle = save_generator(tmp_path / "g.safetensors", trained["G_ema"], {})
+    judge = save_generator(tmp_path / "d.safetensors", trained["D"], {})
+    new = build(configured(f"generator={bundle}"))
+    assert type(new.D).__name__ == "LeanDiscriminator"
+    both = build(configured(f"generator={bundle}", f"task.start_discriminator={judge}"))
+    for network in (both.G, both.G_ema):
+        assert torch.equal(network.synthesis.b32.conv1.weight, trained["G_ema"].synthesis.b32.conv1.weight)
+    assert torch.equal(both.D.b32.conv0.weight, trained["D"].b32.conv0.weight)
+
+
+def test_training_goes_on_from_a_generator(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(run.parent / "cache"))
+    first = run / "export" / "avatars64.safetensors"
+    words = ["experiment=stylegan2/avatars64", "data.count=32", *ALONE, f"generator={first}"]
+    assert train(*words, "task.training.total_images=4", f"out={tmp_path / 'on'}") == cli.OK
+    path = tmp_path / "on" / "export" / "avatars64.safetensors"
+    before, after = load_generator(first), load_generator(path)
+    assert read_manifest(path)["started_from"] == before.hash
+    assert before.hash != after.hash
+    # One batch moves the average a little; a new generator would be elsewhere.
+    torch.testing.assert_close(after.synthesis.b4.const, before.synthesis.b4.const, atol=0.05, rtol=0)
+
+
+def test_a_start_that_does_not_fit_is_one_sentence(
+    run: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    bundle = run / "export" / "avatars64.safetensors"
+    words = ["experiment=stylegan2/folder", f"images={labelled}", f"generator={bundle}", "wandb=disabled",
+             "task.encoder=null", f"out={tmp_path / 'run'}"]  # fmt: skip
+    for more, sentence in (
+        (["resolution=32", "data.labels=true"], "takes labels of width 0 and the images labels of width 2"),
+        (["resolution=64"], "the images are 3x64x64 (channels, height, width) and the generator draws 3x32x32"),
+        (["resolution=32", f"task.start_discriminator={bundle}"], "is a bundle of kind 'stylegan2', not a discrimin"),
+    ):
+        assert train(*words, *more) == cli.REFUSED
+        assert sentence in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_against_frozen_features(tmp_path: Path) -> None:
@@ -218,7 +322,8 @@ def test_a_folder_against_frozen_features(tmp_path: Path) -> None:
         (["data.resolution=48"], "data.resolution=48 must be a power of two of at least 16 for a generator: use 32 or"),
         (["data.resolution=8"], "data.resolution=8 must be a power of two of at least 16 for a generator: use 16 or"),
         (["data.resolution=64"], "the networks of task=stylegan2 cannot be built: channels must have one count for"),
-        (["task.generator.c_dim=2"], "the networks of task=stylegan2 cannot be built: training uses no labels"),
+        (["task.start_discriminator=d.pkl"], "task.start_discriminator needs the generator that it was trained with"),
+        (["generator=/no/such.pkl"], "there is no file /no/such.pkl"),
         (["task.training.loss=wgan"], "the networks of task=stylegan2 cannot be built: loss must be logistic or hinge"),
         (["task.generator.img_channels=1"], "the images are 3x32x32 (channels, height, width) and the generator draws"),
         (["task.metrics_features=vgg"], "unknown feature network 'vgg'"),
