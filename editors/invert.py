@@ -3,8 +3,8 @@
 Abdal et al. 2019 (Image2StyleGAN, arXiv 1904.03189) optimise W+ under a pixel and a perceptual loss; the schedule of
 the learning rate is that of Karras et al. 2020 (arXiv 1912.04958, appendix D). Two things are ours: codes are measured
 in standard deviations of W around its mean, so that one learning rate fits every generator, and the search starts from
-what an encoder says, or else from the most similar of many samples. Noise maps are optimised on request alone: what hides
-in them is lost to every edit. They then belong to the latent, and go wherever it goes.
+what an encoder says, or else from the most similar of many samples. Noise maps are optimised on request alone: what
+hides in them is lost to every edit. They then belong to the latent, and go wherever it goes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class InversionSettings:
     delta: float = 1e-3                             # weight of the mean squared distance from the mean of W
     space: Literal["w+", "w"] = "w+"                # w: one code for all layers
     noise: bool = False                             # optimise noise maps too; they become part of the latent
-    noise_weight: float = 1e4                       # with noise: weight of the correlations inside a map
+    noise_weight: float = 1.0                       # with noise: weight of the correlations inside a map
     start: Start = "auto"                           # auto: the generator's encoder if there is one, else nearest
     samples: int = 1000                             # how many samples the start is chosen from
     seed: int = 0                                   # of the samples
@@ -104,8 +104,8 @@ def invert(
     element by element, so a batch is as many separate optimisations that share their arithmetic.
 
     Raises:
-        GanvasError: if the images do not fit the generator, ``settings`` ask for an encoder that is nowhere or for noise
-            that the generator does not have, or the optimisation diverges.
+        GanvasError: if the images do not fit the generator, ``settings`` ask for an encoder that is nowhere or for
+            noise that the generator does not have, or the optimisation diverges.
         ValueError: if there are ``windows`` of images that are not of the generator's size.
     """
     settings = settings or InversionSettings()

@@ -1,7 +1,7 @@
 """Noise maps as part of an inversion (Karras et al. 2020, arXiv 1912.04958, appendix D): what keeps them noise.
 
-Left alone, an optimiser writes the image into them. So they are held to what independent values have: no correlation between
-neighbours at any scale, mean zero, variance one.
+Left alone, an optimiser writes the image into them. So they are held to what independent values have: no correlation
+between neighbours at any scale, mean zero, variance one.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def noise_of(generator: Generator) -> dict[str, Tensor]:
     """
     maps = generator.noise_maps()
     if not maps:
-        raise GanvasError("inversion noise=true, but this generator has no noise (its strength is 0 in every layer): use "
-                          "noise=false.")  # fmt: skip
+        raise GanvasError("inversion noise=true, but this generator has no noise (its strength is 0 in every layer): "
+                          "use noise=false.")  # fmt: skip
     return maps
 
 

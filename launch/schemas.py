@@ -162,7 +162,7 @@ class InversionConfig:
     delta: float = option(1e-3, "weight of the mean squared distance from the mean of W")
     space: str = option("w+", "w+, or w: one code for all layers")
     noise: bool = option(False, "optimise noise maps too; they become part of the codes")
-    noise_weight: float = option(1e4, "with noise=true: weight of the correlations inside a map, which keeps it noise")
+    noise_weight: float = option(1.0, "with noise=true: weight of the correlations inside a map, which keeps it noise")
     start: str = option("auto", "encoder, nearest (sample), mean (of W); auto: encoder if there is one, else nearest")
     samples: int = option(1000, "how many samples the start is chosen from")
     seed: int = option(0, "of the samples")

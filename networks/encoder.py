@@ -41,8 +41,8 @@ class WPlusEncoder(nn.Module):
     the rest from 16x16, each level pooled to 4x4. In W the one code is read from 16x16, which holds all levels.
 
     Raises:
-        ValueError: if ``channels`` does not lead from half of the input's resolution to 4x4, the space is unknown, or the
-            image does not fit.
+        ValueError: if ``channels`` does not lead from half of the input's resolution to 4x4, the space is unknown, or
+            the image does not fit.
     """
 
     w_mean: Tensor

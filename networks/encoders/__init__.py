@@ -1,4 +1,4 @@
-"""Encoders into W+ that other code bases train. Names of modules and weights are theirs: their files load as they are."""
+"""Encoders into W+ of other code bases. Modules and weights have their names, so that their files load as they are."""
 
 from networks.encoders.fpn import FPNEncoder
 from networks.encoders.irse import IRSEEncoder

@@ -1,7 +1,8 @@
-"""EditGAN's encoder (Ling et al. 2021, arXiv 2111.03186): a feature pyramid over a ResNet-50, and a head for each row of codes.
+"""EditGAN's encoder (Ling et al. 2021, arXiv 2111.03186): a pyramid over a ResNet-50, and a head for each row of codes.
 
-Lin et al. 2017 (arXiv 1612.03144) is the pyramid, He et al. 2016 (arXiv 1512.03385) the ResNet. Batch normalisation uses the
-running statistics, so that an image's code depends on the image alone; EditGAN's own program never leaves training mode.
+The pyramid is that of Lin et al. 2017 (arXiv 1612.03144), the ResNet that of He et al. 2016 (arXiv 1512.03385). Batch
+normalisation uses its running statistics, so that a code depends on its image alone; EditGAN's own program never leaves
+training mode.
 """
 
 from __future__ import annotations

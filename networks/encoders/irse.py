@@ -1,7 +1,7 @@
 """The encoders of pSp (Richardson et al. 2021, arXiv 2008.00951) and e4e (Tov et al. 2021, arXiv 2102.02766).
 
-A face recogniser's residual network with squeeze-and-excitation, a pyramid over its last three stages, and a head for each row
-of codes. e4e's heads differ from pSp's in what they say: the first gives a code for all rows, the others offsets from it.
+A face recogniser's residual network with squeeze-and-excitation, a pyramid over its last three stages, and a head for
+each row of codes. In pSp a head gives its row; in e4e the first gives a code for all rows, the others offsets from it.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ def test_noise_maps_come_closer_and_belong_to_the_latent(noisy, critic, tmp_path
 def test_the_weight_keeps_noise_from_showing_the_image(noisy, critic) -> None:
     images = torch.linspace(-1, 1, 16).expand(1, 3, 16, 16)  # a ramp, which no noise is
     loose, held = (
-        invert(noisy, images, replace(WITH_NOISE, noise_weight=w, start="mean"), critic).latent for w in (0.0, 1e4)
+        invert(noisy, images, replace(WITH_NOISE, noise_weight=w, start="mean"), critic).latent for w in (0.0, 1.0)
     )
     assert autocorrelation(held.noise) < 0.1 * autocorrelation(loose.noise)
 

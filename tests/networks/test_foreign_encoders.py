@@ -68,11 +68,10 @@ def checkpoint() -> Checkpoint:
 def awake(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Random weights as a file of the originals has them, which keep the mean of W elsewhere."""
     torch.manual_seed(0)
-    weights = {
+    return {
         name: torch.rand_like(value) if value.is_floating_point() else value
         for name, value in network.state_dict().items() if name != "latent_avg"
     }  # fmt: skip
-    return weights
 
 
 def written(checkpoint: object, path: Path) -> Path:
