@@ -1,8 +1,8 @@
 """Foreign checkpoints beside the code that writes them: the same weights, the same codes, the largest difference.
 
 Each original runs in a process of its own, from a checkout that the caller names, since their modules share names and
-their licences keep them out of here. It writes a checkpoint as its training does, with the images and logits it makes;
-then Ganvas reads that file and makes them again.
+their licences keep them out of here. It writes a checkpoint as its training does, with the images and logits, or the
+codes, that it makes; then Ganvas reads that file and makes them again.
 """
 
 from __future__ import annotations
@@ -24,12 +24,20 @@ from torch import nn
 from benchmarks import report
 from benchmarks.official import official_module
 from benchmarks.settings import ROOT
+from networks.checkpoints.encoders import load_foreign_encoder
 from networks.checkpoints.generators import load_foreign
+from networks.stylegan2 import Generator
 
 TRAINED = ROOT / "zoo" / "avatars64.safetensors"
 ORIGINALS = {
-    "ada": "stylegan2-ada-pytorch", "sg3": "the stylegan3 repository", "rosinality": "rosinality's stylegan2-pytorch"
+    "ada": "stylegan2-ada-pytorch", "sg3": "the stylegan3 repository", "rosinality": "rosinality's stylegan2-pytorch",
+    "psp": "pixel2style2pixel", "e4e": "encoder4editing", "editgan": "editGAN_release",
 }  # fmt: skip
+ENCODERS = {"psp": "GradualStyleEncoder", "e4e": "Encoder4Editing", "editgan": "FPNEncoder"}
+ENCODED = 64  # pixels a side of the generator, so 10 rows: of all three levels
+
+
+COLUMNS = ("original", "network", "images", "deviation of the images", "logits", "codes", "deviation of the codes")
 
 
 class Case(NamedTuple):
@@ -76,18 +84,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.worker:
         name, checkout, out = arguments.worker
         torch.manual_seed(0)
-        (rosinality if name == "rosinality" else official)(name, Path(checkout), Path(out))
+        worker = encoder if name in ENCODERS else rosinality if name == "rosinality" else official
+        worker(name, Path(checkout), Path(out))
         return 0
     rows = [
         {"original": repository, **row} for name, repository in ORIGINALS.items() if getattr(arguments, name)
-        for row in compare(name, getattr(arguments, name))
+        for row in (compare_encoder if name in ENCODERS else compare)(name, getattr(arguments, name))
     ]  # fmt: skip
+    rows = [{name: row.get(name) for name in COLUMNS} for row in rows]
     compared = {row["original"] for row in rows}
     given = [f"--{name} DIR" for name, repository in ORIGINALS.items() if repository in compared]
     report.keep_rows(
         arguments.out, "Foreign checkpoints\n\nLargest differences from the code that wrote them, float32.",
         " ".join(["python benchmarks/checkpoints.py", *given]), rows,
-        {"image_max_diff": max((row["images"] for row in rows), default=None)},
+        {f"{what}_max_diff": max((row[f"{what}s"] for row in rows if row[f"{what}s"] is not None), default=None)
+         for what in ("image", "code")},
     )  # fmt: skip
     return 0
 
@@ -96,8 +107,7 @@ def compare(name: str, checkout: Path) -> list[dict[str, Any]]:
     """Largest differences, a row a case."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--worker", name, str(checkout.resolve()), folder]
-        subprocess.run(command, check=True)
+        _run_original(name, checkout, folder)
         for made in sorted(Path(folder).glob("*.made")):
             theirs = torch.load(made, weights_only=True)
             (file,) = set(Path(folder).glob(f"{made.stem}.*")) - {made}
@@ -111,6 +121,28 @@ def compare(name: str, checkout: Path) -> list[dict[str, Any]]:
                 "logits": (logits - theirs["logits"]).abs().max().item(),
             })  # fmt: skip
     return found
+
+
+def compare_encoder(name: str, checkout: Path) -> list[dict[str, Any]]:
+    """The same for an encoder: largest difference of its codes."""
+    generator = Generator(ENCODED, channel_base=1024, channel_max=16)
+    with tempfile.TemporaryDirectory() as folder:
+        _run_original(name, checkout, folder)
+        theirs = torch.load(Path(folder) / "0.made", weights_only=True)
+        encoder = load_foreign_encoder(Path(folder) / "0.pt", generator)
+        encoder.img_resolution = theirs["image"].shape[-1]  # as the original sees it, and not as the generator makes it
+        if hasattr(encoder, "size"):
+            encoder.size = encoder.img_resolution
+        with torch.no_grad():
+            codes = encoder(theirs["image"])
+    difference = (codes - theirs["codes"]).abs().max().item()
+    apart = theirs["codes"].std(dim=0).mean().item()  # between images
+    return [{"network": theirs["case"], "codes": difference, "deviation of the codes": apart}]
+
+
+def _run_original(name: str, checkout: Path, folder: str) -> None:
+    command = [sys.executable, __file__, "--worker", name, str(checkout.resolve()), folder]
+    subprocess.run(command, check=True)
 
 
 def official(name: str, checkout: Path, out: Path) -> None:
@@ -158,14 +190,50 @@ def rosinality(_: str, checkout: Path, out: Path) -> None:
         torch.save({"case": case, "z": z, "label": None, "image": image, "logits": logits}, out / f"{size}.made")
 
 
+def encoder(name: str, checkout: Path, out: Path) -> None:
+    """An encoder of another code base in its own process, its checkpoint, and its codes of noisy images."""
+    import torch.utils.cpp_extension
+
+    torch.utils.cpp_extension.load = lambda *_, **__: None
+    sys.path.insert(0, str(checkout))
+    rows = 2 * ENCODED.bit_length() - 4
+    if name == "editgan":
+        sys.modules["torchvision"] = types.ModuleType("torchvision")  # imported there for a loss alone
+        from models.encoder.encoder import FPNEncoder
+
+        E, average = FPNEncoder(3, n_latent=rows), torch.zeros(rows, 512)
+    else:
+        from models.encoders import psp_encoders
+
+        opts = types.SimpleNamespace(stylegan_size=ENCODED, input_nc=3, n_styles=rows)
+        E, average = getattr(psp_encoders, ENCODERS[name])(50, "ir_se", opts), 0.1 * torch.randn(512).repeat(rows, 1)
+    _unsettle(E)
+    for weight in E.parameters():
+        if weight.ndim == 4:  # as He et al. 2015 draw them: with PyTorch's own, codes would hardly depend on the image
+            weight.mul_(6**0.5)
+    image = torch.nn.functional.interpolate(torch.randn(2, 3, 16, 16), size=256, mode="bilinear").clamp(-1, 1)
+    image = (image + 0.1 * torch.randn_like(image)).clamp(-1, 1)
+    with torch.no_grad():
+        codes = E(image) + average
+    if name == "editgan":
+        torch.save({"model_state_dict": E.state_dict()}, out / "0.pt")
+    else:
+        opts = {"encoder_type": ENCODERS[name], "start_from_latent_avg": True}
+        weights = {f"encoder.{key}": value for key, value in E.state_dict().items()}
+        torch.save({"state_dict": weights, "latent_avg": average, "opts": opts}, out / "0.pt")
+    torch.save({"case": f"{ENCODERS[name]}, {rows} rows", "image": image, "codes": codes}, out / "0.made")
+
+
 @torch.no_grad()
 def _unsettle(network: nn.Module) -> None:
     """Give what starts at zero a value, so that it shows."""
     for name, value in network.state_dict().items():
         if name.endswith(("noise_strength", "noise.weight")):
             value.fill_(0.3)
-        if name.endswith(("bias", "w_avg")):
+        if name.endswith(("bias", "w_avg", "running_mean")):
             value.add_(0.1 * torch.randn_like(value))
+        if name.endswith("running_var"):
+            value.mul_(0.5 + torch.rand_like(value))
     network.eval().requires_grad_(False)
 
 

@@ -48,23 +48,24 @@ class InversionCache:
         parts = [ALGORITHM, generator_hash, tensors_hash(tensors), dict(settings)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def get(self, key: str) -> Tensor | None:
-        """The code ``[num_ws, w_dim]`` kept under ``key``, or None."""
+    def get(self, key: str) -> dict[str, Tensor] | None:
+        """What is kept under ``key``, as a latent's tensors have it for one item (``ws [num_ws, w_dim]``), or None."""
         path = self._path(key)
         if not path.is_file():
             return None
         try:
-            return read_bundle(path).tensors.get("ws")
+            tensors = read_bundle(path).tensors
         except GanvasError:
             return None
+        return tensors if "ws" in tensors else None
 
-    def put(self, key: str, ws: Tensor, generator_hash: str) -> None:
-        """Keep a code, whole or not at all.
+    def put(self, key: str, tensors: Mapping[str, Tensor], generator_hash: str) -> None:
+        """Keep one item's code and noise, whole or not at all.
 
         Raises:
             GanvasError: if the folder cannot be written.
         """
-        save_bundle(self._path(key), {"ws": ws}, {"kind": KIND, "generator": {"hash": generator_hash}})
+        save_bundle(self._path(key), dict(tensors), {"kind": KIND, "generator": {"hash": generator_hash}})
 
     def _path(self, key: str) -> Path:
         # Two levels: a folder with a hundred thousand files is slow to list.

@@ -3,14 +3,14 @@
 Abdal et al. 2019 (Image2StyleGAN, arXiv 1904.03189) optimise W+ under a pixel and a perceptual loss; the schedule of
 the learning rate is that of Karras et al. 2020 (arXiv 1912.04958, appendix D). Two things are ours: codes are measured
 in standard deviations of W around its mean, so that one learning rate fits every generator, and the search starts from
-what an encoder says, or else from the most similar of many samples. Noise maps are not optimised: what hides in them is
-lost to every edit and every segmentation, so images are made by ``generator.render``, with the stored noise.
+what an encoder says, or else from the most similar of many samples. Noise maps are optimised on request alone: what
+hides in them is lost to every edit. They then belong to the latent, and go wherever it goes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from editors.inversion_cache import InversionCache
+from editors.noise_maps import autocorrelation, noise_of, normalise_
 from editors.ownership import require_owner
 from editors.target import Target
 from networks.checkpoints.encoders import find_encoder
@@ -49,6 +50,8 @@ class InversionSettings:
     pixel: float = 1.0                              # weight of the mean squared pixel difference
     delta: float = 1e-3                             # weight of the mean squared distance from the mean of W
     space: Literal["w+", "w"] = "w+"                # w: one code for all layers
+    noise: bool = False                             # optimise noise maps too; they become part of the latent
+    noise_weight: float = 1.0                       # with noise: weight of the correlations inside a map
     start: Start = "auto"                           # auto: the generator's encoder if there is one, else nearest
     samples: int = 1000                             # how many samples the start is chosen from
     seed: int = 0                                   # of the samples
@@ -68,14 +71,15 @@ class InversionSettings:
 
     def of_result(self) -> dict[str, Any]:
         """The settings that change the result, as plain values."""
-        return {name: value for name, value in asdict(self).items() if name != "batch"}
+        idle = {"batch"} if self.noise else {"batch", "noise", "noise_weight"}
+        return {name: value for name, value in asdict(self).items() if name not in idle}
 
 
 @dataclass(frozen=True)
 class Inversion:
     """Codes of real images, and how well they reproduce them."""
 
-    latent: Latent                                      # in W+, [N, num_ws, w_dim]
+    latent: Latent                                      # in W+, [N, num_ws, w_dim], and noise maps if asked for
     target: Tensor = field(repr=False)                  # the images in the generator's form, [N, C, R, R]
     reconstruction: Tensor = field(repr=False)          # [N, C, R, R]
     psnr: Tensor                                        # [N], dB, of values scaled to [0, 1], without margins
@@ -100,8 +104,8 @@ def invert(
     element by element, so a batch is as many separate optimisations that share their arithmetic.
 
     Raises:
-        GanvasError: if the images do not fit the generator, ``settings.start`` asks for an encoder that is nowhere, or
-            the optimisation diverges.
+        GanvasError: if the images do not fit the generator, ``settings`` ask for an encoder that is nowhere or for
+            noise that the generator does not have, or the optimisation diverges.
         ValueError: if there are ``windows`` of images that are not of the generator's size.
     """
     settings = settings or InversionSettings()
@@ -110,17 +114,19 @@ def invert(
     first = None if start is None else problem.expand(_ws_of(start, generator))
     keys = _keys(problem, target, first) if cache is not None else []
     found = [cache.get(key) if cache is not None else None for key in keys] or [None] * len(target)
-    todo = [i for i, ws in enumerate(found) if ws is None]
+    todo = [i for i, codes in enumerate(found) if codes is None]
     with tqdm(total=len(todo) * settings.steps, desc="invert", unit="step", disable=not (progress and todo)) as bar:
         for chunk in _chunks(todo, settings.batch):
             begin = problem.begin(target[chunk]) if first is None else first[chunk]
             labels = [names[i] if names else f"image {i}" for i in chunk]
-            for i, ws in zip(chunk, problem.optimise(target[chunk], begin, labels, bar), strict=True):
-                found[i] = ws
+            codes = problem.optimise(target[chunk], begin, labels, bar).tensors
+            for place, i in enumerate(chunk):
+                found[i] = {name: t[place] for name, t in codes.items()}
                 if cache is not None:
-                    cache.put(keys[i], ws, generator.hash)
-    ws = torch.stack([item.to(target.image.device) for item in found if item is not None])
-    return _assess(problem, Latent("w+", {"ws": ws}, generator_hash=generator.hash or None), target)
+                    cache.put(keys[i], found[i], generator.hash)
+    tensors = {name: torch.stack([item[name] for item in found]) for name in found[0]}
+    latent = Latent("w+", tensors, generator_hash=generator.hash or None).to(target.image.device)
+    return _assess(problem, latent, target)
 
 
 class _Problem:
@@ -131,10 +137,11 @@ class _Problem:
         self.mean, self.std, self.samples = w_statistics(generator, settings.samples, settings.seed)
         self.critic = critic.to(self.mean.device)
         self.encoder = encoder_for(generator, settings)
+        self.maps = noise_of(generator) if settings.noise else {}
         self._thumbnails: Tensor | None = None
 
-    def render(self, ws: Tensor) -> Tensor:
-        return self.generator.render(Latent("w+", {"ws": ws}))
+    def latent(self, ws: Tensor, maps: Mapping[str, Tensor]) -> Latent:
+        return Latent("w+", {"ws": ws}).with_noise(maps)
 
     def embed(self, images: Tensor) -> Embedding:
         """Perceptual features."""
@@ -145,34 +152,43 @@ class _Problem:
         ws = ws[:, None] if ws.ndim == 2 else ws
         return ws.to(self.mean.device).expand(-1, self.mean.shape[1], -1)
 
-    def loss(self, units: Tensor, target: Target, embedding: Embedding) -> Tensor:
-        """The loss of each image, ``[N]``, for codes in standard deviations from the mean."""
+    def loss(
+        self, units: Tensor, target: Target, embedding: Embedding, maps: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """The loss of each image, ``[N]``, for codes in standard deviations from the mean, and noise ``[N, R, R]``."""
         s = self.settings
-        image = target.framed(self.render(self.mean + self.std * units))
+        image = target.framed(self.generator.render(self.latent(self.mean + self.std * units, maps or {})))
         pixel = (image - target.image).square().flatten(1).mean(1)
         distance = self.critic.distance(self.embed(image), embedding)
-        return s.pixel * pixel + s.perceptual * distance + s.delta * units.square().flatten(1).mean(1)
+        loss = s.pixel * pixel + s.perceptual * distance + s.delta * units.square().flatten(1).mean(1)
+        return loss + s.noise_weight * autocorrelation(maps) if maps else loss
 
-    def optimise(self, target: Target, begin: Tensor, names: Sequence[str], bar: tqdm) -> Tensor:
-        """The best code met on the way from ``begin``, for each image; ``[N, num_ws, w_dim]``."""
+    def optimise(self, target: Target, begin: Tensor, names: Sequence[str], bar: tqdm) -> Latent:
+        """The best codes (and noise maps) met on the way from ``begin``, for each image."""
         units = (begin - self.mean) / self.std
         units = (units.mean(1, keepdim=True) if self.settings.space == "w" else units).contiguous().requires_grad_()
-        optimiser = torch.optim.Adam([units])
+        maps = {layer: m.repeat(len(target), 1, 1).requires_grad_() for layer, m in self.maps.items()}
+        free = [units, *maps.values()]  # [N, rows, w_dim] and [N, R, R]
+        optimiser = torch.optim.Adam(free)
         with torch.no_grad():
             embedding = self.embed(target.image)
-        best, lowest = units.detach().clone(), torch.full([len(target)], math.inf, device=target.image.device)
+        best = [value.detach().clone() for value in free]
+        lowest = torch.full([len(target)], math.inf, device=target.image.device)
         for step in range(self.settings.steps):
             optimiser.param_groups[0]["lr"] = self.settings.rate * _ramp(step, self.settings)
-            loss = self.loss(units.expand(-1, self.mean.shape[1], -1), target, embedding)
+            loss = self.loss(units.expand(-1, self.mean.shape[1], -1), target, embedding, maps)
             _require_finite(loss, step, names, self.settings)
             better = loss.detach() < lowest
             # `where` makes a new tensor: keeping `units` itself would keep whatever Adam turns it into.
-            best = torch.where(better[:, None, None], units.detach(), best)
+            best = [torch.where(better[:, None, None], v.detach(), b) for v, b in zip(free, best, strict=True)]
             lowest = torch.where(better, loss.detach(), lowest)
-            (units.grad,) = torch.autograd.grad(loss.sum(), units)
+            for value, gradient in zip(free, torch.autograd.grad(loss.sum(), free), strict=True):
+                value.grad = gradient
             optimiser.step()
+            normalise_(maps.values())
             bar.update(len(target))
-        return self.expand(self.mean + self.std * best).contiguous()
+        ws = self.expand(self.mean + self.std * best[0]).contiguous()
+        return self.latent(ws, dict(zip(maps, best[1:], strict=True)))
 
     @torch.no_grad()
     def begin(self, target: Target) -> Tensor:

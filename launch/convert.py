@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from omegaconf import DictConfig
 from torch import nn
 
 from networks.checkpoints.bundle import tensors_hash
+from networks.checkpoints.encoders import load_foreign_encoder, save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Network
 from networks.checkpoints.generators import load_foreign, load_generator, save_generator, stored_tensors
 from networks.checkpoints.rosinality import write_rosinality
+from networks.latent import Latent
+from networks.metrics import psnr
+from networks.protocol import Generator
 
-CHECKED = 4  # images that check=true renders
+CHECKED = 4    # images that check=true renders
+ENCODER = "E"  # network= for one
 
 
 def run(cfg: DictConfig) -> None:
@@ -24,25 +29,53 @@ def run(cfg: DictConfig) -> None:
     Raises:
         GanvasError: if the source cannot be used, or the format of ``out`` cannot hold it.
     """
-    source, out = Path(cfg.source), Path(cfg.out)
-    if cfg.network not in get_args(Network):
-        raise GanvasError(f"network={cfg.network} must be one of {', '.join(get_args(Network))}.")
+    source, out, name = Path(cfg.source), Path(cfg.out), _network(cfg)
     if out.exists():
         raise GanvasError(f"{out} is already there: choose another out=, or delete it first.")
-    if out.suffix == ".safetensors":
-        network = load_foreign(source, cfg.network)
-        origin = {"file": source.name, "format": network.source, "network": cfg.network}
-        save_generator(out, network, {"source": origin, "command": cfg.command, "licence": "that of the source"})
-    elif out.suffix == ".pt":
+    if out.suffix == ".pt" and name != ENCODER:
         network = load_generator(source)
         for sentence in write_rosinality(out, network):
             print(sentence)
+    elif out.suffix != ".safetensors":
+        forms = "a bundle" if name == ENCODER else "a bundle, or in .pt, rosinality's format"
+        raise GanvasError(f"out={out} must end in .safetensors, {forms}.")
+    elif name == ENCODER:
+        generator = load_generator(cfg.generator)
+        network = load_foreign_encoder(source, generator)
+        save_encoder(out, network, generator.hash, _origin(source, network.source, name, cfg))
     else:
-        raise GanvasError(f"out={out} must end in .safetensors, a bundle, or in .pt, rosinality's format.")
+        network = load_foreign(source, name)
+        save_generator(out, network, _origin(source, network.source, name, cfg))
     if cfg.check:
-        for line in fingerprint(network):
+        for line in fingerprint(network) if name != ENCODER else agreement(network, generator):
             print(line)
     print(f"written: {out}")
+
+
+def _network(cfg: DictConfig) -> str:
+    """Which network is asked for."""
+    name = cfg.network or (ENCODER if cfg.generator else "G_ema")
+    known = (*get_args(Network), ENCODER)
+    if name not in known:
+        raise GanvasError(f"network={name} must be one of {', '.join(known)}.")
+    if (name == ENCODER) != bool(cfg.generator):
+        raise GanvasError("network=E, an encoder, needs generator=FILE, the generator whose codes it finds; the other "
+                          "networks have none.")  # fmt: skip
+    return name
+
+
+def _origin(source: Path, form: str, network: str, cfg: DictConfig) -> dict[str, Any]:
+    """The manifest entries of a converted network."""
+    origin = {"file": source.name, "format": form, "network": network}
+    return {"source": origin, "command": cfg.command, "licence": "that of the source"}
+
+
+@torch.no_grad()
+def agreement(encoder: nn.Module, generator: Generator) -> list[str]:
+    """The encoder's hash, and how near the generator's samples come when they are encoded and rendered again."""
+    images = generator.render(generator.sample(CHECKED, seed=0)).clamp(-1, 1)
+    again = generator.render(Latent("w+", {"ws": encoder(images)})).clamp(-1, 1)
+    return [f"hash: {encoder.hash}", f"psnr of samples: {psnr(again, images).mean().item():.2f}"]
 
 
 def fingerprint(network: nn.Module) -> list[str]:

@@ -137,11 +137,14 @@ class ConvertConfig(VerbConfig):
     """Turn a checkpoint of another code base into a bundle, or a generator into rosinality's format."""
 
     source: str = option(
-        MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch; or any "
-        "generator, for out=*.pt"
+        MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch, pSp or e4e, "
+        "EditGAN's encoder .pth; or any generator, for out=*.pt"
     )  # fmt: skip
     out: str = option(MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format")
-    network: str = option("G_ema", "which network of the source: G_ema, G or D")
+    network: str | None = option(
+        None, "which network of the source: G_ema, G, D, or E, an encoder; null for E with generator=, else G_ema"
+    )  # fmt: skip
+    generator: str | None = option(None, "of an encoder: the generator whose codes it finds")
     check: bool = option(False, "also render fixed codes and print a fingerprint")
 
 
@@ -158,6 +161,8 @@ class InversionConfig:
     pixel: float = option(1.0, "weight of the mean squared pixel difference")
     delta: float = option(1e-3, "weight of the mean squared distance from the mean of W")
     space: str = option("w+", "w+, or w: one code for all layers")
+    noise: bool = option(False, "optimise noise maps too; they become part of the codes")
+    noise_weight: float = option(1.0, "with noise=true: weight of the correlations inside a map, which keeps it noise")
     start: str = option("auto", "encoder, nearest (sample), mean (of W); auto: encoder if there is one, else nearest")
     samples: int = option(1000, "how many samples the start is chosen from")
     seed: int = option(0, "of the samples")

@@ -19,6 +19,7 @@ class WPlusEncoderConfig:
     )
     width: int = option(128, "channels of the pyramid", memory=True)
     hidden: int = option(512, "width of each head of codes")
+    space: str = option("w+", "w+, or w: one code for all rows; then set task.training.mixing=0, since samples mix")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,10 +38,11 @@ class WPlusEncoder(nn.Module):
 
     A trunk halves the resolution down to 4x4. From there a pyramid goes back up to 8x8 and 16x16, adding each level of
     the trunk to the enlarged coarser one. The first third of the rows is read from the 4x4 level, the second from 8x8,
-    the rest from 16x16, each level pooled to 4x4.
+    the rest from 16x16, each level pooled to 4x4. In W the one code is read from 16x16, which holds all levels.
 
     Raises:
-        ValueError: if ``channels`` does not lead from half of the input's resolution to 4x4, or the image does not fit.
+        ValueError: if ``channels`` does not lead from half of the input's resolution to 4x4, the space is unknown, or
+            the image does not fit.
     """
 
     w_mean: Tensor
@@ -56,6 +57,7 @@ class WPlusEncoder(nn.Module):
         channels: Sequence[int] = (),      # at R/2, R/4, ..., 4; () for a default by the resolution
         width: int = 128,                  # channels of the pyramid
         hidden: int = 512,                 # width of each head
+        space: Literal["w+", "w"] = "w+",  # w: one head, whose code all rows have
     ) -> None:  # fmt: skip
         super().__init__()
         size = min(img_resolution, LARGEST_INPUT)
@@ -63,16 +65,18 @@ class WPlusEncoder(nn.Module):
         if size < 32 or size != 4 * 2 ** len(channels):
             raise ValueError("img_resolution must be at least 32, and channels must have one count for each of half of "
                              f"{size} (the input's size), ..., 8, 4, got {channels} for {img_resolution}")  # fmt: skip
+        if space not in ("w+", "w"):
+            raise ValueError(f"space must be w+ or w, got {space!r}")
         self.config: dict[str, Any] = {
             "img_resolution": img_resolution, "num_ws": num_ws, "w_dim": w_dim, "img_channels": img_channels,
-            "channels": channels, "width": width, "hidden": hidden,
+            "channels": channels, "width": width, "hidden": hidden, "space": space,
         }  # fmt: skip
         self.img_resolution, self.img_channels, self.num_ws, self.w_dim = img_resolution, img_channels, num_ws, w_dim
         self.reduction = img_resolution // size
         self.stem = nn.Conv2d(4 * img_channels, channels[0], 3, padding=1)
         self.blocks = nn.ModuleList(Block(a, b) for a, b in pairwise(channels))
         self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels[:-4:-1])  # of 4x4, 8x8, 16x16
-        self.rows = [num_ws // 3, num_ws // 3, num_ws - 2 * (num_ws // 3)]
+        self.rows = [num_ws // 3, num_ws // 3, num_ws - 2 * (num_ws // 3)] if space == "w+" else [1]
         self.heads = nn.ModuleList(
             nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d(POOLED),
                           nn.Flatten(), nn.Linear(width * POOLED**2, hidden), nn.LeakyReLU(0.2),
@@ -96,12 +100,13 @@ class WPlusEncoder(nn.Module):
         for block in self.blocks:
             x = block(x)
             levels.append(x)
-        codes, total = [], None
-        for level, lateral, head in zip(levels[:-4:-1], self.laterals, self.heads, strict=True):
+        pyramid: list[Tensor] = []
+        for level, lateral in zip(levels[:-4:-1], self.laterals, strict=True):
             step = lateral(F.leaky_relu(level, 0.2))
-            total = step if total is None else step + F.interpolate(total, scale_factor=2, mode="bilinear")
-            codes.append(head(total).unflatten(1, (-1, self.w_dim)))
-        return self.w_mean + self.w_std * torch.cat(codes, dim=1)
+            pyramid.append(step + F.interpolate(pyramid[-1], scale_factor=2, mode="bilinear") if pyramid else step)
+        read = zip(self.heads, pyramid[-len(self.heads) :], strict=True)
+        codes = [head(level).unflatten(1, (-1, self.w_dim)) for head, level in read]
+        return self.w_mean + self.w_std * torch.cat(codes, dim=1)  # in W one row is added to all of the mean
 
 
 def default_channels(size: int) -> list[int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+NOISE = "noise."  # before the path of a layer: its noise maps among a latent's tensors
 Space = Literal["z", "w", "w+", "s", "layout"]
 
 
@@ -19,10 +20,12 @@ class Latent:
     Args:
         space: which space ``tensors`` live in.
         tensors: batch first. ``z``: ``{"z": [N, z_dim]}``; ``w``: ``{"w": [N, w_dim]}``; ``w+``:
-            ``{"ws": [N, num_ws, w_dim]}``; ``s``: one ``[N, C]`` for each affine path.
+            ``{"ws": [N, num_ws, w_dim]}``; ``s``: one ``[N, C]`` for each affine path. Beside these in any space, for
+            layers whose noise belongs to the image: ``noise.<layer>``: ``[N, R, R]``.
         label: class label ``[N, c_dim]`` of a conditional generator.
         generator_hash: the generator these codes belong to.
-        noise_seed: seed of the synthesis noise, the same maps for every item; None: the generator's stored maps.
+        noise_seed: seed of the noise of all other layers, the same maps for every item; None: the generator's stored
+            maps.
 
     Raises:
         ValueError: if the tensors disagree on the batch size.
@@ -41,6 +44,16 @@ class Latent:
 
     def __len__(self) -> int:
         return len(next(iter(self.tensors.values())))
+
+    @property
+    def noise(self) -> dict[str, Tensor]:
+        """The noise maps that belong to these codes, layer path -> ``[N, R, R]``; mostly there are none."""
+        return {name.removeprefix(NOISE): t for name, t in self.tensors.items() if name.startswith(NOISE)}
+
+    def with_noise(self, maps: Mapping[str, Tensor]) -> Latent:
+        """The same codes with these noise maps, layer path -> ``[N, R, R]``, and no others."""
+        codes = {name: t for name, t in self.tensors.items() if not name.startswith(NOISE)}
+        return replace(self, tensors={**codes, **{NOISE + layer: t for layer, t in maps.items()}})
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Latent:
         if isinstance(index, int):
@@ -70,19 +83,19 @@ class Latent:
         """Join batches of one space, one generator and one noise.
 
         Raises:
-            ValueError: if there is nothing to join, or the spaces, generators or noise seeds differ.
+            ValueError: if there is nothing to join, or the spaces, generators, noise seeds or names of tensors differ.
         """
         if not latents:
             raise ValueError("nothing to join: the list of latents is empty")
         first = latents[0]
         for other in latents[1:]:
             if _kind(other) != _kind(first):
-                raise ValueError("latents of different spaces, generators or noise seeds cannot be joined")
+                raise ValueError("latents of different spaces, generators or noise cannot be joined")
         tensors = {name: torch.cat([item.tensors[name] for item in latents]) for name in first.tensors}
         labels = [item.label for item in latents if item.label is not None]
         return replace(first, tensors=tensors, label=torch.cat(labels) if labels else None)
 
 
-def _kind(latent: Latent) -> tuple[str, str | None, int | None]:
+def _kind(latent: Latent) -> tuple[str, str | None, int | None, frozenset[str]]:
     """What the items of a batch have in common."""
-    return latent.space, latent.generator_hash, latent.noise_seed
+    return latent.space, latent.generator_hash, latent.noise_seed, frozenset(latent.tensors)

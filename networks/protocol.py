@@ -39,6 +39,10 @@ class Generator(Protocol):
         """Draw ``n`` latents; item i depends only on ``(seed, i)``."""
         ...
 
+    def noise_maps(self) -> dict[str, Tensor]:
+        """The stored noise maps ``[R, R]`` by layer, of layers whose noise shows in images; empty if none does."""
+        ...
+
     @overload
     def render(self, latent: Latent, features: Literal[False] = False) -> Tensor: ...
     @overload
@@ -46,6 +50,7 @@ class Generator(Protocol):
     def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, Features]:
         """Images ``[N, C, H, W]``, with ``features`` also the maps named by ``feature_shapes``.
 
-        Noise, where the generator has any, follows from ``latent.noise_seed``; without a seed it is the stored noise.
+        Noise, where the generator has any, is that of ``latent.noise``; in layers without it, it follows from
+        ``latent.noise_seed``, and without a seed it is the stored noise.
         """
         ...

@@ -139,12 +139,13 @@ class Augmentation:
 
     def apply(self, latent: Latent, spread: dict[str, Tensor], rng: torch.Generator) -> Latent:
         """A varied copy of ``latent``; ``spread`` is the codes' standard deviation by tensor name."""
+        own = {} if self.noise else latent.noise  # fresh maps take the place of the latent's own
         tensors = {
             name: t + self.jitter * spread[name].to(t) * torch.randn(t.shape, generator=rng).to(t)
-            for name, t in latent.tensors.items()
+            for name, t in latent.with_noise({}).tensors.items()
         }
         seed = int(torch.randint(2**31, (), generator=rng)) if self.noise else latent.noise_seed
-        return replace(latent, tensors=tensors, noise_seed=seed)
+        return replace(latent, tensors=tensors, noise_seed=seed).with_noise(own)
 
 
 class Batch(NamedTuple):

@@ -41,6 +41,11 @@ def is_foreign(path: Path) -> bool:
     return path.is_file() and _adapter(path) is not None
 
 
+def is_torch(path: Path) -> bool:
+    """Whether ``torch.save`` wrote the file, of whatever it is."""
+    return path.is_file() and _adapter(path) == ADAPTERS[LEGACY_TORCH]
+
+
 def read_foreign(path: Path, network: Network) -> Found:
     """One network of a foreign file.
 

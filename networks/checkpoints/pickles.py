@@ -6,6 +6,7 @@ what stands behind it is inert, so the worst that a file can do is to be refused
 
 from __future__ import annotations
 
+import argparse
 import io
 import pickle
 import re
@@ -188,6 +189,31 @@ def read_pickle(path: Path, allowed: Mapping[tuple[str, str], Any]) -> Any:
                 "authors again."
             ) from error
         raise GanvasError(f"{path} cannot be read as a pickle of networks ({error}): copy it again.") from error
+
+
+def read_torch(path: Path, use: str = "a generator") -> Mapping[str, Any]:
+    """A dictionary that ``torch.save`` wrote, of tensors, plain values and the arguments of a program.
+
+    Args:
+        path: the file.
+        use: what is looked for in it, as a sentence names it.
+
+    Raises:
+        UnsafePickleError: naming what else the file asks for.
+        GanvasError: if the file is damaged or holds something else.
+    """
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # training checkpoints hold their arguments
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        name = foreign_name(error)
+        raise UnsafePickleError(f"{path} asks for {name or 'code'}, for which {use} has no use: nothing was run; "
+                                "get the file from its authors again.") from error  # fmt: skip
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise GanvasError(f"{path} cannot be read as a PyTorch checkpoint: copy it again.") from error
+    if not isinstance(found, Mapping):
+        raise GanvasError(f"{path} holds a {type(found).__name__}, not a checkpoint of networks.")
+    return found
 
 
 def foreign_name(error: BaseException) -> str | None:

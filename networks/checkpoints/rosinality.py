@@ -6,9 +6,7 @@ kernels are not copied: they are the same four taps, stored times four where the
 
 from __future__ import annotations
 
-import argparse
 import copy
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,11 +21,12 @@ from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Found, Network, NetworkMissingError
 from networks.checkpoints.generators import known_networks, stored_tensors
-from networks.checkpoints.pickles import UnsafePickleError, foreign_name
+from networks.checkpoints.pickles import read_torch
 from networks.stylegan2.resolutions import block_channels
 
 FORMAT = "rosinality checkpoint"
 ENTRIES = {"G_ema": "g_ema", "G": "g", "D": "d"}
+DECODER = "decoder."                 # before its names in a checkpoint of pSp or e4e
 W_AVG_SAMPLES = 4096                 # that repository's own number, where a checkpoint has no latent_avg
 LR_MULT = 0.01                       # its mapping network's, which no checkpoint states
 CHANNEL_MAX, PLAIN_UP_TO, PLAIN_BASE = 512, 32, 16384  # its channels: 512 up to 32x32, above a multiple of 16384 / size
@@ -89,7 +88,7 @@ def read_rosinality(path: Path, network: Network) -> Found:
     Raises:
         GanvasError: if the file is unusable or holds no such network.
     """
-    checkpoint = _load(path)
+    checkpoint = _networks(read_torch(path))
     theirs = checkpoint.get(ENTRIES[network])
     if not isinstance(theirs, Mapping):
         known = [ours for ours, entry in ENTRIES.items() if isinstance(checkpoint.get(entry), Mapping)]
@@ -104,19 +103,13 @@ def read_rosinality(path: Path, network: Network) -> Found:
                           f"({error}); export it again.") from error  # fmt: skip
 
 
-def _load(path: Path) -> Mapping[str, Any]:
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # training checkpoints hold their arguments
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        name = foreign_name(error)
-        raise UnsafePickleError(f"{path} asks for {name or 'code'}, for which a generator has no use: nothing was run; "
-                                "get the file from its authors again.") from error  # fmt: skip
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise GanvasError(f"{path} cannot be read as a PyTorch checkpoint: copy it again.") from error
-    if not isinstance(found, Mapping):
-        raise GanvasError(f"{path} holds a {type(found).__name__}, not a checkpoint of networks.")
-    return found
+def _networks(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The entries by rosinality's names. Checkpoints of pSp and e4e hold the generator as ``decoder`` of the whole."""
+    whole = checkpoint.get("state_dict")
+    decoder = {} if not isinstance(whole, Mapping) else {
+        name.removeprefix(DECODER): value for name, value in whole.items() if str(name).startswith(DECODER)
+    }  # fmt: skip
+    return {**checkpoint, ENTRIES["G_ema"]: decoder} if decoder else checkpoint
 
 
 def _generator(theirs: Mapping[str, Tensor], w_avg: Tensor | None) -> Found:
@@ -132,7 +125,7 @@ def _generator(theirs: Mapping[str, Tensor], w_avg: Tensor | None) -> Found:
     for name, like in empty.state_dict().items():
         if name.endswith("noise_const") and name not in tensors:  # early versions kept none: any will do, but the same
             tensors[name] = torch.randn(like.shape, generator=torch.Generator().manual_seed(0))
-    tensors["mapping.w_avg"] = _mean_w(empty, tensors) if w_avg is None else w_avg.reshape(w_dim)
+    tensors["mapping.w_avg"] = _mean_w(empty, tensors) if w_avg is None else w_avg.reshape(-1, w_dim)[0]
     return Found("stylegan2", config, tensors, FORMAT)
 
 

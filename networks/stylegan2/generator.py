@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -111,17 +112,29 @@ class Generator(nn.Module):
         label = None if label is None else label.to(self.device)
         return Latent("w+", {"ws": self.mapping(z.to(self.device), label, truncation)}, label, self.hash or None)
 
+    def noise_maps(self) -> dict[str, Tensor]:
+        """The stored noise maps ``[R, R]`` by layer, of layers whose noise shows in images; empty if none does."""
+        return self.synthesis.noise_maps()
+
+    def _require_layers(self, noise: Mapping[str, Tensor]) -> None:
+        unknown = noise.keys() - (self.feature_shapes.keys() - self.constant_features)
+        if unknown:
+            raise ValueError(f"there is no layer {min(unknown)} in this generator for which the latent has noise")
+
     def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Images ``[N, C, R, R]`` in about [-1, 1] for a latent in z, w, w+ or s.
 
-        The noise maps are the stored ones or, where the latent has a ``noise_seed``, drawn from that; either way all
-        images share them, so that none depends on its batch.
+        A layer's noise is the latent's own for it. Other layers have the stored maps or, where the latent has a
+        ``noise_seed``, such as are drawn from that; all images share these, so that none depends on its batch.
 
         Raises:
-            ValueError: if the latent is in a space that StyleGAN2 does not have.
+            ValueError: if the latent is in a space that StyleGAN2 does not have, or its noise maps do not fit.
         """
         seed = latent.noise_seed
         noise: Noise = "const" if seed is None else torch.Generator().manual_seed(seed)
+        if own := latent.noise:
+            self._require_layers(own)
+            noise = (own, noise)
         match latent.space:
             case "z":
                 ws = self.mapping(latent.tensors["z"], latent.label)

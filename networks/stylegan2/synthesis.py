@@ -7,7 +7,7 @@ is shared between a block's ToRGB and the next block's first convolution.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -20,7 +20,9 @@ from networks.stylegan2.resolutions import block_channels, block_dtypes, compute
 
 Architecture = Literal["orig", "skip", "resnet"]
 NoiseMode = Literal["const", "random", "none"]
-Noise = NoiseMode | torch.Generator  # a generator: maps drawn from it, on the CPU
+# A generator: maps drawn from it, on the CPU. A pair: maps [N, R, R] of some layers by path, and what the others have.
+Noise = NoiseMode | torch.Generator | tuple[Mapping[str, Tensor], NoiseMode | torch.Generator]
+LayerNoise = NoiseMode | torch.Generator | Tensor
 Styles = dict[str, Tensor]
 
 
@@ -48,8 +50,13 @@ class SynthesisLayer(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def forward(self, x: Tensor, styles: Tensor, noise: Noise, fused: bool, gain: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, styles: Tensor, noise: LayerNoise, fused: bool, gain: float = 1.0) -> Tensor:
         match noise:
+            case Tensor():
+                if noise.shape != (len(x), self.resolution, self.resolution):
+                    raise ValueError(f"noise maps must be [{len(x)}, {self.resolution}, {self.resolution}], got "
+                                     f"{list(noise.shape)}")  # fmt: skip
+                n = noise[:, None].to(x.device) * self.noise_strength
             case "random":
                 shape = [len(x), 1, self.resolution, self.resolution]
                 n = torch.randn(shape, device=x.device) * self.noise_strength
@@ -62,7 +69,7 @@ class SynthesisLayer(nn.Module):
                 drawn = torch.randn(self.resolution, self.resolution, generator=noise)
                 n = drawn.to(x.device) * self.noise_strength
             case _:
-                raise ValueError(f"noise must be const, random, none or a torch.Generator, got {noise!r}")
+                raise ValueError(f"noise must be const, random, none, a torch.Generator or maps, got {noise!r}")
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
         gain *= math.sqrt(2)
         x = modulated_conv2d(x, self.weight, styles, n, self.up, self.resample_filter, fused=fused, gain=gain)
@@ -141,11 +148,12 @@ class SynthesisBlock(nn.Module):
         residual = self.skip(x, gain=math.sqrt(0.5)) if hasattr(self, "skip") else None
         for layer in self.layers:
             gain = math.sqrt(0.5) if residual is not None and layer == "conv1" else 1.0
-            x = getattr(self, layer)(x, styles[f"{name}.{layer}"], noise, fused, gain)
+            path = f"{name}.{layer}"
+            x = getattr(self, layer)(x, styles[path], _of_layer(noise, path), fused, gain)
             if layer == "conv1" and residual is not None:
                 x = residual + x
             if features is not None:
-                features[f"{name}.{layer}"] = x
+                features[path] = x
         if img is not None:
             img = upsample2d(img, self.resample_filter)
         if hasattr(self, "torgb"):
@@ -229,11 +237,16 @@ class SynthesisNetwork(nn.Module):
     def forward(
         self,
         ws: Tensor,                    # [N, num_ws, w_dim]
-        noise: Noise = "const",        # the stored maps, fresh ones of each image, none, or one set from a generator
+        noise: Noise = "const",        # the stored maps, fresh ones of each image, none, a generator's, or given ones
         features: bool = False,        # also return every convolution's output
         fused: bool | None = None,     # one grouped convolution; by default only for single images at inference
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:  # [N, C, R, R]  # fmt: skip
         return self.from_styles(self.styles(ws), noise, features, fused)
+
+    def noise_maps(self) -> dict[str, Tensor]:
+        """The stored maps ``[R, R]`` by layer, of layers whose noise shows: whose strength is not zero."""
+        layers = {path: self.get_submodule(path) for path in self.feature_shapes if path != "b4.const"}
+        return {path: layer.noise_const for path, layer in layers.items() if layer.noise_strength.item() != 0}
 
     @property
     def feature_shapes(self) -> dict[str, tuple[int, int]]:
@@ -244,3 +257,11 @@ class SynthesisNetwork(nn.Module):
                 path = f"b{block.resolution}.{layer}"
                 shapes[path] = (self.get_submodule(path).weight.shape[0], block.resolution)
         return shapes
+
+
+def _of_layer(noise: Noise, path: str) -> LayerNoise:
+    """What the layer at ``path`` has of the network's noise."""
+    if not isinstance(noise, tuple):
+        return noise
+    maps, others = noise
+    return maps.get(path, others)

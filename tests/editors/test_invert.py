@@ -17,12 +17,16 @@ from editors import invert as module
 from editors.images import inside
 from editors.inversion_cache import InversionCache
 from editors.invert import InversionSettings, invert
+from editors.noise_maps import autocorrelation
 from editors.target import Target
 from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.generators import load_generator, save_generator
+from networks.checkpoints.latents import load_latent, save_latent
 from networks.latent import Latent
 from networks.metrics import psnr
-from networks.stylegan2 import LeanEncoder
+from networks.stylegan2 import Generator, LeanEncoder
+from tests.editors.conftest import tiny_generator
 
 FAST = InversionSettings(steps=3, samples=16, batch=4)
 
@@ -126,6 +130,99 @@ def test_an_image_does_not_see_its_batch(generator, critic, images) -> None:
 def test_w_keeps_one_code_for_all_layers(generator, critic, images) -> None:
     ws = invert(generator, images[:2], replace(FAST, space="w"), critic).latent.tensors["ws"]
     assert torch.equal(ws, ws[:, :1].expand_as(ws))
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_w_from_an_encoder_is_the_mean_of_its_rows(steps, generator, critic, images) -> None:
+    begin = generator.sample(2, 5)
+    begin = begin.replace(ws=begin.tensors["ws"] + torch.randn_like(begin.tensors["ws"]))
+    settings = replace(FAST, space="w", steps=steps, rate=1e-6)
+    ws = invert(generator, images[:2], settings, critic, start=begin).latent.tensors["ws"]
+    torch.testing.assert_close(ws, begin.tensors["ws"].mean(1, keepdim=True).expand_as(ws), rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def noisy(tmp_path: Path) -> Generator:
+    """A generator whose noise shows."""
+    generator = tiny_generator()
+    for name, value in generator.named_parameters():
+        if name.endswith("noise_strength") and "b4" not in name:
+            value.data.fill_(0.2)
+    return load_generator(save_generator(tmp_path / "noisy.safetensors", generator, {}))
+
+
+WITH_NOISE = replace(FAST, steps=40, noise=True)
+
+
+def other_noise(noisy: Generator) -> Tensor:
+    """Images of codes that are rendered with noise that the generator does not store."""
+    latent = replace(noisy.sample(2, seed=99), noise_seed=7)
+    return noisy.render(latent).clamp(-1, 1)
+
+
+def test_noise_maps_come_closer_and_belong_to_the_latent(noisy, critic, tmp_path) -> None:
+    images = other_noise(noisy)
+    begin = noisy.sample(2, seed=99)
+    without = invert(noisy, images, replace(WITH_NOISE, noise=False), critic, start=begin)
+    found = invert(noisy, images, WITH_NOISE, critic, start=begin)
+    assert (found.psnr > without.psnr + 3).all()
+    assert without.latent.noise == {}
+    assert found.latent.noise.keys() == {"b8.conv0", "b8.conv1", "b16.conv0", "b16.conv1"}
+    torch.testing.assert_close(found.reconstruction, noisy.render(found.latent).clamp(-1, 1))
+    path = save_latent(tmp_path / "latents.safetensors", found.latent)
+    torch.testing.assert_close(noisy.render(load_latent(path)[0]).clamp(-1, 1), found.reconstruction)
+    for maps in found.latent.noise.values():
+        torch.testing.assert_close(maps.mean((1, 2)), torch.zeros(2), atol=1e-5, rtol=0)
+        torch.testing.assert_close(maps.square().mean((1, 2)), torch.ones(2), atol=1e-4, rtol=0)
+
+
+def test_the_weight_keeps_noise_from_showing_the_image(noisy, critic) -> None:
+    images = torch.linspace(-1, 1, 16).expand(1, 3, 16, 16)  # a ramp, which no noise is
+    loose, held = (
+        invert(noisy, images, replace(WITH_NOISE, noise_weight=w, start="mean"), critic).latent for w in (0.0, 1.0)
+    )
+    assert autocorrelation(held.noise) < 0.1 * autocorrelation(loose.noise)
+
+
+def test_an_inversion_with_noise_is_cached_whole_and_each_image_on_its_own(noisy, critic, optimised, tmp_path) -> None:
+    images, cache = other_noise(noisy), InversionCache(tmp_path / "cache")
+    settings = replace(WITH_NOISE, steps=4)
+    first = invert(noisy, images, settings, critic, cache=cache).latent
+    again = invert(noisy, images, replace(settings, batch=1), critic, cache=cache).latent
+    assert len(optimised) == 1
+    alone = invert(noisy, images[1:], settings, critic).latent
+    for name, tensor in first.tensors.items():
+        assert torch.equal(again.tensors[name], tensor)
+        torch.testing.assert_close(alone.tensors[name][0], tensor[1], rtol=1e-3, atol=1e-3)
+    assert invert(noisy, images, replace(settings, noise=False), critic, cache=cache).latent.noise == {}
+
+
+def test_noise_of_a_generator_that_has_none_is_refused(generator, critic, images) -> None:
+    with pytest.raises(GanvasError, match=r"noise=true, but this generator has no noise .* use noise=false"):
+        invert(generator, images, replace(FAST, noise=True), critic)
+
+
+def test_the_weight_of_noise_changes_nothing_without_noise() -> None:
+    assert FAST.of_result() == replace(FAST, noise_weight=3.0).of_result()
+    noise = replace(FAST, noise=True)
+    assert noise.of_result() != replace(noise, noise_weight=3.0).of_result()
+
+
+@pytest.mark.parametrize("size", [4, 8, 32])
+def test_autocorrelation_is_that_of_the_paper(size: int) -> None:
+    noise = torch.randn(2, size, size, generator=torch.Generator().manual_seed(0))
+    expected = torch.zeros(2)
+    for n in range(2):
+        level = noise[n].double().numpy()
+        while True:
+            r = len(level)
+            for dx, dy in ((1, 0), (0, 1)):
+                pairs = [level[y][x] * level[(y - dy) % r][(x - dx) % r] for y in range(r) for x in range(r)]
+                expected[n] += (sum(pairs) / r**2) ** 2
+            if r <= 8:
+                break
+            level = level.reshape(r // 2, 2, r // 2, 2).mean((1, 3)) * 2
+    torch.testing.assert_close(autocorrelation({"a": noise}), expected, rtol=1e-4, atol=1e-8)
 
 
 def test_a_heavy_delta_stays_at_the_mean(generator, critic, images) -> None:

@@ -9,7 +9,12 @@ import torch
 
 from launch import cli
 from networks.checkpoints.bundle import read_manifest
+from networks.checkpoints.encoders import find_encoder
 from networks.checkpoints.generators import load_generator, save_generator
+from networks.checkpoints.latents import load_latent
+from networks.checkpoints.rosinality import write_rosinality
+from networks.encoders import IRSEEncoder
+from networks.grids import save_grid
 from networks.stylegan2 import Discriminator, Generator
 from tests.launch.conftest import CLASSES, FAST, SIZE, labelled_folder
 from tests.networks.official_pickle import write
@@ -73,6 +78,44 @@ def test_a_bundle_becomes_rosinality_s_and_comes_back(tmp_path: Path, capsys: py
     assert load_generator(tmp_path / "back.safetensors").hash == load_generator(bundle).hash
 
 
+def test_a_file_of_e4e_gives_its_encoder_and_its_generator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    decoder = Generator(16, z_dim=8, w_dim=8, mapping_layers=1)
+    write_rosinality(tmp_path / "g.pt", decoder)
+    encoder = IRSEEncoder(16, 6, 8, offsets=True, channels=[16, 32, 48, 64], units=[1, 1, 1, 1])
+    weights = {f"encoder.{name}": value for name, value in encoder.state_dict().items() if name != "latent_avg"}
+    theirs = torch.load(tmp_path / "g.pt", weights_only=True)["g_ema"]
+    weights |= {f"decoder.{name}": value for name, value in theirs.items()}
+    average = torch.linspace(0, 1, 8).repeat(6, 1)
+    opts = {"encoder_type": "Encoder4Editing", "start_from_latent_avg": True}
+    source = tmp_path / "e4e.pt"
+    torch.save({"state_dict": weights, "opts": opts, "latent_avg": average}, source)
+
+    assert convert(capsys, f"source={source}", f"out={tmp_path / 'zoo' / 'g.safetensors'}")[0] == cli.OK
+    generator = load_generator(tmp_path / "zoo" / "g.safetensors")
+    assert torch.equal(generator.w_avg, average[0])
+    assert torch.equal(generator.synthesis.b16.conv1.weight, decoder.synthesis.b16.conv1.weight)
+    words = [f"source={source}", f"out={tmp_path / 'zoo' / 'e.safetensors'}", f"generator={source}", "check=true"]
+    status, said = convert(capsys, *words)
+    assert status == cli.OK
+    assert "psnr of samples: " in said
+    monkeypatch.setenv("GANVAS_ZOO", "")
+    found = find_encoder(generator)
+    assert isinstance(found, IRSEEncoder)
+    assert f"hash: {found.hash}\n" in said
+    manifest = read_manifest(tmp_path / "zoo" / "e.safetensors")
+    assert manifest["source"] == {"file": "e4e.pt", "format": "e4e checkpoint", "network": "E"}
+    latents = tmp_path / "inverted"
+    images = tmp_path / "images"
+    save_grid(generator.render(generator.sample(1, seed=0)).clamp(-1, 1), images / "a.png")
+    inversion = ["inversion.start=encoder", "inversion.steps=0", "inversion.samples=8", f"out={latents}"]
+    where = [f"images={images}", f"generator={tmp_path / 'zoo' / 'g.safetensors'}"]
+    assert cli.main(["invert", *where, *inversion]) == cli.OK
+    assert load_latent(latents / "latents.safetensors")[0].tensors["ws"].shape == (1, 6, 8)
+
+
 def test_what_cannot_be_converted(
     pickle: Path, tiny_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,10 +124,16 @@ def test_what_cannot_be_converted(
     text = tmp_path / "text.pkl"
     text.write_text("hello")
     new = tmp_path / "new.safetensors"
+    encoder = f"generator={tiny_generator}"
     for words, says in {
         (f"source={pickle}", f"out={there}"): "there.safetensors is already there: choose another out=",
         (f"source={pickle}", f"out={tmp_path / 'g.onnx'}"): "must end in .safetensors, a bundle, or in .pt",
-        (f"source={pickle}", f"out={new}", "network=E"): "network=E must be one of G_ema, G, D",
+        (f"source={pickle}", f"out={new}", "network=X"): "network=X must be one of G_ema, G, D, E",
+        (f"source={pickle}", f"out={new}", "network=E"): "network=E, an encoder, needs generator=FILE",
+        (f"source={pickle}", f"out={new}", "network=D", f"generator={pickle}"): "the other networks have none",
+        (f"source={pickle}", f"out={tmp_path / 'e.pt'}", f"generator={pickle}"): "must end in .safetensors, a bundle.",
+        (f"source={text}", f"out={new}", f"generator={pickle}"): "text.pkl holds no encoder that Ganvas conv",
+        (f"source={pickle}", f"out={new}", encoder): "network.pkl holds no encoder that Ganvas converts; give",
         (f"source={text}", f"out={new}"): "text.pkl is no checkpoint that Ganvas converts; give a .pkl of",
         (f"source={tiny_generator}", f"out={new}"): "is no checkpoint that Ganvas converts",
         (f"source={tiny_generator}", f"out={tmp_path / 'g.pt'}"): "g.pt cannot be written: rosinality's generator has",

@@ -6,13 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from launch import cli
 from launch.record import read_metrics
 from networks.checkpoints.bundle import read_manifest
-from networks.checkpoints.encoders import find_encoder
-from networks.checkpoints.generators import load_generator
+from networks.checkpoints.encoders import find_encoder, load_encoder
+from networks.checkpoints.generators import load_generator, save_generator
 from networks.encoder import WPlusEncoder
+from networks.grids import save_grid
+from networks.stylegan2 import Generator
 from tests.launch.conftest import SIZE
 
 TINY = [
@@ -58,6 +61,22 @@ def test_a_folder_of_images_is_enough(generator: Path, folder: Path, tmp_path: P
              *[word for word in TINY if not word.startswith(("data.", "n="))]]  # fmt: skip
     assert cli.main(["train", *words]) == cli.OK
     assert read_manifest(tmp_path / "run" / "export" / "folder_encoder.safetensors")["kind"] == "encoder"
+
+
+def test_the_large_experiment_serves_a_generator_of_1024_pixels(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Generator(1024, z_dim=8, w_dim=8, mapping_layers=1, channel_base=2048, channel_max=4)
+    generator = load_generator(save_generator(tmp_path / "g.safetensors", network, {}))
+    for i in range(2):
+        save_grid(generator.render(generator.sample(1, seed=i)).clamp(-1, 1), tmp_path / "images" / f"{i}.png")
+    words = ["experiment=encoder/large", f"generator={tmp_path / 'g.safetensors'}", f"images={tmp_path / 'images'}",
+             f"out={tmp_path / 'run'}", "task.heldout=2", "task.batch_size=1", "task.training.total_images=1",
+             "task.network.channels=[8,8,8,8,8,8]", "task.network.width=8", "task.network.hidden=8",
+             "task.inversion.steps=1", "task.inversion.samples=2", "trainer=cpu", "trainer.threads=1",
+             "wandb=disabled"]  # fmt: skip
+    assert cli.main(["train", *words]) == cli.OK
+    encoder = load_encoder(tmp_path / "run" / "export" / "large_encoder.safetensors", generator)
+    assert encoder(torch.zeros(1, 3, 1024, 1024)).shape == (1, 18, 8)
 
 
 @pytest.mark.parametrize(

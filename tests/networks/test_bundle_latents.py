@@ -22,6 +22,13 @@ def test_round_trip(tmp_path: Path) -> None:
     assert torch.equal(back.label, latent.label)
 
 
+def test_noise_maps_travel_with_the_codes(tmp_path: Path) -> None:
+    latent = Latent("w+", {"ws": torch.randn(2, 3, 4)}).with_noise({"b8.conv0": torch.randn(2, 8, 8)})
+    back, _ = load_latent(save_latent(tmp_path / "a.safetensors", latent))
+    assert back.noise.keys() == {"b8.conv0"}
+    assert torch.equal(back.noise["b8.conv0"], latent.noise["b8.conv0"])
+
+
 def test_names_may_be_left_out_but_not_counted_wrong(tmp_path: Path) -> None:
     latent = Latent("w+", {"ws": torch.zeros(2, 3, 4)})
     assert load_latent(save_latent(tmp_path / "a.safetensors", latent))[1] == ()

@@ -77,6 +77,28 @@ def test_what_does_not_fit_is_refused(resolution: int, arguments: dict[str, Any]
         encoder(resolution, **arguments)
 
 
+@torch.no_grad()
+def test_in_w_all_rows_have_one_code(tmp_path: Path) -> None:
+    network = awake(encoder(space="w"))
+    network.w_mean.normal_()
+    images = torch.randn(2, 3, 32, 32)
+    offsets = network(images) - network.w_mean
+    torch.testing.assert_close(offsets, offsets[:, :1].expand_as(offsets))
+    assert (offsets[0] - offsets[1]).abs().max() > 1e-3
+    again = encoder_from_bundle(read_bundle(save_encoder(tmp_path / "e.safetensors", network, "abc", {})))
+    assert torch.equal(again(images), network(images))
+    with pytest.raises(ValueError, match="space must be w\\+ or w, got 's'"):
+        encoder(space="s")
+
+
+def test_a_bundle_without_a_space_is_of_w_plus(tmp_path: Path) -> None:
+    network = awake(encoder())
+    bundle = read_bundle(save_encoder(tmp_path / "e.safetensors", network, "abc", {}))
+    del bundle.manifest["config"]["arguments"]["space"]
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(encoder_from_bundle(bundle)(images), network(images))
+
+
 def test_an_image_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match=r"img must be \[N, 3, 32, 32\], got \[1, 3, 64, 64\]"):
         encoder()(torch.zeros(1, 3, 64, 64))

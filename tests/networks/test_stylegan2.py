@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import pytest
 import torch
@@ -155,7 +156,7 @@ def test_noise_modes() -> None:
     assert not torch.allclose(first, second)
     torch.manual_seed(1)
     assert torch.equal(G.synthesis(ws, noise="random"), first)
-    with pytest.raises(ValueError, match=r"noise must be const, random, none or a torch\.Generator, got 'some'"):
+    with pytest.raises(ValueError, match=r"noise must be const, random, none, a torch\.Generator or maps"):
         G.synthesis(ws, noise="some")
 
 
@@ -181,8 +182,42 @@ def test_a_noise_seed_gives_its_own_image_again_and_again(space: str) -> None:
 def test_latents_of_different_noise_are_not_joined() -> None:
     seeded, stored = (Latent("w", {"w": torch.zeros(1, 12)}, noise_seed=seed) for seed in (1, None))
     assert Latent.cat([seeded, seeded]).noise_seed == 1
-    with pytest.raises(ValueError, match="noise seeds cannot be joined"):
+    with pytest.raises(ValueError, match="noise cannot be joined"):
         Latent.cat([seeded, stored])
+
+
+@pytest.mark.parametrize("space", ["z", "w", "w+", "s"])
+def test_noise_of_the_latent_stands_before_all_other(space: str) -> None:
+    G = tiny()
+    z = torch.randn(3, 8)
+    ws = G.mapping(z)
+    tensors = {"z": {"z": z}, "w": {"w": ws[:, 0]}, "w+": {"ws": ws}, "s": G.synthesis.styles(ws)}[space]
+    plain = Latent(space, tensors)
+    assert G.noise_maps().keys() == G.feature_shapes.keys() - {"b4.const"}
+    stored = plain.with_noise({layer: m.expand(3, -1, -1) for layer, m in G.noise_maps().items()})
+    torch.testing.assert_close(G.render(stored), G.render(plain))
+    torch.testing.assert_close(G.render(replace(stored, noise_seed=1)), G.render(plain))
+    mine = plain.with_noise({"b8.conv0": torch.randn(3, 8, 8)})
+    image = G.render(mine)
+    assert (image - G.render(plain)).abs().mean() > 1e-3
+    torch.testing.assert_close(G.render(mine[2]), image[2:])  # each item has its own
+    torch.testing.assert_close(G.render(Latent.cat([mine[:1], mine[1:]])), image)
+    seeded = replace(mine, noise_seed=1)  # the other layers follow the seed
+    assert (G.render(seeded) - image).abs().mean() > 1e-3
+    assert torch.equal(mine.with_noise({}).tensors[next(iter(tensors))], next(iter(tensors.values())))
+    assert mine.with_noise({}).noise == {}
+
+
+def test_noise_that_does_not_fit_is_named() -> None:
+    G = tiny()
+    one = G.sample(1, 0)
+    with pytest.raises(ValueError, match=r"noise maps must be \[1, 8, 8\], got \[1, 4, 4\]"):
+        G.render(one.with_noise({"b8.conv0": torch.zeros(1, 4, 4)}))
+    for layer in ("b4.const", "b512.conv0"):
+        with pytest.raises(ValueError, match=f"there is no layer {layer} in this generator"):
+            G.render(one.with_noise({layer: torch.zeros(1, 4, 4)}))
+    with pytest.raises(ValueError, match="noise cannot be joined"):
+        Latent.cat([one, one.with_noise({"b8.conv0": torch.zeros(1, 8, 8)})])
 
 
 def test_random_noise_differs_between_images() -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from networks.checkpoints.errors import GanvasError
+from networks.latent import Latent
 from networks.segmentation import head_for
 from networks.stylegan2 import Generator
 from trainers import segmentation_default
@@ -425,3 +426,14 @@ def test_progress_is_told(generator: Generator) -> None:
 def test_bar_shows_on_request(generator: Generator, capsys) -> None:
     train_head(fresh(generator), generator, labels(generator, 1), replace(QUICK, passes=2), progress=True)
     assert "segmentation" in capsys.readouterr().err
+
+
+def test_jitter_leaves_the_latents_own_noise_and_fresh_noise_takes_its_place() -> None:
+    latent = Latent("w+", {"ws": torch.zeros(1, 2, 3)}).with_noise({"b8.conv0": torch.ones(1, 8, 8)})
+    spread, rng = {"ws": torch.ones(1, 2, 3)}, torch.Generator().manual_seed(0)
+    jittered = Augmentation(jitter=0.1).apply(latent, spread, rng)
+    assert torch.equal(jittered.noise["b8.conv0"], torch.ones(1, 8, 8))
+    assert jittered.tensors["ws"].abs().max() > 0
+    fresh = Augmentation(noise=True).apply(latent, spread, rng)
+    assert fresh.noise == {}
+    assert fresh.noise_seed is not None
