@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import types
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
