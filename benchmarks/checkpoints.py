@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import types
 import tempfile
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
