@@ -200,7 +200,7 @@ def test_a_zip_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.
 def labelled(tmp_path: Path) -> Path:
     """Six photos of two classes, as NVIDIA's dataset tool leaves them."""
     folder = photos(tmp_path / "labelled", 6)
-    names = sorted(file.name for file in folder.iterdir())
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.png"))
     labels = {"labels": [[name, i % 2] for i, name in enumerate(names)]}
     (folder / "dataset.json").write_text(json.dumps(labels))
     return folder
