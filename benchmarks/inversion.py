@@ -41,12 +41,11 @@ from networks.critics.lpips_distance import PerceptualCritic
 from networks.grids import to_uint8
 from networks.latent import Latent
 
-STEPS = {"encoder": (0, 10, 30, 60, 100, 300), "mean": (30, 60, 100, 300, 1000)}
+STEPS = {"encoder": (0, 10, 30, 100), "mean": (30, 100, 300)}
 QUICK = {"encoder": (0, 30, 100), "mean": (30, 100, 300)}
 IMAGES, QUICK_IMAGES = 300, 32
 RESULTS = {False: ROOT / "benchmarks" / "results", True: ROOT / "runs" / "benchmarks" / "quick"}
 PARTIAL = ROOT / "runs" / "benchmarks" / "inversion-points.json"
-
 
 AFTER_ENCODER, AFTER_MEAN = 100, 300  # steps that are compared: the figures and the sheet
 SHOWN = 8                             # avatars on the sheet
