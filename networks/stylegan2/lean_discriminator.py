@@ -91,5 +91,7 @@ class LeanDiscriminator(nn.Module):
 
     def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:  # [N, C, R, R] -> [N, 1]
         require_image(img, self.img_channels, self.img_resolution)
+        if c is not None and not self.c_dim:
+            raise ValueError("this discriminator takes no labels: its c_dim is 0")
         cmap = self.mapping(None, c) if self.c_dim else None
         return self.b4(self.blocks(self.stem(F.pixel_unshuffle(img, 2))), None, cmap)

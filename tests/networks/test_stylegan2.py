@@ -371,7 +371,7 @@ def test_labels_change_the_logit() -> None:
         (lambda: LeanDiscriminator(16, channels=(4, 4))(torch.zeros(1, 3, 8, 8)),
          r"img must be \[N, 3, 16, 16\], got \[1, 3, 8, 8\]"),
         (lambda: LeanDiscriminator(16, channels=(4, 4))(torch.zeros(1, 3, 16, 16), torch.zeros(1, 2)),
-         "the lean discriminator takes no labels; use the official one"),
+         "this discriminator takes no labels: its c_dim is 0"),
     ],
 )  # fmt: skip
 def test_a_wrong_call_is_named(call: object, message: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from datamodules.images import GANImages, ImageSet
-from networks.augment import AdaptiveAugment, DiffAugment
+from networks.augment import AdaptiveAugment, Augment, DiffAugment
 from networks.gan_losses import auto_r1_gamma, discriminator_loss, generator_loss, sanitise_gradients
 from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator, LeanEncoder
 from trainers.code_game import CodeGame
@@ -429,7 +429,7 @@ def test_lazy_path_lengths_scale_the_generator_s_optimiser() -> None:
 
 
 def test_the_discriminator_sees_nothing_but_augmented_images() -> None:
-    class Black(torch.nn.Module):
+    class Black(Augment):
         def forward(self, images: Tensor) -> Tensor:
             return images * 0
 
