@@ -148,7 +148,7 @@ def _images(words: list[str]) -> torch.Tensor:
     from launch.compose import compose
     from launch.data import training_images
 
-    return training_images(compose("train", words))
+    return torch.from_numpy(training_images(compose("train", words)).images)
 
 
 ARMS: dict[str, Arm] = {"official": official, "ours": ours, "lean": lean}

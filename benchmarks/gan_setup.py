@@ -94,7 +94,10 @@ def identical_words(setup: Setup) -> list[str]:
         words.append(f"task.{network}.channel_base={setup.channel_base}")
         words.append(f"task.{network}.channel_max={setup.channel_max}")
         if setup.device == "cuda":
-            words += [f"task.{network}.num_fp16_res=4", f"task.{network}.half_dtype=bfloat16"]
+            words += [f"task.{network}.num_fp16_res=4", f"task.{network}.half_dtype=bfloat16",
+                      f"task.{network}.conv_clamp=256"]  # fmt: skip
+    if setup.device == "cuda":
+        words.append("task.training.compile=true")
     return [*words, *_common_words(setup)]
 
 

@@ -39,7 +39,7 @@ def prepared_images(
         files: which.
         resolution: pixels a side; None: as they are, which must be one size.
         fit: how they become square, see :func:`networks.checkpoints.squares.to_square`.
-        first: about so many, spread evenly over the names, if there are more; None: all.
+        first: so many, spread evenly over the names, if there are more; None: all.
 
     Returns:
         ``uint8 [N, 3, R, R]``.
@@ -48,10 +48,11 @@ def prepared_images(
         GanvasError: if an image cannot be read, sizes differ, or there is no room to keep them.
     """
     names = files.names
-    pick = slice(0, None, 1 if first is None else max(len(names) // first, 1))
-    if first is not None and (whole := _kept(_place(files, names, resolution, fit))) is not None:
-        return whole[pick][:first]
-    names = names[pick][:first]
+    if first is not None and first < len(names):
+        pick = spread(len(names), first)
+        if (whole := _kept(_place(files, names, resolution, fit))) is not None:
+            return whole[pick]
+        names = [names[i] for i in pick]
     path = _place(files, names, resolution, fit)
     images = _kept(path)
     if images is None:
@@ -60,6 +61,17 @@ def prepared_images(
         if images is None:
             raise GanvasError(f"{path} cannot be read back: set GANVAS_CACHE to another folder.")
     return images
+
+
+def spread(count: int, n: int) -> list[int]:
+    """``n`` of ``count`` places, evenly; all of them if there are no more.
+
+    Example:
+        >>> spread(5, 3)
+        [0, 1, 3]
+    """
+    n = min(n, count)
+    return [i * count // n for i in range(n)]
 
 
 def _place(files: ImageFiles, names: Sequence[str], resolution: int | None, fit: Fit) -> Path:

@@ -124,8 +124,9 @@ def invert(
                 found[i] = {name: t[place] for name, t in codes.items()}
                 if cache is not None:
                     cache.put(keys[i], found[i], generator.hash)
-    tensors = {name: torch.stack([item[name] for item in found]) for name in found[0]}
-    latent = Latent("w+", tensors, generator_hash=generator.hash or None).to(target.image.device)
+    device = target.image.device  # what the cache gave lies on the CPU
+    tensors = {name: torch.stack([item[name].to(device) for item in found]) for name in found[0]}
+    latent = Latent("w+", tensors, generator_hash=generator.hash or None)
     return _assess(problem, latent, target)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from datamodules.avatar_render import style_definition
 from datamodules.avatars import render_avatars
-from datamodules.image_cache import prepared_images
+from datamodules.image_cache import prepared_images, spread
 from datamodules.image_files import ImageFiles
 from datamodules.images import ImageSet
 from networks.checkpoints.errors import GanvasError
@@ -23,8 +23,9 @@ from networks.protocol import Generator
 class Reference(NamedTuple):
     """Images that a generator's samples are compared with."""
 
-    images: Tensor  # uint8 [N, 3, R, R]
-    what: str       # which they are, said beside every figure
+    images: Tensor                # uint8 [N, 3, R, R]
+    what: str                     # which they are, said beside every figure
+    labels: Tensor | None = None  # float [N, c_dim], if data.labels
 
 
 def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
@@ -58,6 +59,7 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
     few = "a comparison needs at least 2 images, got {}: add images or raise their number."
     if n < 2:
         raise GanvasError(few.format(n))
+    labels = None
     match _kind(cfg):
         case "avatars":
             images = _avatars(cfg, n, "heldout", 0)
@@ -65,14 +67,15 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
         case _:
             files = _files(cfg)
             images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
-            every = max(len(files.names) // n, 1)
-            which = f"one in {every}, " if every > 1 else ""
-            what = f"{len(images)} images of {cfg.images} ({which}by name), which training may have seen"
+            which = f" of {len(files.names)}, evenly by name" if len(images) < len(files.names) else ""
+            what = f"{len(images)} images of {cfg.images}{which}, which training may have seen"
+            if cfg.data.labels:
+                labels = torch.from_numpy(files.labels()[spread(len(files.names), n)])
     if len(images) < 2:
-        raise GanvasError(few.format(len(images)))
+        raise GanvasError(f"a comparison needs at least 2 images, got {len(images)}: add images or raise their number.")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to them
-        return Reference(torch.from_numpy(images), f"{what} at {images.shape[-1]}x{images.shape[-1]}")
+        return Reference(torch.from_numpy(images), f"{what} at {images.shape[-1]}x{images.shape[-1]}", labels)
 
 
 def refuse_image_options(cfg: DictConfig) -> None:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from launch.data import reference_images, require_size
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
+from networks.critics import PACKAGED_FEATURES
 from networks.metrics.generator_metrics import GeneratorMetrics
 
 IMAGES = 2000  # where n= says nothing
@@ -23,17 +24,29 @@ def run(cfg: DictConfig) -> None:
         raise GanvasError(f"n={cfg.n} must be at least 2, and batch={cfg.batch} at least 1.")
     if cfg.device.startswith("cuda") and not torch.cuda.is_available():
         raise GanvasError(f"device={cfg.device} but torch sees no GPU here: use device=cpu.")
+    own = [name for name in cfg.metrics_features if name not in PACKAGED_FEATURES]
+    if cfg.metrics_weights is not None and len(own) != 1:
+        raise GanvasError(f"metrics_weights={cfg.metrics_weights} is for one of inception and inception-torchvision: "
+                          "name one of them in metrics_features.")  # fmt: skip
     if not cfg.metrics_features:
         raise GanvasError("metrics_features=[] measures nothing: name at least one feature network.")
     generator = load_generator(cfg.generator).to(cfg.device)
     reference = reference_images(cfg, cfg.n or IMAGES)
     require_size(reference.images, generator)
+    if reference.labels is not None and reference.labels.shape[1] != generator.c_dim:
+        raise GanvasError(f"the labels of {cfg.images} are of width {reference.labels.shape[1]} and the generator takes "
+                          f"{generator.c_dim}: leave data.labels out, or give another generator.")  # fmt: skip
     print(f"reference: {reference.what}")
     print(f"samples: {len(reference.images)}, seed {cfg.seed}, truncation {cfg.truncation:g}")
     # All first: a network that is missing is said before minutes of rendering.
     scores = [
         GeneratorMetrics(
-            reference.images, name, batch=cfg.batch, weights=cfg.metrics_weights, allow_download=cfg.allow_download
+            reference.images,
+            name,
+            batch=cfg.batch,
+            weights=cfg.metrics_weights if name in own else None,
+            allow_download=cfg.allow_download,
+            labels=reference.labels,
         )
         for name in cfg.metrics_features
     ]

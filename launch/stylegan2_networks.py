@@ -41,6 +41,9 @@ def build(cfg: DictConfig, c_dim: int = 0) -> StyleGAN2Trainer:
     start = None if cfg.generator is None else read_start(cfg.generator, cfg.task.start_discriminator)
     if start is None and cfg.task.start_discriminator is not None:
         raise GanvasError("task.start_discriminator needs the generator that it was trained with: add generator=FILE.")
+    if start is not None and cfg.task.encoder is not None:
+        raise GanvasError("the encoder of task.encoder would start from nothing and pull a trained generator with it: "
+                          "add task.encoder=null to generator=FILE.")  # fmt: skip
     if start is not None and start.generator.c_dim != c_dim:
         raise GanvasError(f"the generator in {cfg.generator} takes labels of width {start.generator.c_dim} and the "
                           f"images labels of width {c_dim}: change data.labels, or start from another.")  # fmt: skip
@@ -52,9 +55,12 @@ def build(cfg: DictConfig, c_dim: int = 0) -> StyleGAN2Trainer:
             encoder=None if cfg.task.encoder is None else instantiate(cfg.task.encoder),
             augment=None if cfg.task.augment is None else instantiate(cfg.task.augment),
             average=None if start is None else start.average, seed=cfg.seed,
+            # The ramp is for weights that are still far from any use: it would forget the average that is given.
+            **({} if start is None else {"ema_rampup": None}),
         )  # fmt: skip
     except InstantiationException as error:
         raise GanvasError(f"the networks of task=stylegan2 cannot be built: {error.__cause__ or error}.") from error
+    _require_groups(module.D, cfg.task.batch_size)
     return module.to(memory_format=module.G.synthesis.memory_format)
 
 
@@ -62,6 +68,14 @@ def _discriminator(cfg: DictConfig, start: Start | None, c_dim: int) -> nn.Modul
     if start is not None and start.discriminator is not None:
         return start.discriminator
     return instantiate(cfg.task.discriminator, c_dim=c_dim)
+
+
+def _require_groups(discriminator: nn.Module, batch_size: int) -> None:
+    """Refuse a batch that the mini-batch standard deviation cannot split; other discriminators take any."""
+    group = getattr(getattr(discriminator, "b4", None), "mbstd_group_size", None) or 1
+    if batch_size > group and batch_size % group:
+        raise GanvasError(f"task.batch_size={batch_size} must be a multiple of {group}, the discriminator's "
+                          "mbstd_group_size.")  # fmt: skip
 
 
 def read_start(generator: str | Path, discriminator: str | Path | None = None) -> Start:

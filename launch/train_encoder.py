@@ -52,6 +52,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
         raise GanvasError("an encoder needs generator=FILE, e.g. generator=zoo/avatars64.safetensors.")
     device = device_of(cfg.trainer)
     generator, settings = load_generator(cfg.generator).to(device), inversion_settings(cfg.task.inversion)
+    if cfg.data.get("labels"):
+        raise GanvasError("data.labels is for generators, an encoder sees none: leave it out.")
     images = training_images(cfg, generator.img_resolution)
     require_size(images.images, generator)
     heldout = reference_images(cfg, cfg.task.heldout if cfg.n is None else cfg.n, generator.img_resolution)

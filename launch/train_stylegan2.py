@@ -6,10 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from datamodules.images import GANImages
+from datamodules.image_cache import spread
+from datamodules.images import GANImages, ImageSet
 from launch.data import licence, reference_images, require_size, training_images
 from launch.fitting import fit
 from launch.record import RunRecord
@@ -45,7 +48,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     module = build(cfg, images.c_dim)
     require_size(images.images, module.G)
     score = GeneratorMetrics(reference.images, cfg.task.metrics_features, cfg.task.metrics,
-                             weights=cfg.task.metrics_weights, allow_download=cfg.task.allow_download)  # fmt: skip
+                             weights=cfg.task.metrics_weights, allow_download=cfg.task.allow_download,
+                             labels=reference.labels)  # fmt: skip
     record.rewind(seen)
     start = time.monotonic() - elapsed(record)  # as if it had never stopped
     about = {
@@ -56,7 +60,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     }
     fit(cfg, record, module, GANImages(images, cfg.task.batch_size, cfg.seed), [
         EveryImages(cfg.task.checkpoint_every, lambda m: record.image(
-            f"samples-{m.images_seen:08d}", sample_grid(m), m.images_seen), at_end=False),
+            f"samples-{m.images_seen:08d}", sample_grid(m, images), m.images_seen), at_end=False),
         EveryImages(cfg.task.checkpoint_every, lambda m: save(export, m, about, {})),
         EveryImages(cfg.task.metrics_every, lambda m: record.log(headline(score(m.G_ema)), m.images_seen), False),
         EveryImages(cfg.task.checkpoint_every, lambda m: record.log(
@@ -67,7 +71,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     protocol = f"samples with seed 0 and truncation 1 against {reference.what}; {score.protocol}"
     save(export, module, about, {**measured, "protocol": protocol})
     figures = {"images_seen": float(module.images_seen), **headline(measured)}
-    samples = record.image(f"samples-{module.images_seen:08d}", sample_grid(module), module.images_seen)
+    samples = record.image(f"samples-{module.images_seen:08d}", sample_grid(module, images), module.images_seen)
     real = record.image("training-images", real_grid(images.images), module.images_seen)
     write_report(cfg, record, figures, protocol, samples, real)
     return figures
@@ -90,11 +94,9 @@ def check_settings(cfg: DictConfig) -> None:
     for key, least in minima.items():
         if cfg.task[key] < least:
             raise GanvasError(f"task.{key}={cfg.task[key]} must be at least {least}.")
-    # A discriminator that compares no images of a batch takes any number of them.
-    group = cfg.task.discriminator.get("mbstd_group_size") or 1
-    if cfg.task.batch_size > group and cfg.task.batch_size % group:
-        raise GanvasError(f"task.batch_size={cfg.task.batch_size} must be a multiple of "
-                          f"task.discriminator.mbstd_group_size={group}.")  # fmt: skip
+    if "projected" in cfg.task.discriminator._target_ and cfg.task.metrics_features == "efficientnet-lite0":
+        raise GanvasError("task.metrics_features=efficientnet-lite0 is the network that the projected discriminator "
+                          "sees with, which flatters its generator: use stlpips-alex.")  # fmt: skip
     if cfg.task.encoder is not None and cfg.task.batch_size < 2:
         raise GanvasError("task.batch_size=1 leaves nothing to sample: half of the batch is reconstructed by "
                           "task.encoder; use at least 2.")  # fmt: skip
@@ -115,14 +117,20 @@ def finished_figures(export: Path) -> dict[str, float] | None:
 
 
 def save(export: Path, module: StyleGAN2Trainer, about: dict[str, Any], metrics: dict[str, Any]) -> None:
-    """Write the averaged generator as a bundle, and its encoder, if there is one, as another beside it."""
+    """Write the averaged generator as a bundle, and beside it its discriminator and, if there is one, its encoder."""
     about = {**about, "images_seen": module.images_seen}
     save_generator(export, module.G_ema, {**about, "metrics": metrics})
+    owner = read_manifest(export)["hash"]
+    discriminator = export.with_name(f"{export.stem}_discriminator{export.suffix}")
+    save_generator(discriminator, module.D, {**about, "generator": {"hash": owner}})
     if module.E is not None:
-        path = export.with_name(f"{export.stem}_encoder{export.suffix}")
-        save_encoder(path, module.E_ema, read_manifest(export)["hash"], about)
+        save_encoder(export.with_name(f"{export.stem}_encoder{export.suffix}"), module.E_ema, owner, about)
 
 
-def sample_grid(module: StyleGAN2Trainer) -> Image.Image:
-    """Samples of the averaged generator, always of the same latents, as one picture."""
-    return grid(to_uint8(draw_samples(module, shown(module.G.img_resolution))))
+def sample_grid(module: StyleGAN2Trainer, images: ImageSet) -> Image.Image:
+    """Samples of the averaged generator, always of the same latents and labels, as one picture."""
+    n = shown(module.G.img_resolution)
+    labels = None
+    if images.labels is not None:  # some of the images', again and again where there are few
+        labels = torch.from_numpy(np.resize(images.labels[spread(len(images.labels), n)], [n, images.c_dim]))
+    return grid(to_uint8(draw_samples(module, n, labels)))

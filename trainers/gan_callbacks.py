@@ -129,9 +129,9 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def draw_samples(module: StyleGAN2Trainer, n: int) -> Tensor:
-    """Images ``[n, C, R, R]`` of the averaged generator on the CPU: always the same latents."""
-    return torch.cat(list(render_batches(module.G_ema, module.G_ema.sample(n, seed=0))))
+def draw_samples(module: StyleGAN2Trainer, n: int, labels: Tensor | None = None) -> Tensor:
+    """Images ``[n, C, R, R]`` of the averaged generator on the CPU: always the same latents, for ``[n, c_dim]``."""
+    return torch.cat(list(render_batches(module.G_ema, module.G_ema.sample(n, 0, labels))))
 
 
 def save_last(path: Path) -> Action:

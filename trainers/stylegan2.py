@@ -49,8 +49,8 @@ class StyleGAN2Trainer(pl.LightningModule):
     (:class:`trainers.code_game.CodeGame`); the discriminator of images teaches the encoder and the synthesis network.
 
     Raises:
-        ValueError: if the loss or the noise is unknown, generator and discriminator take labels of different widths,
-            or there are both labels and an encoder.
+        ValueError: if the loss or the noise is unknown, an interval is below 1, generator and discriminator take labels
+            of different widths, or there are both labels and an encoder.
         DivergedError: in training, when a loss is not finite.
     """
 
@@ -86,6 +86,9 @@ class StyleGAN2Trainer(pl.LightningModule):
             raise ValueError(f"loss must be {' or '.join(get_args(Loss))}, got {loss!r}")
         if noise not in get_args(NoiseMode):
             raise ValueError(f"noise must be one of {', '.join(get_args(NoiseMode))}, got {noise!r}")
+        if r1_interval < 1 or path_interval < 1 or total_images < 1:
+            raise ValueError("r1_interval, path_interval and total_images must be at least 1, got "
+                             f"{r1_interval}, {path_interval} and {total_images}")  # fmt: skip
         if generator.c_dim != discriminator.c_dim:
             raise ValueError(f"generator and discriminator must take one kind of label, got labels of width "
                              f"{generator.c_dim} and {discriminator.c_dim}")  # fmt: skip

@@ -35,6 +35,12 @@ def _stylegan2_discriminator() -> type[nn.Module]:
     return Discriminator
 
 
+def _lean_discriminator() -> type[nn.Module]:
+    from networks.stylegan2 import LeanDiscriminator
+
+    return LeanDiscriminator
+
+
 def _projected_discriminator() -> type[nn.Module]:
     from networks.projected import ProjectedDiscriminator
 
@@ -45,6 +51,7 @@ def _projected_discriminator() -> type[nn.Module]:
 GENERATORS: Mapping[str, Callable[[], type[nn.Module]]] = {"stylegan2": _stylegan2}
 DISCRIMINATORS: Mapping[str, Callable[[], type[nn.Module]]] = {
     "stylegan2_discriminator": _stylegan2_discriminator,
+    "lean_discriminator": _lean_discriminator,
     "projected_discriminator": _projected_discriminator,
 }
 

@@ -35,6 +35,7 @@ class GeneratorMetrics:
         batch: int = 64,                     # images rendered and judged at once
         weights: str | Path | None = None,   # file of an Inception's weights, where they are not in the hub folder
         allow_download: bool = False,        # whether an Inception may be fetched
+        labels: Tensor | None = None,        # of the images, [N, c_dim]: a conditional generator draws for these
     ) -> None:  # fmt: skip
         unknown = [name for name in metrics if name not in METRICS]
         if unknown or not metrics:
@@ -45,7 +46,7 @@ class GeneratorMetrics:
                               "number, or leave the two out.")  # fmt: skip
         self.metrics, self.features, self.batch = tuple(metrics), features, batch
         self.network = feature_network(features, weights, allow_download)
-        self._images = real
+        self._images, self._labels = real, labels
         self._real: Tensor | None = None
 
     @property
@@ -72,7 +73,7 @@ class GeneratorMetrics:
         """
         if self._real is None:
             self._real = self._extract((part.float() / 127.5 - 1 for part in self._images.split(self.batch)), generator)
-        latent = generator.sample(len(self._images), seed, truncation=truncation)
+        latent = generator.sample(len(self._images), seed, self._labels, truncation)
         fake = self._extract((part.clamp(-1, 1) for part in render_batches(generator, latent, self.batch)), generator)
         return self._figures(self._real, fake)
 

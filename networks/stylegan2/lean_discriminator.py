@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -65,7 +66,7 @@ def lean_trunk(img_resolution: int, img_channels: int, channels: Sequence[int]) 
 
 
 class LeanDiscriminator(nn.Module):
-    """Image, and label, to a logit ``[N, 1]``.
+    """Image, and label, to a logit ``[N, 1]``; ``config`` rebuilds it.
 
     Raises:
         ValueError: if ``channels`` does not lead from half the resolution to 4x4, the image does not fit, or the label
@@ -83,6 +84,10 @@ class LeanDiscriminator(nn.Module):
         super().__init__()
         self.img_resolution, self.img_channels, self.c_dim = img_resolution, img_channels, c_dim
         channels = list(channels) or default_channels(img_resolution, LEAN_CHANNELS)
+        self.config: dict[str, Any] = {
+            "img_resolution": img_resolution, "img_channels": img_channels, "channels": channels,
+            "mbstd_group_size": mbstd_group_size, "c_dim": c_dim,
+        }  # fmt: skip
         self.stem, self.blocks = lean_trunk(img_resolution, img_channels, channels)
         cmap_dim = channels[-1] if c_dim else 0
         if c_dim:

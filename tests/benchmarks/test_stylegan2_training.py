@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import gan_setup, stylegan2_training
-from benchmarks.gan_arms import ARMS, Laps
+from benchmarks.gan_arms import ARMS, Laps, _images
 from benchmarks.gan_setup import Setup, cycle_kinds, identical_words, official_arguments
 from benchmarks.stylegan2_training import Measured, breakdown, figures, phases, rows
 from launch.compose import compose
@@ -47,6 +48,12 @@ def test_an_arm_takes_as_many_batches_as_it_is_told(arm: str) -> None:
     assert {"G forward", "D forward", "Adam"} <= said[1]["parts"].keys()
     parts = sum(said[1]["parts"][name] for name in ("G forward", "D forward", "Adam"))
     assert 0 < parts < sum(said[1]["seconds"])
+
+
+def test_the_official_side_is_given_the_images_of_ours() -> None:
+    images = _images(identical_words(TINY))
+    assert (images.dtype, tuple(images.shape)) == (torch.uint8, (8, 3, 32, 32))
+    assert images[torch.tensor([1, 0])].shape[0] == 2
 
 
 def test_our_side_is_the_configuration_of_the_official_one() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from datamodules import image_cache
-from datamodules.image_cache import prepared_images
+from datamodules.image_cache import prepared_images, spread
 from datamodules.image_files import ImageFiles
 from networks.checkpoints.errors import GanvasError
 
@@ -137,6 +138,15 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, cache: Path) -> None:
     (file,) = cache.iterdir()
     file.write_bytes(file.read_bytes()[:-5])
     np.testing.assert_array_equal(prepared_images(ImageFiles(tmp_path / "set"), 4), images)
+
+
+@pytest.mark.parametrize(("count", "n"), [(5, 3), (3999, 2000), (5999, 2000), (3, 5)])
+def test_places_are_spread_to_the_end(count: int, n: int) -> None:
+    places = spread(count, n)
+    assert len(places) == min(n, count)
+    steps = {b - a for a, b in pairwise(places)}
+    assert max(steps) - min(steps) <= 1
+    assert count - places[-1] <= max(steps) + 1
 
 
 def test_a_few_are_spread_over_all_and_alike_with_and_without_the_rest(tmp_path: Path, cache: Path) -> None:

@@ -87,6 +87,7 @@ def test_the_large_experiment_serves_a_generator_of_1024_pixels(tmp_path: Path) 
         (["task.network.channels=[8]"], "the encoder cannot be built: "),
         (["task.inversion.critic=foo"], "critic must be one of"),
         (["n=1"], "needs at least 2 images"),
+        (["data.labels=true"], "data.labels is for generators, an encoder sees none"),
         (["task.training.lr=x"], "does not fit"),
     ],
 )

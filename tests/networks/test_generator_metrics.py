@@ -65,6 +65,21 @@ def test_it_tells_a_good_generator_from_a_bad_one(score: GeneratorMetrics) -> No
     assert half[RECALL] < 0.5 < half[PRECISION]
 
 
+def test_a_conditional_generator_draws_for_the_images_labels(real: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Labelled(Uniform):
+        asked: Tensor | None = None
+
+        def sample(self, n: int, seed: int, label: Tensor | None = None, truncation: float = 1.0) -> Latent:
+            self.asked = label
+            return super().sample(n, seed, None, truncation)
+
+    monkeypatch.setattr(generator_metrics, "feature_network", lambda *_: Mean())
+    labels = torch.eye(3)[torch.arange(len(real)) % 2]  # of three classes, one is not there
+    G = Labelled(-1, 1)
+    GeneratorMetrics(real, "mean-colour", ["fid"], labels=labels)(G)
+    assert torch.equal(G.asked, labels)
+
+
 def test_same_seed_same_figures(score: GeneratorMetrics) -> None:
     assert score(Uniform(-1, 1), seed=4) == score(Uniform(-1, 1), seed=4)
     assert score(Uniform(-1, 1), seed=4) != score(Uniform(-1, 1), seed=5)

@@ -249,10 +249,11 @@ def test_hinge_trains() -> None:
 
 
 def test_official_discriminator_trains() -> None:
-    module = tiny(total=8)
-    module.D = Discriminator(16, channel_base=128, channel_max=8)
+    module = StyleGAN2Trainer(tiny().G, Discriminator(16, channel_base=128, channel_max=8), 8)
+    before = module.D.b16.conv0.weight.detach().clone()
     fit(module)
     assert module.images_seen == 8
+    assert not torch.equal(module.D.b16.conv0.weight, before)
 
 
 # --- labels
