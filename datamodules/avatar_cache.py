@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from datamodules.avatar_masks import PART_CLASSES
 from datamodules.avatar_parts import distribution_of
-from datamodules.cache_dir import cache_dir
 from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.cache_dir import cache_dir
 from networks.checkpoints.errors import GanvasError
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from datamodules.cache_dir import cache_dir
 from datamodules.image_files import ImageFiles
 from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.cache_dir import cache_dir
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.squares import Fit, to_square
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from networks.checkpoints.bundle import read_bundle, save_bundle, tensors_hash
+from networks.checkpoints.cache_dir import cache_dir
 from networks.checkpoints.errors import GanvasError
 
 KIND = "inversion"
@@ -20,8 +20,7 @@ ALGORITHM = 1  # raised when the same settings give another result
 
 def default_folder() -> Path:
     """``$GANVAS_CACHE/inversions``, or ``~/.cache/ganvas/inversions``."""
-    base = os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas"
-    return Path(base) / "inversions"
+    return cache_dir() / "inversions"
 
 
 class InversionCache:

@@ -34,7 +34,7 @@ def run(cfg: DictConfig) -> None:
     reference = reference_images(cfg, cfg.n or IMAGES)
     require_size(reference.images, generator)
     if reference.labels is not None and reference.labels.shape[1] != generator.c_dim:
-        raise GanvasError(f"the labels of {cfg.images} are of width {reference.labels.shape[1]} and the generator takes "
+        raise GanvasError(f"the labels of {cfg.images} are of width {reference.labels.shape[1]} and the generator's of "
                           f"{generator.c_dim}: leave data.labels out, or give another generator.")  # fmt: skip
     print(f"reference: {reference.what}")
     print(f"samples: {len(reference.images)}, seed {cfg.seed}, truncation {cfg.truncation:g}")

@@ -87,7 +87,6 @@ def test_the_large_experiment_serves_a_generator_of_1024_pixels(tmp_path: Path) 
         (["task.network.channels=[8]"], "the encoder cannot be built: "),
         (["task.inversion.critic=foo"], "critic must be one of"),
         (["n=1"], "needs at least 2 images"),
-        (["data.labels=true"], "data.labels is for generators, an encoder sees none"),
         (["task.training.lr=x"], "does not fit"),
     ],
 )
@@ -100,3 +99,11 @@ def test_what_cannot_be_followed_is_one_sentence(
     error = capsys.readouterr().err
     assert says in error
     assert not (tmp_path / "run").exists()
+
+
+def test_labels_are_refused_instead_of_ignored(
+    generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["experiment=encoder/folder", f"generator={generator}", f"images={tmp_path}", "data.labels=true"]
+    assert cli.main(["train", *command, "wandb=disabled", f"out={tmp_path / 'run'}"]) == cli.REFUSED
+    assert "data.labels is for generators, an encoder sees none" in capsys.readouterr().err

@@ -170,7 +170,7 @@ def test_from_a_folder_of_one_s_own_to_samples(tmp_path: Path, capsys: pytest.Ca
         "kind": "folder", "resolution": 16, "fit": "crop", "mirror": True, "labels": False, "images": 64, "seed": 0
     }  # fmt: skip
     assert manifest["licence"] == "that of the training images"
-    assert "(one in 16, by name), which training may have seen" in manifest["metrics"]["protocol"]
+    assert " of 64, evenly by name, which training may have seen" in manifest["metrics"]["protocol"]
     assert Image.open(tmp_path / "run" / "images" / "training-images.png").size == (1024, 1024)
     assert cli.main(["sample", f"generator={bundle}", "n=2", f"out={tmp_path / 'samples'}"]) == cli.OK
     assert len(list((tmp_path / "samples").glob("000*.png"))) == 2
