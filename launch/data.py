@@ -66,7 +66,7 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
             what = f"{len(images)} held-out {cfg.data.style} (split heldout, seed 0)"
         case _:
             files = _files(cfg)
-            images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
+            images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=max(n, 1))[:n]
             which = f" of {len(files.names)}, evenly by name" if len(images) < len(files.names) else ""
             what = f"{len(images)} images of {cfg.images}{which}, which training may have seen"
             if cfg.data.labels:

@@ -173,4 +173,4 @@ def test_a_comparison_with_nothing_is_refused(folder: Path) -> None:
             reference_images(cfg, n)
     reference = reference_images(cfg, 2)
     assert reference.images.shape == (2, 3, 16, 16)
-    assert "(one in 2, by name), which training may have seen at 16x16" in reference.what
+    assert " of 4, evenly by name, which training may have seen at 16x16" in reference.what
