@@ -66,13 +66,13 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
             what = f"{len(images)} held-out {cfg.data.style} (split heldout, seed 0)"
         case _:
             files = _files(cfg)
-            images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=max(n, 1))[:n]
+            images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
             which = f" of {len(files.names)}, evenly by name" if len(images) < len(files.names) else ""
             what = f"{len(images)} images of {cfg.images}{which}, which training may have seen"
             if cfg.data.labels:
                 labels = torch.from_numpy(files.labels()[spread(len(files.names), n)])
     if len(images) < 2:
-        raise GanvasError(f"a comparison needs at least 2 images, got {len(images)}: add images or raise their number.")
+        raise GanvasError(few.format(len(images)))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to them
         return Reference(torch.from_numpy(images), f"{what} at {images.shape[-1]}x{images.shape[-1]}", labels)
