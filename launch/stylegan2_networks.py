@@ -22,7 +22,7 @@ class Start(NamedTuple):
     """Trained networks to go on from."""
 
     generator: nn.Module              # what training moves
-    average: nn.Module                # G_ema; may be the same
+    average: nn.Module | None         # G_ema; None: a copy of the generator
     discriminator: nn.Module | None   # None: a new one
 
 
@@ -91,11 +91,13 @@ def read_start(generator: str | Path, discriminator: str | Path | None = None) -
     """
     path = resolve(generator)
     average = load_generator(path)
-    average.hash = ""
     found = {name: _if_held(path, name) for name in ("G", "D")} if is_foreign(path) else {}
     judge = load_discriminator(discriminator) if discriminator is not None else found.get("D")
-    trained = found.get("G") or load_generator(path)
-    return Start(_to_train(trained), average, None if judge is None else _to_train(judge))
+    judge = None if judge is None else _to_train(judge)
+    if trained := found.get("G"):
+        average.hash = ""
+        return Start(_to_train(trained), average, judge)
+    return Start(_to_train(average), None, judge)
 
 
 def _if_held(path: Path, network: Network) -> nn.Module | None:

@@ -19,10 +19,10 @@ from launch.record import RunRecord
 from launch.reports.stylegan2 import ELAPSED, elapsed, grid, real_grid, shown, write_report
 from launch.resume import clock
 from launch.stylegan2_networks import build
-from networks.checkpoints.bundle import read_manifest
+from networks.checkpoints.bundle import read_manifest, tensors_hash
 from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.generators import load_generator, save_generator
+from networks.checkpoints.generators import save_generator, stored_tensors
 from networks.grids import to_uint8
 from networks.metrics.generator_metrics import GeneratorMetrics, headline
 from trainers.gan_callbacks import EveryImages, draw_samples
@@ -56,7 +56,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
         "data": {**OmegaConf.to_container(cfg.data), "images": len(images.images), "seed": cfg.seed},
         "command": cfg.command,
         "licence": licence(cfg),
-        **({"started_from": load_generator(cfg.generator).hash} if cfg.generator else {}),
+        **({"started_from": tensors_hash(stored_tensors(module.G_ema))} if cfg.generator else {}),
     }
     fit(cfg, record, module, GANImages(images, cfg.task.batch_size, cfg.seed), [
         EveryImages(cfg.task.checkpoint_every, lambda m: record.image(

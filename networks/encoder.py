@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from networks.stylegan2.discriminator import require_image
+
 LARGEST_INPUT = 256  # pixels a side; larger images are averaged down
 POOLED = 4           # pixels a side of what a head of codes sees of its level
 
@@ -90,9 +92,7 @@ class WPlusEncoder(nn.Module):
             nn.init.zeros_(head[-1].bias)
 
     def forward(self, img: Tensor) -> Tensor:  # [N, C, R, R] -> [N, num_ws, w_dim]
-        if img.shape[1:] != (self.img_channels, self.img_resolution, self.img_resolution):
-            raise ValueError(f"img must be [N, {self.img_channels}, {self.img_resolution}, {self.img_resolution}], "
-                             f"got {list(img.shape)}")  # fmt: skip
+        require_image(img, self.img_channels, self.img_resolution)
         if self.reduction > 1:
             img = F.avg_pool2d(img, self.reduction)
         x = self.stem(F.pixel_unshuffle(img, 2))

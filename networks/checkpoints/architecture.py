@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+
+
+def count_names(names: Iterable[str], pattern: str) -> int:
+    r"""How many names of weights match a pattern as a whole.
+
+    Example:
+        >>> count_names(["fc0.weight", "fc1.weight", "fc1.bias"], r"fc\d+\.weight")
+        2
+    """
+    return sum(re.fullmatch(pattern, name) is not None for name in names)
 
 
 def channel_rule(channels: Mapping[int, int]) -> dict[str, int]:

@@ -6,8 +6,7 @@ The weights keep their names. What a file does not state is read off the shapes,
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from networks.checkpoints.architecture import count_names
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Found, is_torch
 from networks.checkpoints.pickles import read_torch
@@ -72,10 +72,10 @@ def _psp(path: Path, checkpoint: Mapping[str, Any], tensors: Tensors, generator:
         raise GanvasError(f"{path} holds an encoder of type {kind}, and Ganvas converts {' and '.join(PSP_TYPES)}: "
                           "give a checkpoint with one of these in its opts.")  # fmt: skip
     source, offsets = PSP_TYPES[kind]
-    stages = [(c, len(list(same))) for c, same in groupby(
-        len(tensors[f"body.{i}.res_layer.1.weight"]) for i in range(_count(tensors, r"body\.\d+\.res_layer\.1\.weight"))
-    )]  # fmt: skip
-    rows, w_dim = _count(tensors, r"styles\.\d+\.linear\.weight"), len(tensors["styles.0.linear.weight"])
+    blocks = count_names(tensors, r"body\.\d+\.res_layer\.1\.weight")
+    widths = (len(tensors[f"body.{i}.res_layer.1.weight"]) for i in range(blocks))
+    stages = [(width, len(list(same))) for width, same in groupby(widths)]
+    rows, w_dim = count_names(tensors, r"styles\.\d+\.linear\.weight"), len(tensors["styles.0.linear.weight"])
     config = {
         "img_resolution": generator.img_resolution, "num_ws": rows, "w_dim": w_dim,
         "img_channels": tensors["input_layer.0.weight"].shape[1], "offsets": offsets,
@@ -91,16 +91,12 @@ def _psp(path: Path, checkpoint: Mapping[str, Any], tensors: Tensors, generator:
 
 
 def _editgan(tensors: Tensors, generator: Generator) -> Found:
-    rows = _count(tensors, r"(course|medium|fine)_styles\.\d+\.linear\.weight")
+    rows = count_names(tensors, r"(course|medium|fine)_styles\.\d+\.linear\.weight")
     config = {
         "img_resolution": generator.img_resolution, "num_ws": rows,
         "w_dim": len(tensors["course_styles.0.linear.weight"]),
         "img_channels": tensors["FPN_module.conv1.weight"].shape[1], "base": len(tensors["FPN_module.conv1.weight"]),
-        "units": [_count(tensors, rf"FPN_module\.layer{stage}\.\d+\.conv1\.weight") for stage in (1, 2, 3, 4)],
+        "units": [count_names(tensors, rf"FPN_module\.layer{stage}\.\d+\.conv1\.weight") for stage in (1, 2, 3, 4)],
         "width": len(tensors["FPN_module.toplayer.weight"]),
     }  # fmt: skip
     return Found("fpn", config, tensors, "EditGAN encoder")
-
-
-def _count(names: Iterable[str], pattern: str) -> int:
-    return sum(re.fullmatch(pattern, name) is not None for name in names)

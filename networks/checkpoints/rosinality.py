@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cuda_ops.upfirdn2d import setup_filter
-from networks.checkpoints.architecture import channel_rule
+from networks.checkpoints.architecture import channel_rule, count_names
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Found, Network, NetworkMissingError
@@ -113,8 +113,8 @@ def _networks(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _generator(theirs: Mapping[str, Tensor], w_avg: Tensor | None) -> Found:
-    resolution = 4 * 2 ** _count(theirs, r"to_rgbs\.\d+\.conv\.weight")
-    layers = _count(theirs, r"style\.\d+\.weight")
+    resolution = 4 * 2 ** count_names(theirs, r"to_rgbs\.\d+\.conv\.weight")
+    layers = count_names(theirs, r"style\.\d+\.weight")
     names = {**generator_names(resolution), **mapping_names(layers)}
     w_dim = theirs["style.1.weight"].shape[1]
     weights = {2**i: theirs[names[f"synthesis.b{2**i}.conv1.weight"]] for i in range(2, resolution.bit_length())}
@@ -130,17 +130,13 @@ def _generator(theirs: Mapping[str, Tensor], w_avg: Tensor | None) -> Found:
 
 
 def _discriminator(theirs: Mapping[str, Tensor]) -> Found:
-    resolution = 4 * 2 ** _count(theirs, r"convs\.\d+\.skip\.1\.weight")
+    resolution = 4 * 2 ** count_names(theirs, r"convs\.\d+\.skip\.1\.weight")
     names = discriminator_names(resolution)
     channels = {2**i: theirs[names[f"b{2**i}.conv0.weight"]].shape[1] for i in range(3, resolution.bit_length())}
     channels = {4: len(theirs["final_conv.0.weight"]), **channels}
     config = {"img_resolution": resolution, **channel_rule(channels)}
     tensors = _ours(_empty("stylegan2_discriminator", config), theirs, names, kernel_sum=1.0)
     return Found("stylegan2_discriminator", config, tensors, FORMAT)
-
-
-def _count(names: Iterable[str], pattern: str) -> int:
-    return sum(re.fullmatch(pattern, name) is not None for name in names)
 
 
 def _empty(kind: str, config: Mapping[str, Any]) -> nn.Module:

@@ -13,15 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from networks.encoders.parts import (
-    StyleHead,
-    enlarged,
-    level_of,
-    read_rows,
-    require_images,
-    resized,
-    strided_convolutions,
-)
+from networks.encoders.parts import StyleHead, enlarged, level_of, read_rows, resized, strided_convolutions
+from networks.stylegan2.discriminator import require_image
 
 LARGEST_INPUT = 512   # pixels a side; a head of a larger image would not end at 1x1
 EXPANSION = 4         # output channels of a block, over its inner ones
@@ -111,6 +104,6 @@ class FPNEncoder(nn.Module):
         self.course_styles, self.medium_styles, self.fine_styles = map(nn.ModuleList, by_level)
 
     def forward(self, img: Tensor) -> Tensor:  # [N, C, R, R] -> [N, num_ws, w_dim]
-        require_images(img, self.img_channels, self.img_resolution)
+        require_image(img, self.img_channels, self.img_resolution)
         heads = [*self.course_styles, *self.medium_styles, *self.fine_styles]
         return read_rows(heads, self.FPN_module(resized(img, self.size)))

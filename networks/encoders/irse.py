@@ -14,15 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from networks.encoders.parts import (
-    StyleHead,
-    enlarged,
-    level_of,
-    read_rows,
-    require_images,
-    resized,
-    strided_convolutions,
-)
+from networks.encoders.parts import StyleHead, enlarged, level_of, read_rows, resized, strided_convolutions
+from networks.stylegan2.discriminator import require_image
 from networks.stylegan2.layers import FullyConnected
 
 INPUT = 256          # pixels a side of what the network sees
@@ -112,7 +105,7 @@ class IRSEEncoder(nn.Module):
         self.register_buffer("latent_avg", torch.zeros(num_ws, w_dim))  # what is added to the codes
 
     def forward(self, img: Tensor) -> Tensor:  # [N, C, R, R] -> [N, num_ws, w_dim]
-        require_images(img, self.img_channels, self.img_resolution)
+        require_image(img, self.img_channels, self.img_resolution)
         x = self.input_layer(resized(img, INPUT))
         ends = []
         for i, block in enumerate(self.body):

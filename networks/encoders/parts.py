@@ -33,12 +33,6 @@ def enlarged(coarse: Tensor, fine: Tensor, align_corners: bool) -> Tensor:
     return fine + F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=align_corners)
 
 
-def require_images(img: Tensor, channels: int, resolution: int) -> None:
-    """Raises ValueError unless ``img`` is ``[N, channels, resolution, resolution]``."""
-    if img.shape[1:] != (channels, resolution, resolution):
-        raise ValueError(f"img must be [N, {channels}, {resolution}, {resolution}], got {list(img.shape)}")
-
-
 def strided_convolutions(in_channels: int, out_channels: int, count: int) -> nn.Sequential:
     """``count`` 3x3 convolutions, each of which halves the resolution and is followed by a leaky ReLU of slope 0.01.
 
