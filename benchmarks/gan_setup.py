@@ -84,7 +84,7 @@ def identical_words(setup: Setup) -> list[str]:
     """The same configuration in the words of ``ganvas train``."""
     words = [
         "task=stylegan2", f"task.generator.mapping_layers={setup.mapping_layers}",
-        # On a CPU a convolution's gradient for its weights takes up to three times as long in that layout.
+        # On a CPU a strided convolution's gradient for its weights takes twice as long in that layout.
         f"task.generator.channels_last={str(setup.device == 'cuda').lower()}", "task.discriminator.mbstd_group_size=4",
         f"task.training.lr_g={setup.lr}", f"task.training.lr_d={setup.lr}", "task.training.final_lr=1.0",
         f"task.training.r1_gamma={setup.r1_gamma}", "task.training.path_weight=2", "task.training.style_mixing=0.9",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cuda_ops.bias_act import bias_act
+from cuda_ops.conv3x3 import conv3x3
 from cuda_ops.upfirdn2d import downsample2d, filter2d, setup_filter
 
 
@@ -57,6 +58,8 @@ def _conv(x: Tensor, w: Tensor, f: Tensor | None, groups: int = 1) -> Tensor:
     """A convolution that keeps the resolution, or doubles it where there is a filter ``f``."""
     if f is not None:
         return _conv_up(x, w, f, groups)
+    if groups == 1 and w.shape[-1] == 3:
+        return conv3x3(x, w)
     return F.conv2d(x, w, padding=w.shape[-1] // 2, groups=groups)
 
 
@@ -161,7 +164,6 @@ class Conv2d(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.act, self.up, self.down, self.conv_clamp = act, up, down, conv_clamp
-        self.padding = kernel_size // 2
         self.register_buffer("resample_filter", setup_filter())
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
@@ -178,7 +180,7 @@ class Conv2d(nn.Module):
             # The filter first, at full resolution, then the strided convolution without padding.
             x = F.conv2d(filter2d(x, f, padding=(f.shape[0] - 1 + k - 1) // 2), w, stride=2)
         else:
-            x = F.conv2d(x, w, padding=self.padding)
+            x = _conv(x, w, None)
         total = gain * (1.0 if self.act == "linear" else math.sqrt(2))
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
         return bias_act(x, self.bias, act=self.act, gain=total, clamp=clamp)

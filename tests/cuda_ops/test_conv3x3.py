@@ -1,0 +1,106 @@
+"""The 3x3 convolution: the values, gradients and layout of the direct one, to any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from cuda_ops import conv3x3 as module
+from cuda_ops.conv3x3 import conv3x3
+
+CHANNELS = module.LEAST_CHANNELS
+
+
+def _by_points(x: Tensor, weight: Tensor) -> Tensor:
+    """The fast algorithm whatever the sizes."""
+    return module._Convolution.apply(x, weight, False)
+
+
+def _drawn(
+    n: int, i: int, o: int, height: int, width: int, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    x, weight = torch.randn(n, i, height, width, dtype=dtype), torch.randn(o, i, 3, 3, dtype=dtype)
+    return x.requires_grad_(), weight.requires_grad_()
+
+
+@given(n=st.integers(1, 4), i=st.integers(1, 5), o=st.integers(1, 5), down=st.integers(1, 3), across=st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_values_and_gradients_are_the_direct_convolution_s(n: int, i: int, o: int, down: int, across: int) -> None:
+    x, weight = _drawn(n, i, o, 4 * down, 4 * across)
+    y, expected = _by_points(x, weight), F.conv2d(x, weight, padding=1)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-11)
+    towards = torch.randn_like(y)
+    got, wanted = (torch.autograd.grad(out, (x, weight), towards) for out in (y, expected))
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+
+
+def test_it_is_differentiable_twice_and_more() -> None:
+    x, weight = _drawn(2, 2, 3, 4, 8)
+    assert torch.autograd.gradcheck(_by_points, (x, weight))
+    assert torch.autograd.gradgradcheck(_by_points, (x, weight))
+
+    def penalty_gradient(convolve: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, ...]:
+        slope = torch.autograd.grad(convolve(x, weight).square().sum(), x, create_graph=True)[0]
+        bent = torch.autograd.grad(slope.square().sum(), weight, create_graph=True)[0]
+        return torch.autograd.grad(bent.square().sum(), (x, weight))
+
+    direct = penalty_gradient(lambda x, w: F.conv2d(x, w, padding=1))
+    for a, b in zip(penalty_gradient(_by_points), direct, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_batch_in_several_parts_is_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = _drawn(5, 3, 4, 8, 8)
+    whole = _by_points(x, weight)
+    gradients = torch.autograd.grad(whole.square().sum(), (x, weight))
+    monkeypatch.setattr(module, "CHUNK", 2 * 8 * 8 * 4 * 36 / 16)
+    assert len(list(module._parts(5, 8 * 8 * 4))) == 3
+    parted = _by_points(x, weight)
+    torch.testing.assert_close(parted, whole)
+    for a, b in zip(torch.autograd.grad(parted.square().sum(), (x, weight)), gradients, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_in_single_precision_it_rounds_as_the_direct_convolution_does() -> None:
+    x, weight = _drawn(4, CHANNELS, CHANNELS, 16, 16, torch.float32)
+    exact = F.conv2d(x.double(), weight.double(), padding=1)
+    both = _by_points(x, weight), F.conv2d(x, weight, padding=1)
+    error, direct = ((y - exact).square().mean().sqrt() for y in both)
+    assert error < 2 * direct
+    assert error / exact.std() < 3e-6
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_layout_is_the_inputs(layout: torch.memory_format) -> None:
+    x, weight = _drawn(4, CHANNELS, CHANNELS, 16, 16, torch.float32)
+    x = x.detach().contiguous(memory_format=layout)
+    assert conv3x3(x, weight).is_contiguous(memory_format=layout)
+
+
+def _is_fast(x: Tensor, weight: Tensor) -> bool:
+    return "_Convolution" in type(conv3x3(x.detach().requires_grad_(), weight).grad_fn).__name__
+
+
+def test_wide_layers_of_many_tiles_are_fast_and_the_others_direct() -> None:
+    x, weight = torch.zeros(4, CHANNELS, 16, 16), torch.zeros(CHANNELS, CHANNELS, 3, 3)
+    assert _is_fast(x, weight)
+    assert not _is_fast(x[:3], weight), "too few tiles"
+    assert not _is_fast(x, weight[: CHANNELS - 1]), "too few channels"
+    assert not _is_fast(torch.zeros(8, CHANNELS, 14, 14), weight), "not whole tiles"
+    assert not _is_fast(x.double(), weight.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv3x3(x, weight).dtype == torch.bfloat16
+
+
+def test_only_asked_for_gradients_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = _drawn(4, CHANNELS, CHANNELS, 16, 16, torch.float32)
+    monkeypatch.setattr(module, "_correlate", lambda *_: pytest.fail("the weights want no gradient"))
+    torch.autograd.grad(conv3x3(x, weight.detach()).sum(), x)
