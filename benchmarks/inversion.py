@@ -41,7 +41,7 @@ from networks.critics.lpips_distance import PerceptualCritic
 from networks.grids import to_uint8
 from networks.latent import Latent
 
-STEPS = {"encoder": (0, 10, 30, 100), "mean": (30, 100, 300)}
+STEPS = {"encoder": (0, 10, 30, 60, 100), "mean": (30, 100, 300)}
 QUICK = {"encoder": (0, 30, 100), "mean": (30, 100, 300)}
 IMAGES, QUICK_IMAGES = 300, 32
 RESULTS = {False: ROOT / "benchmarks" / "results", True: ROOT / "runs" / "benchmarks" / "quick"}
@@ -110,7 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = arguments.out or RESULTS[arguments.quick] / f"inversion-{arguments.device}.json"
     kept = Partial(PARTIAL, bench, arguments.device)
     points = [kept.measure(bench, start, steps) for start, all_steps in plan.items() for steps in all_steps]
-    words = (f" --encoder {arguments.encoder}" if arguments.encoder else "") + (" --quick" if arguments.quick else "")
+    words = "".join(f" --{name} {value}" for name in ("encoder", "threads") if (value := getattr(arguments, name)))
+    words += " --quick" if arguments.quick else ""
     report.keep_rows(
         out, f"Inversion\n\n{count} held-out avatars, the generator {arguments.generator.name}, "
         + (f"the encoder {arguments.encoder.name}." if arguments.encoder else "and the encoder found for it."),
@@ -217,12 +218,14 @@ def figures(points: Sequence[Point]) -> dict[str, Any]:
     alone = by["encoder", 0]
     worth = [p.steps for p in points if p.start == "mean" and not alone.beats(p)]
     after, mean = by["encoder", AFTER_ENCODER], by["mean", AFTER_MEAN]
+    enough = [p.steps for p in points if p.start == "encoder" and p.beats(mean)]
     return {
         f"encoder_{AFTER_ENCODER}_beats_mean_{AFTER_MEAN}": after.beats(mean),
         "psnr_encoder": alone.psnr, f"psnr_encoder_{AFTER_ENCODER}": after.psnr, f"psnr_mean_{AFTER_MEAN}": mean.psnr,
         "perceptual_encoder": alone.perceptual, f"perceptual_encoder_{AFTER_ENCODER}": after.perceptual,
         f"perceptual_mean_{AFTER_MEAN}": mean.perceptual,
         "break_even_steps": min(worth, default=None),  # fewest steps from the mean that the encoder alone does not beat
+        f"encoder_steps_to_beat_mean_{AFTER_MEAN}": min(enough, default=None),
     }  # fmt: skip
 
 
