@@ -26,24 +26,40 @@ class Start(NamedTuple):
     discriminator: nn.Module | None   # None: a new one
 
 
-def build(cfg: DictConfig, c_dim: int = 0) -> StyleGAN2Trainer:
+def starting_networks(cfg: DictConfig) -> Start | None:
+    """The networks that ``generator=`` and ``task.start_discriminator=`` ask to go on from; None if neither does.
+
+    Raises:
+        GanvasError: if a file cannot be used, or the rest of the configuration does not go with it.
+    """
+    if cfg.generator is None:
+        if cfg.task.start_discriminator is not None:
+            raise GanvasError("task.start_discriminator needs the generator that it was trained with: add "
+                              "generator=FILE.")  # fmt: skip
+        return None
+    if cfg.task.encoder is not None:
+        raise GanvasError("the encoder of task.encoder would start from nothing and pull a trained generator with it: "
+                          "add task.encoder=null to generator=FILE.")  # fmt: skip
+    start = read_start(cfg.generator, cfg.task.start_discriminator)
+    size, asked = start.generator.img_resolution, cfg.data.get("resolution")
+    if asked not in (None, size):  # before any image is resized to it
+        raise GanvasError(f"resolution={asked} is not that of the generator in {cfg.generator}, which draws "
+                          f"{size}x{size}: give resolution={size}, or start from another.")  # fmt: skip
+    return start
+
+
+def build(cfg: DictConfig, start: Start | None = None, c_dim: int = 0) -> StyleGAN2Trainer:
     """The networks and their trainer.
 
     Args:
-        cfg: the run's; with ``generator`` given, training goes on from that file's networks, which bring their own
-            arguments.
+        cfg: the run's.
+        start: :func:`starting_networks`; they bring their own arguments.
         c_dim: width of the images' labels; 0 for none.
 
     Raises:
-        GanvasError: if a network refuses its arguments, or a file's networks do not take these labels.
+        GanvasError: if a network refuses its arguments, or the networks to start from do not take these labels.
     """
     torch.manual_seed(cfg.seed)
-    start = None if cfg.generator is None else read_start(cfg.generator, cfg.task.start_discriminator)
-    if start is None and cfg.task.start_discriminator is not None:
-        raise GanvasError("task.start_discriminator needs the generator that it was trained with: add generator=FILE.")
-    if start is not None and cfg.task.encoder is not None:
-        raise GanvasError("the encoder of task.encoder would start from nothing and pull a trained generator with it: "
-                          "add task.encoder=null to generator=FILE.")  # fmt: skip
     if start is not None and start.generator.c_dim != c_dim:
         raise GanvasError(f"the generator in {cfg.generator} takes labels of width {start.generator.c_dim} and the "
                           f"images labels of width {c_dim}: change data.labels, or start from another.")  # fmt: skip

@@ -18,7 +18,7 @@ from launch.fitting import fit
 from launch.record import RunRecord
 from launch.reports.stylegan2 import ELAPSED, elapsed, grid, real_grid, shown, write_report
 from launch.resume import clock
-from launch.stylegan2_networks import build
+from launch.stylegan2_networks import build, starting_networks
 from networks.checkpoints.bundle import read_manifest, tensors_hash
 from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
@@ -44,14 +44,16 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     seen = clock(last, "state_dict", "clock")
     if seen >= cfg.task.training.total_images and (figures := finished_figures(export)):
         return figures
-    images, reference = training_images(cfg), reference_images(cfg, cfg.task.metrics_samples)
-    module = build(cfg, images.c_dim)
+    start = starting_networks(cfg)
+    size = None if start is None else start.generator.img_resolution
+    images, reference = training_images(cfg, size), reference_images(cfg, cfg.task.metrics_samples, size)
+    module = build(cfg, start, images.c_dim)
     require_size(images.images, module.G)
     score = GeneratorMetrics(reference.images, cfg.task.metrics_features, cfg.task.metrics,
                              weights=cfg.task.metrics_weights, allow_download=cfg.task.allow_download,
                              labels=reference.labels)  # fmt: skip
     record.rewind(seen)
-    start = time.monotonic() - elapsed(record)  # as if it had never stopped
+    begun = time.monotonic() - elapsed(record)  # as if it had never stopped
     about = {
         "data": {**OmegaConf.to_container(cfg.data), "images": len(images.images), "seed": cfg.seed},
         "command": cfg.command,
@@ -64,7 +66,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
         EveryImages(cfg.task.checkpoint_every, lambda m: save(export, m, about, {})),
         EveryImages(cfg.task.metrics_every, lambda m: record.log(headline(score(m.G_ema)), m.images_seen), False),
         EveryImages(cfg.task.checkpoint_every, lambda m: record.log(
-            {ELAPSED: time.monotonic() - start}, m.images_seen)),
+            {ELAPSED: time.monotonic() - begun}, m.images_seen)),
     ])  # fmt: skip
     measured = score(module.G_ema)
     record.log(headline(measured), module.images_seen)

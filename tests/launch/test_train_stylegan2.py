@@ -14,7 +14,7 @@ from PIL import Image
 
 from launch import cli
 from launch.compose import compose
-from launch.stylegan2_networks import build
+from launch.stylegan2_networks import build, starting_networks
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.generators import load_discriminator, load_generator, save_generator
 from networks.stylegan2 import Discriminator, Generator
@@ -242,9 +242,14 @@ def configured(*words: str) -> DictConfig:
     return compose("train", ["experiment=stylegan2/avatars64", *ALONE, *words])
 
 
+def built(*words: str) -> StyleGAN2Trainer:
+    cfg = configured(*words)
+    return build(cfg, starting_networks(cfg))
+
+
 def test_an_official_pickle_brings_all_three_networks(trained: dict, tmp_path: Path) -> None:
     pickle = official_pickle.write(tmp_path / "network.pkl", trained)
-    module = build(configured(f"generator={pickle}"))
+    module = built(f"generator={pickle}")
     for name, ours in (("G", module.G), ("G_ema", module.G_ema), ("D", module.D)):
         for key, value in trained[name].state_dict().items():
             torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=0, msg=f"{name}.{key}")
@@ -256,9 +261,9 @@ def test_an_official_pickle_brings_all_three_networks(trained: dict, tmp_path: P
 def test_a_bundle_brings_the_generator_and_a_file_of_its_own_the_discriminator(trained: dict, tmp_path: Path) -> None:
     bundle = save_generator(tmp_path / "g.safetensors", trained["G_ema"], {})
     judge = save_generator(tmp_path / "d.safetensors", trained["D"], {})
-    new = build(configured(f"generator={bundle}"))
+    new = built(f"generator={bundle}")
     assert type(new.D).__name__ == "LeanDiscriminator"
-    both = build(configured(f"generator={bundle}", f"task.start_discriminator={judge}"))
+    both = built(f"generator={bundle}", f"task.start_discriminator={judge}")
     for network in (both.G, both.G_ema):
         assert torch.equal(network.synthesis.b32.conv1.weight, trained["G_ema"].synthesis.b32.conv1.weight)
     assert torch.equal(both.D.b32.conv0.weight, trained["D"].b32.conv0.weight)
@@ -316,7 +321,7 @@ def test_a_start_that_does_not_fit_is_one_sentence(
              "task.encoder=null", "task.metrics_samples=4", f"out={tmp_path / 'run'}"]  # fmt: skip
     for more, sentence in (
         (["resolution=32", "data.labels=true"], "takes labels of width 0 and the images labels of width 2"),
-        (["resolution=64"], "the images are 3x64x64 (channels, height, width) and the generator draws 3x32x32"),
+        (["resolution=64"], "resolution=64 is not that of the generator in"),
         (["resolution=32", f"task.start_discriminator={bundle}"], "is a bundle of kind 'stylegan2', not a discrimin"),
     ):
         assert train(*words, *more) == cli.REFUSED
