@@ -57,7 +57,8 @@ def build(cfg: DictConfig, start: Start | None = None, c_dim: int = 0) -> StyleG
         c_dim: width of the images' labels; 0 for none.
 
     Raises:
-        GanvasError: if a network refuses its arguments, or the networks to start from do not take these labels.
+        GanvasError: if a network refuses its arguments, does not take these labels, or would be measured by what it
+            learned from.
     """
     torch.manual_seed(cfg.seed)
     if start is not None and start.generator.c_dim != c_dim:
@@ -77,6 +78,9 @@ def build(cfg: DictConfig, start: Start | None = None, c_dim: int = 0) -> StyleG
     except InstantiationException as error:
         raise GanvasError(f"the networks of task=stylegan2 cannot be built: {error.__cause__ or error}.") from error
     _require_groups(module.D, cfg.task.batch_size)
+    if getattr(module.D, "sees_with", None) == cfg.task.metrics_features:
+        raise GanvasError(f"task.metrics_features={module.D.sees_with} is the network that the discriminator sees "
+                          "with, which flatters the generator: use stlpips-alex.")  # fmt: skip
     return module.to(memory_format=module.G.synthesis.memory_format)
 
 

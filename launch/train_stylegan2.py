@@ -96,9 +96,6 @@ def check_settings(cfg: DictConfig) -> None:
     for key, least in minima.items():
         if cfg.task[key] < least:
             raise GanvasError(f"task.{key}={cfg.task[key]} must be at least {least}.")
-    if "projected" in cfg.task.discriminator._target_ and cfg.task.metrics_features == "efficientnet-lite0":
-        raise GanvasError("task.metrics_features=efficientnet-lite0 is the network that the projected discriminator "
-                          "sees with, which flatters its generator: use stlpips-alex.")  # fmt: skip
     if cfg.task.encoder is not None and cfg.task.batch_size < 2:
         raise GanvasError("task.batch_size=1 leaves nothing to sample: half of the batch is reconstructed by "
                           "task.encoder; use at least 2.")  # fmt: skip

@@ -139,6 +139,7 @@ class ProjectedDiscriminator(nn.Module):
         feature_resolution: int | None = None,   # what images are resized to; None: 224, or img_resolution if larger
     ) -> None:  # fmt: skip
         super().__init__()
+        self.sees_with = "efficientnet-lite0"  # as networks.critics names it
         size = max(CLASSIFIER_SIZE, img_resolution) if feature_resolution is None else feature_resolution
         if size % STRIDE or size < KERNEL * STRIDE:
             raise ValueError(f"feature_resolution must be a multiple of {STRIDE}, at least {KERNEL * STRIDE}, "
