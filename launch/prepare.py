@@ -30,14 +30,13 @@ def prepare() -> None:
 def keep_freed_memory() -> None:
     """Let glibc keep what torch frees on the CPU; elsewhere this does nothing.
 
-    By default the top of the heap and every large block go back to the system at once, and every page of the next
-    step's tensors is faulted in and zeroed again: a fifth to a third of the time of rendering and of training a head,
-    and up to five sixths of what an activation of a large tensor takes.
+    By default the top of the heap goes back to the system after each step, and every page of the next step's tensors
+    is faulted in and zeroed again: a fifth to a third of the time of rendering and of training a head.
     """
-    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
-        libc.mallopt(mmap_max, 0)  # large blocks come from the heap too
-        libc.mallopt(trim_threshold, -1)  # never
+        libc.mallopt(mmap_threshold, 32 << 20)  # the most that glibc takes; larger blocks still go back at once
+        libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 def _quieten() -> None:
