@@ -102,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="threads of torch")
     parser.add_argument("--out", type=Path, help="JSON file of the results; a chart and a sheet go beside it")
     arguments = parser.parse_args(argv)
+    if not (arguments.quick or arguments.out) and arguments.generator != parser.get_default("generator"):
+        parser.error("--generator needs --out: the kept results are the zoo's")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     keep_freed_memory()
@@ -110,7 +112,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = arguments.out or RESULTS[arguments.quick] / f"inversion-{arguments.device}.json"
     kept = Partial(PARTIAL, bench, arguments.device)
     points = [kept.measure(bench, start, steps) for start, all_steps in plan.items() for steps in all_steps]
-    words = "".join(f" --{name} {value}" for name in ("encoder", "threads") if (value := getattr(arguments, name)))
+    words = "".join(
+        f" --{name} {value}" for name in ("generator", "encoder", "threads")
+        if (value := getattr(arguments, name)) != parser.get_default(name)
+    )  # fmt: skip
     words += " --quick" if arguments.quick else ""
     report.keep_rows(
         out, f"Inversion\n\n{count} held-out avatars, the generator {arguments.generator.name}, "

@@ -29,7 +29,7 @@ A, B = math.sqrt(0.5), math.sqrt(2)
 
 
 def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
-    """``F.conv2d(x, weight, padding=1)``, differentiable to any order.
+    """``F.conv2d(x, weight, padding=1)``, differentiable to any order in reverse mode.
 
     Args:
         x: ``[N, I, H, W]``.
@@ -37,7 +37,13 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
 
     Returns:
         ``[N, O, H, W]``, in the memory layout of ``x``.
+
+    Raises:
+        ValueError: if the shapes are others, or do not go together.
     """
+    if x.ndim != 4 or weight.ndim != 4 or weight.shape[1:] != (x.shape[1], 3, 3):
+        raise ValueError(f"x must be [N, I, H, W] and weight [O, I, 3, 3], got {list(x.shape)} and "
+                         f"{list(weight.shape)}")  # fmt: skip
     if _pays(x, weight):
         return _Convolution.apply(x, weight, False)
     return F.conv2d(x, weight, padding=1)
@@ -90,6 +96,7 @@ class _WeightGradient(torch.autograd.Function):
         return of_x, of_grad
 
 
+@torch.autocast("cpu", enabled=False)  # a backward pass may run inside one
 def _convolve(x: Tensor, weight: Tensor, turned: bool) -> Tensor:
     kernel = _kernel_points(weight, turned)  # [36, I, O]
     n, _, height, width = x.shape
@@ -101,6 +108,7 @@ def _convolve(x: Tensor, weight: Tensor, turned: bool) -> Tensor:
     return _as_laid_out(out.permute(0, 3, 1, 2), x)
 
 
+@torch.autocast("cpu", enabled=False)
 def _correlate(x: Tensor, grad: Tensor) -> Tensor:
     n, _, height, width = x.shape
     x_last, grad_last = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)

@@ -37,10 +37,10 @@ def starting_networks(cfg: DictConfig) -> Start | None:
             raise GanvasError("task.start_discriminator needs the generator that it was trained with: add "
                               "generator=FILE.")  # fmt: skip
         return None
+    start = read_start(cfg.generator, cfg.task.start_discriminator)
     if cfg.task.encoder is not None:
         raise GanvasError("the encoder of task.encoder would start from nothing and pull a trained generator with it: "
                           "add task.encoder=null to generator=FILE.")  # fmt: skip
-    start = read_start(cfg.generator, cfg.task.start_discriminator)
     size, asked = start.generator.img_resolution, cfg.data.get("resolution")
     if asked not in (None, size):  # before any image is resized to it
         raise GanvasError(f"resolution={asked} is not that of the generator in {cfg.generator}, which draws "

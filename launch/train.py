@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from launch.errors import Interrupted, is_out_of_memory, was_raised
 from launch.failures import diverged, out_of_memory
 from launch.hardware import check_devices, use_threads
+from launch.limits import require_at_least
 from launch.record import RunRecord
 from networks.checkpoints.errors import GanvasError
 from trainers.diverged import DivergedError
@@ -24,6 +25,7 @@ def run(cfg: DictConfig) -> None:
         Interrupted: on Ctrl-C or SIGTERM, saying how to resume.
     """
     check_devices(cfg.trainer)
+    require_at_least(cfg, {"seed": 0})
     use_threads(cfg.trainer)
     if find_spec(f"launch.train_{cfg.task.name}") is None:
         raise GanvasError(f"there is no task `{cfg.task.name}`: choose one with task= or experiment=.")

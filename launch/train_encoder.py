@@ -18,6 +18,7 @@ from launch.data import licence, reference_images, require_size, training_images
 from launch.fitting import fit
 from launch.hardware import device_of
 from launch.invert import inversion_settings
+from launch.limits import require_at_least, require_one_device
 from launch.record import RunRecord
 from launch.reports.pictures import panels
 from launch.resume import clock
@@ -46,14 +47,13 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
         after the steps of ``task.inversion``.
 
     Raises:
-        GanvasError: if the generator or the images cannot be used, or training diverges.
+        GanvasError: if a setting, the generator or the images cannot be used, or training diverges.
     """
+    check_settings(cfg)
     if not cfg.generator:
         raise GanvasError("an encoder needs generator=FILE, e.g. generator=zoo/avatars64.safetensors.")
     device = device_of(cfg.trainer)
     generator, settings = load_generator(cfg.generator).to(device), inversion_settings(cfg.task.inversion)
-    if cfg.data.get("labels"):
-        raise GanvasError("data.labels is for generators, an encoder sees none: leave it out.")
     images = training_images(cfg, generator.img_resolution)
     require_size(images.images, generator)
     heldout = reference_images(cfg, cfg.task.heldout if cfg.n is None else cfg.n, generator.img_resolution)
@@ -87,6 +87,21 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     picture = record.image("heldout", shown, module.images_seen)
     record.write_report(report(cfg, figures, heldout.what, picture.relative_to(record.path)))
     return figures
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Refuse what could only fail later.
+
+    Raises:
+        GanvasError: naming the key to change.
+    """
+    if cfg.data.get("labels"):
+        raise GanvasError("data.labels is for generators, an encoder sees none: leave it out.")
+    require_at_least(cfg, {
+        "task.batch_size": 1, "task.heldout": 1, "task.log_every": 1, "task.checkpoint_every": 1,
+        "task.training.total_images": cfg.task.batch_size, "task.training.lr": 0,
+    })  # fmt: skip
+    require_one_device(cfg)
 
 
 def build(cfg: DictConfig, generator: Generator, settings: InversionSettings) -> EncoderTrainer:

@@ -15,6 +15,7 @@ from datamodules.image_cache import spread
 from datamodules.images import GANImages, ImageSet
 from launch.data import licence, reference_images, require_size, training_images
 from launch.fitting import fit
+from launch.limits import require_at_least, require_one_device
 from launch.record import RunRecord
 from launch.reports.stylegan2 import ELAPSED, elapsed, grid, real_grid, shown, write_report
 from launch.resume import clock
@@ -92,15 +93,15 @@ def check_settings(cfg: DictConfig) -> None:
         below = 2 ** max(size.bit_length() - 1, 4)
         raise GanvasError(f"data.resolution={size} must be a power of two of at least 16 for a generator: use "
                           f"{below} or {2 * below}.")  # fmt: skip
-    minima = {"batch_size": 1, "log_every": 1, "checkpoint_every": 1, "metrics_every": 1, "metrics_samples": 2}
-    for key, least in minima.items():
-        if cfg.task[key] < least:
-            raise GanvasError(f"task.{key}={cfg.task[key]} must be at least {least}.")
+    require_at_least(cfg, {
+        "task.batch_size": 1, "task.log_every": 1, "task.checkpoint_every": 1, "task.metrics_every": 1,
+        "task.metrics_samples": 2, "task.training.total_images": 1, "task.training.lr_g": 0, "task.training.lr_d": 0,
+        "task.training.lr_codes": 0,
+    })  # fmt: skip
     if cfg.task.encoder is not None and cfg.task.batch_size < 2:
         raise GanvasError("task.batch_size=1 leaves nothing to sample: half of the batch is reconstructed by "
                           "task.encoder; use at least 2.")  # fmt: skip
-    if cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1:
-        raise GanvasError("task=stylegan2 trains on one device: use trainer=cpu or trainer=gpu.")
+    require_one_device(cfg)
     if cfg.trainer.precision == "16-mixed":
         raise GanvasError("trainer.precision=16-mixed does not go with the R1 penalty: use bf16-mixed, or half "
                           "precision in the finest blocks by task.generator.num_fp16_res.")  # fmt: skip

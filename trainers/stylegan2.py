@@ -218,9 +218,10 @@ class StyleGAN2Trainer(pl.LightningModule):
         """One update of G towards equal steps of its images for equal steps in W; gives the mean length."""
         ws = self._latents(n, None if labels is None else _shuffled(labels)[:n])
         lengths = path_lengths(self.G.synthesis(ws, noise=self.noise), ws)
-        self.path_mean.lerp_(lengths.detach().mean(), self.path_decay)
+        mean = self.path_mean.lerp(lengths.mean(), self.path_decay)  # with its gradient, as in the official loss
+        self.path_mean.copy_(mean.detach())
         opt_g.zero_grad(set_to_none=True)
-        self.manual_backward((lengths - self.path_mean).square().mean() * (self.path_weight * self.path_interval))
+        self.manual_backward((lengths - mean).square().mean() * (self.path_weight * self.path_interval))
         _step(opt_g)
         return float(lengths.detach().mean())
 

@@ -5,11 +5,13 @@ Names are a closed list. A critic whose weights are missing raises; no critic st
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from networks.checkpoints.errors import GanvasError
 
@@ -22,13 +24,18 @@ FEATURES = (*PACKAGED_FEATURES, "inception", "inception-torchvision")
 
 
 class TrunkFeatures(nn.Module):
-    """Features of a perceptual critic's trunk, averaged over the image and joined: ``[N, 3, H, W] -> [N, D]``."""
+    """Features of a perceptual critic's trunk, averaged over the image and joined: ``[N, 3, R, R] -> [N, D]``.
+
+    Images that are too small for the trunk are enlarged by a whole factor, each pixel repeated.
+    """
 
     def __init__(self, critic: PerceptualCritic) -> None:
         super().__init__()
         self.critic = critic
 
     def forward(self, images: Tensor) -> Tensor:
+        if images.shape[-1] < self.critic.min_size:
+            images = F.interpolate(images, scale_factor=math.ceil(self.critic.min_size / images.shape[-1]))
         return torch.cat([x.mean((2, 3)) for x in self.critic.maps(images)], dim=1)
 
 
@@ -54,7 +61,8 @@ def perceptual(name: str) -> PerceptualCritic:
 def feature_network(name: str, weights: str | Path | None = None, allow_download: bool = False) -> nn.Module:
     """The network that turns images ``[N, 3, H, W]`` in [-1, 1] into the vectors ``[N, D]`` that metrics compare.
 
-    ``efficientnet-lite0`` (D = 1280, images resized to 128), ``stlpips-alex`` (D = 1152, images as they are),
+    ``efficientnet-lite0`` (D = 1280, images resized to 128), ``stlpips-alex`` (D = 1152, images as they are, below 32
+    pixels enlarged),
     ``inception`` (D = 2048, the network of published FIDs, images resized to 299) or ``inception-torchvision`` (the
     same size, torchvision's own weights).
 

@@ -100,6 +100,23 @@ def test_wide_layers_of_many_tiles_are_fast_and_the_others_direct() -> None:
         assert conv3x3(x, weight).dtype == torch.bfloat16
 
 
+def test_a_backward_pass_under_autocast_keeps_its_precision() -> None:
+    x, weight = _drawn(4, CHANNELS, CHANNELS, 16, 16, torch.float32)
+    y = conv3x3(x, weight).square().sum()
+    wanted = torch.autograd.grad(y, (x, weight), retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = torch.autograd.grad(y, (x, weight))
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("x", "weight"), [([4, 8, 8], [8, 4, 3, 3]), ([1, 4, 8, 8], [8, 5, 3, 3]),
+                                           ([1, 4, 8, 8], [8, 4, 1, 9])])  # fmt: skip
+def test_other_shapes_are_refused(x: list[int], weight: list[int]) -> None:
+    with pytest.raises(ValueError, match="x must be"):
+        conv3x3(torch.zeros(x), torch.zeros(weight))
+
+
 def test_only_asked_for_gradients_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight = _drawn(4, CHANNELS, CHANNELS, 16, 16, torch.float32)
     monkeypatch.setattr(module, "_correlate", lambda *_: pytest.fail("the weights want no gradient"))

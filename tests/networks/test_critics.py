@@ -194,6 +194,15 @@ def test_feature_networks_give_vectors(name: str) -> None:
     assert features.shape[1] == {"efficientnet-lite0": 1280, "stlpips-alex": 1152}[name]
 
 
+@pytest.mark.parametrize("name", PACKAGED_FEATURES)
+def test_feature_networks_see_small_images_too(name: str) -> None:
+    """The smallest generator draws 16x16; repeated pixels say the same as the image itself."""
+    network, small = feature_network(name), waves(16, 16, 0.0)
+    assert network(small).isfinite().all()
+    if name == "stlpips-alex":
+        torch.testing.assert_close(network(small), network(small.repeat_interleave(2, 2).repeat_interleave(2, 3)))
+
+
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(GanvasError, match=r"unknown perceptual critic 'vgg': choose one of stlpips-alex, "):
         perceptual("vgg")
