@@ -165,6 +165,16 @@ class _NotAllowedError(Exception):
     pass
 
 
+class _WholeLines(io.BufferedReader):
+    """A file whose last line ends. ``torch.load`` takes a name that the end of the file cuts for a foreign one."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n"):
+            raise EOFError("the file ends within a name")
+        return line
+
+
 def read_pickle(path: Path, allowed: Mapping[tuple[str, str], Any]) -> Any:
     """The object in a pickle, made of nothing but what ``allowed`` holds.
 
@@ -203,13 +213,14 @@ def read_torch(path: Path, use: str = "a generator") -> Mapping[str, Any]:
         GanvasError: if the file is damaged or holds something else.
     """
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # training checkpoints hold their arguments
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        # Training checkpoints hold their arguments.
+        with _WholeLines(io.FileIO(path)) as file, torch.serialization.safe_globals([argparse.Namespace]):
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in any way: struct.error, IndexError, AssertionError, ...
         name = foreign_name(error)
-        raise UnsafePickleError(f"{path} asks for {name or 'code'}, for which {use} has no use: nothing was run; "
-                                "get the file from its authors again.") from error  # fmt: skip
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        if name:
+            raise UnsafePickleError(f"{path} asks for {name}, for which {use} has no use: nothing was run; get the "
+                                    "file from its authors again.") from error  # fmt: skip
         raise GanvasError(f"{path} cannot be read as a PyTorch checkpoint: copy it again.") from error
     if not isinstance(found, Mapping):
         raise GanvasError(f"{path} holds a {type(found).__name__}, not a checkpoint of networks.")
@@ -220,5 +231,6 @@ def foreign_name(error: BaseException) -> str | None:
     """What a refused pickle asked for, ours or one that ``torch.load`` refused; None if it failed otherwise."""
     if isinstance(error, _NotAllowedError):
         return str(error)
-    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    # A name goes up to the next space; a damaged one may hold anything.
+    found = re.search(r"GLOBAL ((\w+\.)*\w+) (was not an allowed global|whose module)", str(error))
     return found.group(1) if found else None
