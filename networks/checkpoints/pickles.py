@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.pickle_bounds import require_bounded
 
 NUMBERS = re.compile(r"[<>|=]?[biuf][1248]")  # numpy's short names of types of plain numbers
 
@@ -90,7 +91,11 @@ def _persistent(meta: Mapping[str, Any]) -> Persistent:
 
 def _storage(data: bytes) -> Tensor:
     # PyTorch's own function for this is torch.load with all doors open: a pickle inside the pickle.
-    storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    try:
+        storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # as in read_torch; PyTorch's own sentences are pages
+        name = foreign_name(error)
+        raise _NotAllowedError(name) if name else ValueError("numbers are stored in an unknown way") from error
     if not isinstance(storage, torch.storage.TypedStorage):
         raise ValueError("numbers are stored in an unknown way")
     return torch.empty(0, dtype=storage.dtype).set_(storage)  # type: ignore[call-overload]
@@ -184,9 +189,10 @@ def read_pickle(path: Path, allowed: Mapping[tuple[str, str], Any]) -> Any:
 
     Raises:
         UnsafePickleError: naming what the file asks for beside that.
-        GanvasError: if the file is damaged or no pickle.
+        GanvasError: if the file is damaged, states sizes beyond its own, or is no pickle.
     """
     try:
+        require_bounded(path)
         with path.open("rb") as file:
             return _Unpickler(file, allowed).load()
     except OSError as error:
