@@ -26,6 +26,14 @@ from networks.checkpoints.pickle_bounds import require_bounded
 NUMBERS = re.compile(r"[<>|=]?[biuf][1248]")  # numpy's short names of types of plain numbers
 
 
+# What checkpoints of networks name. The beginning of such a name is a damaged one, not a foreign one.
+CHECKPOINT_NAMES = (
+    "collections.OrderedDict", "argparse.Namespace", "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_parameter",
+    *(f"torch.{kind}Storage" for kind in ("Float", "Half", "BFloat16", "Double", "Long", "Int", "Byte", "Bool")),
+)  # fmt: skip
+
+
 class UnsafePickleError(GanvasError):
     """A pickle names something that its format has no use for."""
 
@@ -239,4 +247,6 @@ def foreign_name(error: BaseException) -> str | None:
         return str(error)
     # A name goes up to the next space; a damaged one may hold anything.
     found = re.search(r"GLOBAL ((\w+\.)*\w+) (was not an allowed global|whose module)", str(error))
-    return found.group(1) if found else None
+    if found is None or any(known.startswith(found.group(1)) for known in CHECKPOINT_NAMES):
+        return None
+    return found.group(1)

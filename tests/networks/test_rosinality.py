@@ -184,6 +184,15 @@ def test_a_file_cut_anywhere_is_damaged_and_not_hostile(tmp_path: Path, old: boo
         assert refused_or_read(path, whole[:length]) == f"{path} cannot be read as a PyTorch checkpoint: copy it again."
 
 
+@pytest.mark.parametrize("name", [b"OrderedDict", b"FloatStorage", b"_rebuild_tensor_v2", b"Namespace"])
+def test_the_beginning_of_a_name_is_damaged_and_not_hostile(tmp_path: Path, name: bytes) -> None:
+    whole, path = small_file(tmp_path / "g.pt", old=True), tmp_path / "broken.pt"
+    for place in range(1, len(name)):
+        broken = whole.replace(name, name[:place] + b"\n" + name[place + 1 :])
+        assert broken != whole
+        assert refused_or_read(path, broken) == f"{path} cannot be read as a PyTorch checkpoint: copy it again."
+
+
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("old", [False, True], ids=["zip", "legacy"])
 def test_a_file_with_a_changed_byte_is_read_or_refused(tmp_path: Path, old: bool) -> None:
