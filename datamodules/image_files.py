@@ -106,7 +106,7 @@ class ImageFiles:
         try:
             with self._lock:   # an archive is one open file with one position
                 return self._archive.read(name)
-        except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise GanvasError(f"{name} in {self.path} cannot be read ({error}); is the zip damaged? Make it "
                               "again.") from error
 
@@ -132,7 +132,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except FileNotFoundError as error:
         raise GanvasError(f"There is no folder {path} and no such zip; check images=.") from error
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, NotImplementedError, ValueError, zipfile.BadZipFile) as error:   # also of a later version
         raise GanvasError(f"{path} is neither a folder nor a whole zip ({error}); is it truncated? Copy it "
                           "again.") from error
 

@@ -21,8 +21,17 @@ import torch
 from torch import Tensor
 
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.pickle_bounds import require_bounded
 
 NUMBERS = re.compile(r"[<>|=]?[biuf][1248]")  # numpy's short names of types of plain numbers
+
+
+# What checkpoints of networks name. The beginning of such a name is a damaged one, not a foreign one.
+CHECKPOINT_NAMES = (
+    "collections.OrderedDict", "argparse.Namespace", "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_parameter",
+    *(f"torch.{kind}Storage" for kind in ("Float", "Half", "BFloat16", "Double", "Long", "Int", "Byte", "Bool")),
+)  # fmt: skip
 
 
 class UnsafePickleError(GanvasError):
@@ -90,7 +99,11 @@ def _persistent(meta: Mapping[str, Any]) -> Persistent:
 
 def _storage(data: bytes) -> Tensor:
     # PyTorch's own function for this is torch.load with all doors open: a pickle inside the pickle.
-    storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    try:
+        storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # as in read_torch; PyTorch's own sentences are pages
+        name = foreign_name(error)
+        raise _NotAllowedError(name) if name else ValueError("numbers are stored in an unknown way") from error
     if not isinstance(storage, torch.storage.TypedStorage):
         raise ValueError("numbers are stored in an unknown way")
     return torch.empty(0, dtype=storage.dtype).set_(storage)  # type: ignore[call-overload]
@@ -165,6 +178,16 @@ class _NotAllowedError(Exception):
     pass
 
 
+class _WholeLines(io.BufferedReader):
+    """A file whose last line ends. ``torch.load`` takes a name that the end of the file cuts for a foreign one."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n"):
+            raise EOFError("the file ends within a name")
+        return line
+
+
 def read_pickle(path: Path, allowed: Mapping[tuple[str, str], Any]) -> Any:
     """The object in a pickle, made of nothing but what ``allowed`` holds.
 
@@ -174,9 +197,10 @@ def read_pickle(path: Path, allowed: Mapping[tuple[str, str], Any]) -> Any:
 
     Raises:
         UnsafePickleError: naming what the file asks for beside that.
-        GanvasError: if the file is damaged or no pickle.
+        GanvasError: if the file is damaged, states sizes beyond its own, or is no pickle.
     """
     try:
+        require_bounded(path)
         with path.open("rb") as file:
             return _Unpickler(file, allowed).load()
     except OSError as error:
@@ -203,13 +227,14 @@ def read_torch(path: Path, use: str = "a generator") -> Mapping[str, Any]:
         GanvasError: if the file is damaged or holds something else.
     """
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # training checkpoints hold their arguments
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        # Training checkpoints hold their arguments.
+        with _WholeLines(io.FileIO(path)) as file, torch.serialization.safe_globals([argparse.Namespace]):
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in any way: struct.error, IndexError, AssertionError, ...
         name = foreign_name(error)
-        raise UnsafePickleError(f"{path} asks for {name or 'code'}, for which {use} has no use: nothing was run; "
-                                "get the file from its authors again.") from error  # fmt: skip
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        if name:
+            raise UnsafePickleError(f"{path} asks for {name}, for which {use} has no use: nothing was run; get the "
+                                    "file from its authors again.") from error  # fmt: skip
         raise GanvasError(f"{path} cannot be read as a PyTorch checkpoint: copy it again.") from error
     if not isinstance(found, Mapping):
         raise GanvasError(f"{path} holds a {type(found).__name__}, not a checkpoint of networks.")
@@ -220,5 +245,8 @@ def foreign_name(error: BaseException) -> str | None:
     """What a refused pickle asked for, ours or one that ``torch.load`` refused; None if it failed otherwise."""
     if isinstance(error, _NotAllowedError):
         return str(error)
-    found = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return found.group(1) if found else None
+    # A name goes up to the next space; a damaged one may hold anything.
+    found = re.search(r"GLOBAL ((\w+\.)*\w+) (was not an allowed global|whose module)", str(error))
+    if found is None or any(known.startswith(found.group(1)) for known in CHECKPOINT_NAMES):
+        return None
+    return found.group(1)

@@ -65,6 +65,35 @@ def test_a_folder_and_a_zip_of_the_dataset_tool_hold_the_same(pack: Callable[[Pa
     np.testing.assert_array_equal(files.labels(), [[0, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])
 
 
+@pytest.mark.parametrize(
+    ("offset", "values"),
+    [(6, [100]), (8, [1]), (10, [99]), (0, [0]), (42, [255, 255, 255, 255]), (46, [255])],
+    ids=["version", "encrypted", "method", "signature", "place", "name"],
+)
+def test_a_zip_whose_list_of_files_is_damaged(offset: int, values: list[int], tmp_path: Path) -> None:
+    path = zipped(dataset(tmp_path / "set"))
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\x01\x02", 0, content.rindex(b".png"))  # the last image's
+    content[entry + offset : entry + offset + len(values)] = values
+    path.write_bytes(content)
+    with pytest.raises(GanvasError, match=r"set.zip .* again") as error:
+        prepared_images(ImageFiles(path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("part", ["entry", "list"])
+def test_a_zip_with_a_name_that_is_no_text(part: str, tmp_path: Path) -> None:
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("\u00e9.png", b"")
+    content = bytearray(path.read_bytes())
+    find = content.index if part == "entry" else content.rindex
+    content[find("\u00e9".encode())] = 255
+    path.write_bytes(content)
+    with pytest.raises(GanvasError, match=r"set.zip .* again"):
+        prepared_images(ImageFiles(path))
+
+
 def test_vectors_stay_as_they_are(tmp_path: Path) -> None:
     labels = {"labels": [[name, [i, 0.5]] for i, name in enumerate(NAMES)]}
     found = ImageFiles(dataset(tmp_path / "set", labels)).labels()

@@ -6,6 +6,7 @@ import copyreg
 import io
 import os
 import pickle
+import random
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from networks.checkpoints import pickles
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_foreign, load_generator, save_generator
 from networks.checkpoints.pickles import OFFICIAL, UnsafePickleError, read_pickle
@@ -298,6 +300,79 @@ def test_tricks_of_the_protocol_are_refused(tmp_path: Path, program: bytes) -> N
     path.write_bytes(program)
     with pytest.raises(GanvasError, match=r"g.pkl (asks for|cannot be read as a pickle)"):
         load_generator(path)
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        (b"\x80\x02Nr\xff\xff\xff\x03.", "numbers more objects than it has"),          # LONG_BINPUT: a gigabyte
+        (b"\x80\x02Nr\xff\xff\xff\xff.", "numbers more objects than it has"),
+        (b"\x80\x02Np67108863\n.", "numbers more objects than it has"),                # PUT
+        (b"\x80\x02" + b"N" * 99 + b"r\xc8\0\0\0.", "numbers more objects than it has"),  # after 100 operations
+        (b"\x80\x02N" + b"p" + b"9" * 5000 + b"\n.", "4300 digits"),
+        (b"\x80\x02Npx\n.", "invalid literal"),
+        (b"\x80\x02Np0", "ends within a line"),
+        (b"\x80\x02cos\nsystem", "ends within a line"),
+        (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".", "a part is longer"),      # BINBYTES8
+        (b"\x80\x04\x8e" + b"\xff" * 8 + b".", "a part is longer"),
+        (b"\x80\x04\x8d" + struct.pack("<Q", 1 << 33) + b".", "a part is longer"),      # BINUNICODE8
+        (b"\x80\x05\x96" + struct.pack("<Q", 1 << 33) + b".", "a part is longer"),      # BYTEARRAY8
+        (b"\x80\x04\x95" + struct.pack("<Q", 1 << 33) + b".", "a part is longer"),      # FRAME
+        (b"\x80\x02\x8b" + struct.pack("<i", (1 << 31) - 1) + b".", "a part is longer"),   # LONG4
+        (b"\x80\x02\x8b" + struct.pack("<i", -1) + b".", "a part is longer"),
+        (b"\x80\x02T" + struct.pack("<i", 1 << 30) + b".", "a part is longer"),          # BINSTRING
+        (b"\x80\x02X" + struct.pack("<I", 1 << 31) + b".", "a part is longer"),          # BINUNICODE
+        (b"\x80\x02B" + struct.pack("<I", 1 << 31) + b".", "a part is longer"),          # BINBYTES
+        (b"\x80\x02C\xff.", "a part is longer"),                                       # SHORT_BINBYTES
+        (b"\x80\x02J\0.", "a part is longer"),                                         # BININT
+        (b"\x80\x02\xff.", "unknown operation 255"),
+        (b"\x80\x02N", "ends too early"),
+    ],
+)
+def test_sizes_beyond_the_file_are_refused_before_memory_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: bytes, says: str
+) -> None:
+    monkeypatch.setattr(pickles, "_Unpickler", lambda *_: pytest.fail("the unpickler has seen it"))
+    path = tmp_path / "g.pkl"
+    path.write_bytes(program)
+    with pytest.raises(GanvasError, match=rf"g.pkl cannot be read as a pickle of networks \(.*{says}.*: copy it again"):
+        read_pickle(path, OFFICIAL)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_honest_sizes_pass(tmp_path: Path, protocol: int) -> None:
+    content = [b"a" * 300, "b" * 70000, 1 << 100, -(1 << 3000), 0.5, -7, [{i: [str(i)]} for i in range(300)], None]
+    path = tmp_path / "g.pkl"
+    path.write_bytes(pickle.dumps(content, protocol) + b"what follows is nobody's")
+    assert read_pickle(path, OFFICIAL) == content
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_changed_byte_is_read_or_refused(tmp_path: Path) -> None:
+    theirs = describe(generator()).state["_modules"]["mapping"]
+    path, chance, said = tmp_path / "g.pkl", random.Random(4), []
+    for protocol in (2, 4):
+        whole = write(path, {"G_ema": theirs}, protocol).read_bytes()
+        for _ in range(300):
+            changed = bytearray(whole)
+            changed[chance.randrange(len(whole))] ^= chance.randrange(1, 256)
+            path.write_bytes(changed)
+            try:
+                read_pickle(path, OFFICIAL)
+            except GanvasError as error:
+                said.append(str(error))
+    assert said
+    assert not any("\n" in sentence for sentence in said)
+
+
+def test_a_pickle_cut_anywhere_is_damaged_and_not_hostile(tmp_path: Path) -> None:
+    theirs, path = describe(generator()).state["_modules"]["mapping"], tmp_path / "g.pkl"
+    for protocol in (2, 4):
+        whole = write(path, {"G_ema": theirs}, protocol).read_bytes()
+        for length in range(1, len(whole), 11):
+            path.write_bytes(whole[:length])
+            with pytest.raises(GanvasError, match=r"g.pkl cannot be read as a pickle of networks .*: copy it again"):
+                read_pickle(path, OFFICIAL)
 
 
 def test_an_extension_code_is_refused(tmp_path: Path) -> None:

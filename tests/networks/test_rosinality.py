@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import pathlib
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +17,7 @@ import torch
 
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_foreign, load_generator, save_generator
+from networks.checkpoints.pickles import read_torch
 from networks.checkpoints.rosinality import write_rosinality
 from networks.stylegan2 import Generator
 
@@ -150,6 +153,63 @@ def test_a_file_that_is_cut_short(checkpoint: Checkpoint, tmp_path: Path) -> Non
         (tmp_path / "half.pt").write_bytes(path.read_bytes()[:length])
         with pytest.raises(GanvasError, match=r"half.pt cannot be read as a PyTorch checkpoint: copy it again"):
             load_generator(tmp_path / "half.pt")
+
+
+def small_file(path: Path, old: bool) -> bytes:
+    """All kinds of entries that ``read_torch`` takes, in few bytes."""
+    content = {"g_ema": {"a.bias": torch.arange(3.0), "a.gain": torch.ones(2, dtype=torch.half)},
+               "args": argparse.Namespace(size=16, path="x"), "step": 300, "rate": 0.5, "flag": True}  # fmt: skip
+    return written(content, path, _use_new_zipfile_serialization=not old).read_bytes()
+
+
+def refused_or_read(path: Path, content: bytes) -> str | None:
+    """The one sentence about such a file, if it is refused; any other exception passes through."""
+    path.write_bytes(content)
+    try:
+        read_torch(path)
+    except GanvasError as error:
+        sentence = str(error)
+    else:
+        return None
+    assert sentence.startswith(f"{path} ")
+    assert "\n" not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "legacy"])
+def test_a_file_cut_anywhere_is_damaged_and_not_hostile(tmp_path: Path, old: bool) -> None:
+    whole, path = small_file(tmp_path / "g.pt", old), tmp_path / "cut.pt"
+    assert refused_or_read(path, whole) is None
+    for length in range(0, len(whole), 1 if old else 7):
+        assert refused_or_read(path, whole[:length]) == f"{path} cannot be read as a PyTorch checkpoint: copy it again."
+
+
+@pytest.mark.parametrize("name", [b"OrderedDict", b"FloatStorage", b"_rebuild_tensor_v2", b"Namespace"])
+def test_the_beginning_of_a_name_is_damaged_and_not_hostile(tmp_path: Path, name: bytes) -> None:
+    whole, path = small_file(tmp_path / "g.pt", old=True), tmp_path / "broken.pt"
+    for place in range(1, len(name)):
+        broken = whole.replace(name, name[:place] + b"\n" + name[place + 1 :])
+        assert broken != whole
+        assert refused_or_read(path, broken) == f"{path} cannot be read as a PyTorch checkpoint: copy it again."
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "legacy"])
+def test_a_file_with_a_changed_byte_is_read_or_refused(tmp_path: Path, old: bool) -> None:
+    whole, chance = small_file(tmp_path / "g.pt", old), random.Random(3)
+    said = []
+    for _ in range(600):
+        changed = bytearray(whole)
+        changed[chance.randrange(len(whole))] ^= chance.randrange(1, 256)
+        said.append(refused_or_read(tmp_path / "changed.pt", bytes(changed)))
+    assert any("cannot be read as a PyTorch checkpoint" in (sentence or "") for sentence in said)
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "legacy"])
+def test_a_whole_name_that_no_checkpoint_needs_is_said(tmp_path: Path, old: bool) -> None:
+    path = tmp_path / "g.pt"
+    torch.save({"g_ema": pathlib.PurePosixPath.as_posix}, path, _use_new_zipfile_serialization=not old)
+    assert "asks for getattr, for which a generator has no use" in (refused_or_read(path, path.read_bytes()) or "")
 
 
 @pytest.mark.parametrize(
