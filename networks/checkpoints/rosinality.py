@@ -20,7 +20,7 @@ from networks.checkpoints.architecture import channel_rule, count_names
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Found, Network, NetworkMissingError
-from networks.checkpoints.generators import known_networks, stored_tensors
+from networks.checkpoints.generators import kind_of, known_networks, stored_tensors
 from networks.checkpoints.pickles import read_torch
 from networks.stylegan2.resolutions import block_channels
 
@@ -187,6 +187,9 @@ def write_rosinality(path: Path, generator: nn.Module) -> tuple[str, ...]:
     Raises:
         GanvasError: if the generator has parts that this format cannot hold, or the file cannot be written.
     """
+    if (kind := kind_of(generator)) != "stylegan2":
+        raise GanvasError(f"{path} cannot be written: a network of kind {kind} has no place in rosinality's format; "
+                          "write a bundle (.safetensors) instead.")  # fmt: skip
     config = generator.config
     _require_equivalent(path, config)
     resolution = config["img_resolution"]
