@@ -29,6 +29,9 @@ ENTRIES = {"G_ema": "g_ema", "G": "g", "D": "d"}
 DECODER = "decoder."                 # before its names in a checkpoint of pSp or e4e
 W_AVG_SAMPLES = 4096                 # that repository's own number, where a checkpoint has no latent_avg
 LR_MULT = 0.01                       # its mapping network's, which no checkpoint states
+# What its networks have, and no argument for anything else.
+GENERATOR_HAS = {"architecture": "skip", "c_dim": 0, "img_channels": 3, "mapping_lr_mult": LR_MULT}
+DISCRIMINATOR_HAS = {"architecture": "resnet", "c_dim": 0, "img_channels": 3, "mbstd_group_size": 4}
 CHANNEL_MAX, PLAIN_UP_TO, PLAIN_BASE = 512, 32, 16384  # its channels: 512 up to 32x32, above a multiple of 16384 / size
 
 
@@ -178,32 +181,49 @@ def _mean_w(generator: nn.Module, tensors: Mapping[str, Tensor]) -> Tensor:
         return mapping(z)[:, 0].mean(dim=0)
 
 
-def write_rosinality(path: Path, generator: nn.Module) -> tuple[str, ...]:
-    """Write a generator as a checkpoint that rosinality's code and the editors built on it load.
+def write_rosinality(path: Path, network: nn.Module) -> tuple[str, ...]:
+    """Write a generator, as ``g_ema``, or a discriminator, as ``d``: a checkpoint that rosinality's code loads.
 
     Returns:
-        Sentences on what has no equivalent there and is left out, because it changes no image.
+        Sentences on what has no equivalent there and is left out, because it changes no image and no logit.
 
     Raises:
-        GanvasError: if the generator has parts that this format cannot hold, or the file cannot be written.
+        GanvasError: if the network has parts that this format cannot hold, or the file cannot be written.
     """
-    if (kind := kind_of(generator)) != "stylegan2":
-        raise GanvasError(f"{path} cannot be written: a network of kind {kind} has no place in rosinality's format; "
-                          "write a bundle (.safetensors) instead.")  # fmt: skip
-    config = generator.config
-    _require_equivalent(path, config)
-    resolution = config["img_resolution"]
-    names = {**generator_names(resolution), **mapping_names(config["mapping_layers"])}
-    ours = stored_tensors(generator)
-    theirs = {name: _with_ones(name, ours[own]) for own, name in names.items()}
-    for i in range(resolution.bit_length() - 3):
-        for kernel in (f"convs.{2 * i}.conv.blur.kernel", f"to_rgbs.{i}.upsample.kernel"):
-            theirs[kernel] = setup_filter() * 4
+    config, ours = network.config, stored_tensors(network)
+    match kind := kind_of(network):
+        case "stylegan2":
+            _require_equivalent(path, config, GENERATOR_HAS | {"z_dim": config["w_dim"]})
+            entries = {"g_ema": _their_generator(config, ours), "latent_avg": ours["mapping.w_avg"]}
+        case "stylegan2_discriminator":
+            _require_equivalent(path, config, DISCRIMINATOR_HAS)
+            entries = {"d": _their_discriminator(config, ours)}
+        case _:
+            raise GanvasError(f"{path} cannot be written: rosinality's format has no place for a {kind}; write a "
+                              "bundle (.safetensors) instead.")  # fmt: skip
     with atomic_path(path) as temporary:
-        torch.save({"g_ema": theirs, "latent_avg": ours["mapping.w_avg"]}, temporary)
+        torch.save(entries, temporary)
     if config["conv_clamp"] is None:
         return ()
-    return (f"conv_clamp={config['conv_clamp']:g} has no equivalent there: images agree where nothing reaches it",)
+    agree = "images" if kind == "stylegan2" else "logits"
+    return (f"conv_clamp={config['conv_clamp']:g} has no equivalent there: {agree} agree where nothing reaches it",)
+
+
+def _their_generator(config: Mapping[str, Any], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    names = {**generator_names(config["img_resolution"]), **mapping_names(config["mapping_layers"])}
+    theirs = {name: _with_ones(name, ours[own]) for own, name in names.items()}
+    for i in range(config["img_resolution"].bit_length() - 3):
+        for kernel in (f"convs.{2 * i}.conv.blur.kernel", f"to_rgbs.{i}.upsample.kernel"):
+            theirs[kernel] = setup_filter() * 4
+    return theirs
+
+
+def _their_discriminator(config: Mapping[str, Any], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    theirs = {name: ours[own].clone() for own, name in discriminator_names(config["img_resolution"]).items()}
+    for place in range(1, config["img_resolution"].bit_length() - 2):
+        for kernel in (f"convs.{place}.conv2.0.kernel", f"convs.{place}.skip.0.kernel"):
+            theirs[kernel] = setup_filter()
+    return theirs
 
 
 def _with_ones(name: str, value: Tensor) -> Tensor:
@@ -219,17 +239,16 @@ def _with_ones(name: str, value: Tensor) -> Tensor:
     return value.clone()
 
 
-def _require_equivalent(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse what their Generator has no argument for."""
-    fixed = {"architecture": "skip", "c_dim": 0, "img_channels": 3, "mapping_lr_mult": LR_MULT}
-    for name, value in {**fixed, "z_dim": config["w_dim"]}.items():
+def _require_equivalent(path: Path, config: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    """Refuse what their networks have no argument for."""
+    for name, value in fixed.items():
         if config[name] != value:
-            raise GanvasError(f"{path} cannot be written: rosinality's generator has {name}={value}, and this one "
+            raise GanvasError(f"{path} cannot be written: rosinality's network has {name}={value}, and this one "
                               f"{config[name]}; write a bundle (.safetensors) instead.")  # fmt: skip
     base, largest = config["channel_base"], config["channel_max"]
     for r, channels in block_channels(config["img_resolution"], base, largest).items():
         theirs = CHANNEL_MAX if r <= PLAIN_UP_TO else PLAIN_BASE * max(1, round(channels * r / PLAIN_BASE)) // r
         if channels != theirs:
-            raise GanvasError(f"{path} cannot be written: rosinality's generator has 512 channels up to 32x32 and a "
+            raise GanvasError(f"{path} cannot be written: rosinality's network has 512 channels up to 32x32 and a "
                               f"whole multiple of {PLAIN_BASE}/resolution above, and this one has {channels} at "
                               f"{r}x{r}; write a bundle (.safetensors) instead.")  # fmt: skip
