@@ -142,7 +142,8 @@ class ConvertConfig(VerbConfig):
     )  # fmt: skip
     out: str = option(MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format")
     network: str | None = option(
-        None, "which network of the source: G_ema, G, D, or E, an encoder; null for E with generator=, else G_ema"
+        None, "which network of the source: G_ema, G, D, or E, an encoder; null for E with generator=, else G_ema or "
+        "the one that a bundle holds"
     )  # fmt: skip
     generator: str | None = option(None, "of an encoder: the generator whose codes it finds")
     check: bool = option(False, "also render fixed codes and print a fingerprint")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def count_names(names: Iterable[str], pattern: str) -> int:
@@ -36,3 +37,16 @@ def channel_rule(channels: Mapping[int, int]) -> dict[str, int]:
     if any(count != min(base // resolution, largest) for resolution, count in channels.items()):
         raise ValueError(f"the channels {', '.join(map(str, channels.values()))} follow no rule that StyleGAN2 has")
     return {"channel_base": base, "channel_max": largest}
+
+
+def channel_arguments(channels: Mapping[int, int]) -> dict[str, Any]:
+    """The rule that gives these channels or, where there is none, the channels themselves.
+
+    Example:
+        >>> channel_arguments({4: 512, 8: 512, 16: 512, 32: 512, 64: 768})
+        {'channels': [512, 512, 512, 512, 768]}
+    """
+    try:
+        return channel_rule(channels)
+    except ValueError:
+        return {"channels": [channels[resolution] for resolution in sorted(channels)]}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cuda_ops.upfirdn2d import setup_filter
-from networks.checkpoints.architecture import channel_rule, count_names
+from networks.checkpoints.architecture import channel_arguments, count_names
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Found, Network, NetworkMissingError
@@ -122,7 +122,7 @@ def _generator(theirs: Mapping[str, Tensor], w_avg: Tensor | None) -> Found:
     w_dim = theirs["style.1.weight"].shape[1]
     weights = {2**i: theirs[names[f"synthesis.b{2**i}.conv1.weight"]] for i in range(2, resolution.bit_length())}
     config = {"img_resolution": resolution, "z_dim": w_dim, "w_dim": w_dim, "mapping_layers": layers,
-              "mapping_lr_mult": LR_MULT, **channel_rule({r: w.shape[1] for r, w in weights.items()})}  # fmt: skip
+              "mapping_lr_mult": LR_MULT, **channel_arguments({r: w.shape[1] for r, w in weights.items()})}  # fmt: skip
     empty = _empty("stylegan2", config)
     tensors = _ours(empty, theirs, names, kernel_sum=4.0)
     for name, like in empty.state_dict().items():
@@ -137,7 +137,7 @@ def _discriminator(theirs: Mapping[str, Tensor]) -> Found:
     names = discriminator_names(resolution)
     channels = {2**i: theirs[names[f"b{2**i}.conv0.weight"]].shape[1] for i in range(3, resolution.bit_length())}
     channels = {4: len(theirs["final_conv.0.weight"]), **channels}
-    config = {"img_resolution": resolution, **channel_rule(channels)}
+    config = {"img_resolution": resolution, **channel_arguments(channels)}
     tensors = _ours(_empty("stylegan2_discriminator", config), theirs, names, kernel_sum=1.0)
     return Found("stylegan2_discriminator", config, tensors, FORMAT)
 
@@ -245,10 +245,11 @@ def _require_equivalent(path: Path, config: Mapping[str, Any], fixed: Mapping[st
         if config[name] != value:
             raise GanvasError(f"{path} cannot be written: rosinality's network has {name}={value}, and this one "
                               f"{config[name]}; write a bundle (.safetensors) instead.")  # fmt: skip
-    base, largest = config["channel_base"], config["channel_max"]
-    for r, channels in block_channels(config["img_resolution"], base, largest).items():
-        theirs = CHANNEL_MAX if r <= PLAIN_UP_TO else PLAIN_BASE * max(1, round(channels * r / PLAIN_BASE)) // r
-        if channels != theirs:
+    size, base, largest = config["img_resolution"], config["channel_base"], config["channel_max"]
+    channels = block_channels(size, base, largest, config.get("channels"))
+    multiple = PLAIN_BASE * max(1, round(channels[size] * size / PLAIN_BASE))
+    for r, count in channels.items():
+        if count != (CHANNEL_MAX if r <= PLAIN_UP_TO else multiple // r):
             raise GanvasError(f"{path} cannot be written: rosinality's network has 512 channels up to 32x32 and a "
-                              f"whole multiple of {PLAIN_BASE}/resolution above, and this one has {channels} at "
+                              f"whole multiple of {PLAIN_BASE}/resolution above, and this one has {count} at "
                               f"{r}x{r}; write a bundle (.safetensors) instead.")  # fmt: skip

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from networks.checkpoints.architecture import channel_rule
+from networks.checkpoints.architecture import channel_arguments, channel_rule
 from networks.stylegan2.resolutions import block_channels
 
 
@@ -31,3 +31,4 @@ def test_every_rule_is_found_again_from_its_channels() -> None:
 def test_channels_that_no_rule_gives(channels: dict[int, int]) -> None:
     with pytest.raises(ValueError, match=r"the channels .*, \d+ follow no rule"):
         channel_rule(channels)
+    assert block_channels(max(channels), 1, 1, **channel_arguments(channels)) == channels

@@ -13,8 +13,15 @@ from typing import Any
 import pytest
 import torch
 
+from networks.checkpoints.bundle import tensors_hash
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.generators import load_discriminator, load_foreign, load_generator, save_generator
+from networks.checkpoints.generators import (
+    load_discriminator,
+    load_foreign,
+    load_generator,
+    save_generator,
+    stored_tensors,
+)
 from networks.checkpoints.rosinality import write_rosinality
 from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator
 
@@ -86,6 +93,37 @@ def test_writing_gives_the_discriminator_back(checkpoint: Checkpoint, tmp_path: 
     assert again.keys() == {"d"}
     torch.testing.assert_close(again["d"], checkpoint["d"], rtol=0, atol=0)
     assert load_discriminator(tmp_path / "d.pt").hash == D.hash
+
+
+WIDE = {"channels": [512, 512, 512, 512, 768]}  # a channel multiplier of 3, which no rule of the papers gives
+
+
+@pytest.mark.parametrize(
+    ("network", "weight", "shape"),
+    [
+        (functools.partial(Generator, 64, z_dim=8, w_dim=8, mapping_layers=1, **WIDE), "convs.7.conv.weight",
+         (1, 768, 768, 3, 3)),
+        (functools.partial(Discriminator, 64, **WIDE), "convs.0.0.weight", (768, 3, 1, 1)),
+    ],
+    ids=["G", "D"],
+)  # fmt: skip
+def test_multipliers_of_three_and_more_go_both_ways(
+    tmp_path: Path, network: Any, weight: str, shape: tuple[int, ...]
+) -> None:
+    original, name = network(), "D" if network.func is Discriminator else "G_ema"
+    assert write_rosinality(tmp_path / "wide.pt", original) == ()
+    (theirs, *_) = torch.load(tmp_path / "wide.pt", weights_only=True, mmap=True).values()
+    assert theirs[weight].shape == shape
+    read = load_foreign(tmp_path / "wide.pt", name)
+    assert read.config == original.config
+    assert read.hash == tensors_hash(stored_tensors(original))
+
+
+def test_one_multiplier_is_for_all_resolutions(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        G = Generator(128, channel_base=49152)  # 3 * 128 channels at 128x128, but 2 * 256 at 64x64
+    with pytest.raises(GanvasError, match=r"a whole multiple of 16384/resolution above, and this one has 512 at 64x64"):
+        write_rosinality(tmp_path / "g.pt", G)
 
 
 def test_a_bundle_of_it_is_the_same_generator(checkpoint: Checkpoint, tmp_path: Path) -> None:
