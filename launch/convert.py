@@ -1,4 +1,4 @@
-"""``ganvas convert``: networks of other code bases into bundles, and a generator back into rosinality's format."""
+"""``ganvas convert``: networks of other code bases into bundles, and StyleGAN2's back into rosinality's format."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from networks.checkpoints.bundle import tensors_hash
+from networks.checkpoints.bundle import read_manifest, tensors_hash
 from networks.checkpoints.encoders import load_foreign_encoder, save_encoder
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.foreign import Network
-from networks.checkpoints.generators import load_foreign, load_generator, save_generator, stored_tensors
+from networks.checkpoints.foreign import Network, is_foreign
+from networks.checkpoints.generators import (
+    DISCRIMINATORS,
+    load_discriminator,
+    load_foreign,
+    load_generator,
+    save_generator,
+    stored_tensors,
+)
 from networks.checkpoints.rosinality import write_rosinality
+from networks.checkpoints.zoo import resolve
 from networks.latent import Latent
 from networks.metrics import psnr
 from networks.protocol import Generator
@@ -33,7 +41,7 @@ def run(cfg: DictConfig) -> None:
     if out.exists():
         raise GanvasError(f"{out} is already there: choose another out=, or delete it first.")
     if out.suffix == ".pt" and name != ENCODER:
-        network = load_generator(source)
+        network = _of_any_source(resolve(source), cfg.network)
         for sentence in write_rosinality(out, network):
             print(sentence)
     elif out.suffix != ".safetensors":
@@ -62,6 +70,15 @@ def _network(cfg: DictConfig) -> str:
         raise GanvasError("network=E, an encoder, needs generator=FILE, the generator whose codes it finds; the other "
                           "networks have none.")  # fmt: skip
     return name
+
+
+def _of_any_source(source: Path, name: Network | None) -> nn.Module:
+    """The network asked for, of a foreign checkpoint or of a bundle; null for the averaged one, or the bundle's."""
+    if is_foreign(source):
+        return load_foreign(source, name or "G_ema")
+    if name == "D" or (name is None and source.is_file() and read_manifest(source)["kind"] in DISCRIMINATORS):
+        return load_discriminator(source)
+    return load_generator(source)
 
 
 def _origin(source: Path, form: str, network: str, cfg: DictConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from launch.schemas import TaskConfig, option
 class GeneratorConfig:
     """Arguments of ``networks.stylegan2.Generator``; the defaults are the official network's."""
 
-    _target_: str = option("networks.stylegan2.Generator", "class", runtime=("c_dim",))
+    _target_: str = option("networks.stylegan2.Generator", "class", runtime=("c_dim", "channels"))
     img_resolution: int = option(64, "a power of two, at least 16")
     img_channels: int = option(3, "channels of the image")
     z_dim: int = option(512, "width of z")
@@ -41,7 +41,7 @@ class DiscriminatorConfig:
 class OfficialDiscriminatorConfig(DiscriminatorConfig):
     """Arguments of ``networks.stylegan2.Discriminator``."""
 
-    _target_: str = option("networks.stylegan2.Discriminator", "class", runtime=("c_dim",))
+    _target_: str = option("networks.stylegan2.Discriminator", "class", runtime=("c_dim", "channels"))
     img_resolution: int = option(64, "a power of two, at least 16")
     img_channels: int = option(3, "channels of the image")
     channel_base: int = option(32768, "channels times resolution, before channel_max", memory=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def count_names(names: Iterable[str], pattern: str) -> int:
@@ -19,6 +20,8 @@ def count_names(names: Iterable[str], pattern: str) -> int:
 def channel_rule(channels: Mapping[int, int]) -> dict[str, int]:
     """``channel_base`` and ``channel_max`` that give these channels: ``min(channel_base // resolution, channel_max)``.
 
+    They are the smallest such numbers, where more than two will do: no power of two need divide the original's.
+
     Args:
         channels: resolution -> channels, from 4 up.
 
@@ -29,8 +32,21 @@ def channel_rule(channels: Mapping[int, int]) -> dict[str, int]:
         >>> channel_rule({4: 512, 8: 512, 16: 512, 32: 512, 64: 256})
         {'channel_base': 16384, 'channel_max': 512}
     """
-    finest = max(channels)
-    base, largest = channels[finest] * finest, max(channels.values())
+    # A base that gives these channels is never below this one, and this one is never too small for any of them.
+    base, largest = max(count * resolution for resolution, count in channels.items()), max(channels.values())
     if any(count != min(base // resolution, largest) for resolution, count in channels.items()):
         raise ValueError(f"the channels {', '.join(map(str, channels.values()))} follow no rule that StyleGAN2 has")
     return {"channel_base": base, "channel_max": largest}
+
+
+def channel_arguments(channels: Mapping[int, int]) -> dict[str, Any]:
+    """The rule that gives these channels or, where there is none, the channels themselves.
+
+    Example:
+        >>> channel_arguments({4: 512, 8: 512, 16: 512, 32: 512, 64: 768})
+        {'channels': [512, 512, 512, 512, 768]}
+    """
+    try:
+        return channel_rule(channels)
+    except ValueError:
+        return {"channels": [channels[resolution] for resolution in sorted(channels)]}

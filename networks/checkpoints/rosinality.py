@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from cuda_ops.upfirdn2d import setup_filter
-from networks.checkpoints.architecture import channel_rule, count_names
+from networks.checkpoints.architecture import channel_arguments, count_names
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Found, Network, NetworkMissingError
-from networks.checkpoints.generators import known_networks, stored_tensors
+from networks.checkpoints.generators import kind_of, known_networks, stored_tensors
 from networks.checkpoints.pickles import read_torch
 from networks.stylegan2.resolutions import block_channels
 
@@ -29,6 +29,9 @@ ENTRIES = {"G_ema": "g_ema", "G": "g", "D": "d"}
 DECODER = "decoder."                 # before its names in a checkpoint of pSp or e4e
 W_AVG_SAMPLES = 4096                 # that repository's own number, where a checkpoint has no latent_avg
 LR_MULT = 0.01                       # its mapping network's, which no checkpoint states
+# What its networks have, and no argument for anything else.
+GENERATOR_HAS = {"architecture": "skip", "c_dim": 0, "img_channels": 3, "mapping_lr_mult": LR_MULT}
+DISCRIMINATOR_HAS = {"architecture": "resnet", "c_dim": 0, "img_channels": 3, "mbstd_group_size": 4}
 CHANNEL_MAX, PLAIN_UP_TO, PLAIN_BASE = 512, 32, 16384  # its channels: 512 up to 32x32, above a multiple of 16384 / size
 
 
@@ -119,7 +122,7 @@ def _generator(theirs: Mapping[str, Tensor], w_avg: Tensor | None) -> Found:
     w_dim = theirs["style.1.weight"].shape[1]
     weights = {2**i: theirs[names[f"synthesis.b{2**i}.conv1.weight"]] for i in range(2, resolution.bit_length())}
     config = {"img_resolution": resolution, "z_dim": w_dim, "w_dim": w_dim, "mapping_layers": layers,
-              "mapping_lr_mult": LR_MULT, **channel_rule({r: w.shape[1] for r, w in weights.items()})}  # fmt: skip
+              "mapping_lr_mult": LR_MULT, **channel_arguments({r: w.shape[1] for r, w in weights.items()})}  # fmt: skip
     empty = _empty("stylegan2", config)
     tensors = _ours(empty, theirs, names, kernel_sum=4.0)
     for name, like in empty.state_dict().items():
@@ -134,7 +137,7 @@ def _discriminator(theirs: Mapping[str, Tensor]) -> Found:
     names = discriminator_names(resolution)
     channels = {2**i: theirs[names[f"b{2**i}.conv0.weight"]].shape[1] for i in range(3, resolution.bit_length())}
     channels = {4: len(theirs["final_conv.0.weight"]), **channels}
-    config = {"img_resolution": resolution, **channel_rule(channels)}
+    config = {"img_resolution": resolution, **channel_arguments(channels)}
     tensors = _ours(_empty("stylegan2_discriminator", config), theirs, names, kernel_sum=1.0)
     return Found("stylegan2_discriminator", config, tensors, FORMAT)
 
@@ -178,29 +181,49 @@ def _mean_w(generator: nn.Module, tensors: Mapping[str, Tensor]) -> Tensor:
         return mapping(z)[:, 0].mean(dim=0)
 
 
-def write_rosinality(path: Path, generator: nn.Module) -> tuple[str, ...]:
-    """Write a generator as a checkpoint that rosinality's code and the editors built on it load.
+def write_rosinality(path: Path, network: nn.Module) -> tuple[str, ...]:
+    """Write a generator, as ``g_ema``, or a discriminator, as ``d``: a checkpoint that rosinality's code loads.
 
     Returns:
-        Sentences on what has no equivalent there and is left out, because it changes no image.
+        Sentences on what has no equivalent there and is left out, because it changes no image and no logit.
 
     Raises:
-        GanvasError: if the generator has parts that this format cannot hold, or the file cannot be written.
+        GanvasError: if the network has parts that this format cannot hold, or the file cannot be written.
     """
-    config = generator.config
-    _require_equivalent(path, config)
-    resolution = config["img_resolution"]
-    names = {**generator_names(resolution), **mapping_names(config["mapping_layers"])}
-    ours = stored_tensors(generator)
-    theirs = {name: _with_ones(name, ours[own]) for own, name in names.items()}
-    for i in range(resolution.bit_length() - 3):
-        for kernel in (f"convs.{2 * i}.conv.blur.kernel", f"to_rgbs.{i}.upsample.kernel"):
-            theirs[kernel] = setup_filter() * 4
+    config, ours = network.config, stored_tensors(network)
+    match kind := kind_of(network):
+        case "stylegan2":
+            _require_equivalent(path, config, GENERATOR_HAS | {"z_dim": config["w_dim"]})
+            entries = {"g_ema": _their_generator(config, ours), "latent_avg": ours["mapping.w_avg"]}
+        case "stylegan2_discriminator":
+            _require_equivalent(path, config, DISCRIMINATOR_HAS)
+            entries = {"d": _their_discriminator(config, ours)}
+        case _:
+            raise GanvasError(f"{path} cannot be written: rosinality's format has no place for a {kind}; write a "
+                              "bundle (.safetensors) instead.")  # fmt: skip
     with atomic_path(path) as temporary:
-        torch.save({"g_ema": theirs, "latent_avg": ours["mapping.w_avg"]}, temporary)
+        torch.save(entries, temporary)
     if config["conv_clamp"] is None:
         return ()
-    return (f"conv_clamp={config['conv_clamp']:g} has no equivalent there: images agree where nothing reaches it",)
+    agree = "images" if kind == "stylegan2" else "logits"
+    return (f"conv_clamp={config['conv_clamp']:g} has no equivalent there: {agree} agree where nothing reaches it",)
+
+
+def _their_generator(config: Mapping[str, Any], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    names = {**generator_names(config["img_resolution"]), **mapping_names(config["mapping_layers"])}
+    theirs = {name: _with_ones(name, ours[own]) for own, name in names.items()}
+    for i in range(config["img_resolution"].bit_length() - 3):
+        for kernel in (f"convs.{2 * i}.conv.blur.kernel", f"to_rgbs.{i}.upsample.kernel"):
+            theirs[kernel] = setup_filter() * 4
+    return theirs
+
+
+def _their_discriminator(config: Mapping[str, Any], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    theirs = {name: ours[own].clone() for own, name in discriminator_names(config["img_resolution"]).items()}
+    for place in range(1, config["img_resolution"].bit_length() - 2):
+        for kernel in (f"convs.{place}.conv2.0.kernel", f"convs.{place}.skip.0.kernel"):
+            theirs[kernel] = setup_filter()
+    return theirs
 
 
 def _with_ones(name: str, value: Tensor) -> Tensor:
@@ -216,17 +239,17 @@ def _with_ones(name: str, value: Tensor) -> Tensor:
     return value.clone()
 
 
-def _require_equivalent(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse what their Generator has no argument for."""
-    fixed = {"architecture": "skip", "c_dim": 0, "img_channels": 3, "mapping_lr_mult": LR_MULT}
-    for name, value in {**fixed, "z_dim": config["w_dim"]}.items():
+def _require_equivalent(path: Path, config: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    """Refuse what their networks have no argument for."""
+    for name, value in fixed.items():
         if config[name] != value:
-            raise GanvasError(f"{path} cannot be written: rosinality's generator has {name}={value}, and this one "
+            raise GanvasError(f"{path} cannot be written: rosinality's network has {name}={value}, and this one "
                               f"{config[name]}; write a bundle (.safetensors) instead.")  # fmt: skip
-    base, largest = config["channel_base"], config["channel_max"]
-    for r, channels in block_channels(config["img_resolution"], base, largest).items():
-        theirs = CHANNEL_MAX if r <= PLAIN_UP_TO else PLAIN_BASE * max(1, round(channels * r / PLAIN_BASE)) // r
-        if channels != theirs:
-            raise GanvasError(f"{path} cannot be written: rosinality's generator has 512 channels up to 32x32 and a "
-                              f"whole multiple of {PLAIN_BASE}/resolution above, and this one has {channels} at "
+    size, base, largest = config["img_resolution"], config["channel_base"], config["channel_max"]
+    channels = block_channels(size, base, largest, config.get("channels"))
+    multiple = PLAIN_BASE * max(1, round(channels[size] * size / PLAIN_BASE))
+    for r, count in channels.items():
+        if count != (CHANNEL_MAX if r <= PLAIN_UP_TO else multiple // r):
+            raise GanvasError(f"{path} cannot be written: rosinality's network has 512 channels up to 32x32 and a "
+                              f"whole multiple of {PLAIN_BASE}/resolution above, and this one has {count} at "
                               f"{r}x{r}; write a bundle (.safetensors) instead.")  # fmt: skip

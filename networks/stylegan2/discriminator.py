@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -121,7 +122,8 @@ class Discriminator(nn.Module):
     """Image, and label, to a logit ``[N, 1]``; names as in the official PyTorch release. ``config`` rebuilds it.
 
     Raises:
-        ValueError: if the resolution, the architecture or the precision is unknown, or the image does not fit.
+        ValueError: if the resolution, the architecture or the precision is unknown, or ``channels`` or the image do
+            not fit.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class Discriminator(nn.Module):
         num_fp16_res: int = 0,            # how many of the finest resolutions compute in half precision
         half_dtype: str = "float16",      # float16 or bfloat16
         conv_clamp: float | None = None,  # bound on magnitudes; 256 with float16
+        channels: Sequence[int] | None = None,  # at 4, 8, ..., img_resolution, where base and maximum do not give them
     ) -> None:  # fmt: skip
         super().__init__()
         if architecture not in ("orig", "skip", "resnet"):
@@ -147,19 +150,21 @@ class Discriminator(nn.Module):
             "mapping_layers": mapping_layers, "mbstd_group_size": mbstd_group_size, "num_fp16_res": num_fp16_res,
             "half_dtype": half_dtype, "conv_clamp": conv_clamp,
         }  # fmt: skip
+        if channels is not None:  # else left out, as in bundles from before there was this argument
+            self.config["channels"] = list(channels)
         self.img_resolution, self.img_channels, self.c_dim = img_resolution, img_channels, c_dim
-        channels = block_channels(img_resolution, channel_base, channel_max)
+        width = block_channels(img_resolution, channel_base, channel_max, channels)
         dtypes = block_dtypes(img_resolution, num_fp16_res, half_dtype)
-        self.block_resolutions = [r for r in reversed(channels) if r > 4]
+        self.block_resolutions = [r for r in reversed(width) if r > 4]
         for r in self.block_resolutions:
             self.add_module(f"b{r}", DiscriminatorBlock(
-                channels[r] if r < img_resolution else 0, channels[r], channels[r // 2], img_channels, architecture,
+                width[r] if r < img_resolution else 0, width[r], width[r // 2], img_channels, architecture,
                 conv_clamp, dtypes[r],
             ))  # fmt: skip
-        cmap_dim = channels[4] if c_dim > 0 else 0
+        cmap_dim = width[4] if c_dim > 0 else 0
         if c_dim > 0:
             self.mapping = MappingNetwork(0, c_dim, cmap_dim, None, mapping_layers, w_avg_beta=None)
-        self.b4 = DiscriminatorEpilogue(channels[4], cmap_dim, img_channels, architecture, mbstd_group_size, conv_clamp)
+        self.b4 = DiscriminatorEpilogue(width[4], cmap_dim, img_channels, architecture, mbstd_group_size, conv_clamp)
 
     def forward(self, img: Tensor, c: Tensor | None = None) -> Tensor:  # [N, C, R, R] -> [N, 1]
         require_image(img, self.img_channels, self.img_resolution)

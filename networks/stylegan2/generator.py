@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ class Generator(nn.Module):
     """``z -> w -> image``. Its constructor arguments are kept in ``config`` and rebuild it.
 
     Raises:
-        ValueError: if the resolution, the architecture or the precision is unknown.
+        ValueError: if the resolution, the architecture or the precision is unknown, or ``channels`` do not fit.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Generator(nn.Module):
         half_dtype: str = "float16",          # float16 or bfloat16
         conv_clamp: float | None = None,      # bound on magnitudes; 256 with float16
         channels_last: bool = False,          # memory layout of the activations
+        channels: Sequence[int] | None = None,  # at 4, 8, ..., img_resolution, where base and maximum do not give them
     ) -> None:  # fmt: skip
         super().__init__()
         channel_base = channel_base or lean_channel_base(img_resolution)
@@ -48,11 +49,13 @@ class Generator(nn.Module):
             "architecture": architecture, "num_fp16_res": num_fp16_res, "half_dtype": half_dtype,
             "conv_clamp": conv_clamp, "channels_last": channels_last,
         }  # fmt: skip
+        if channels is not None:  # else left out, as in bundles from before there was this argument
+            self.config["channels"] = list(channels)
         self.z_dim, self.w_dim, self.c_dim = z_dim, w_dim, c_dim
         self.img_resolution, self.img_channels = img_resolution, img_channels
         self.synthesis = SynthesisNetwork(
             w_dim, img_resolution, img_channels, channel_base, channel_max, architecture,
-            num_fp16_res, half_dtype, conv_clamp, channels_last,
+            num_fp16_res, half_dtype, conv_clamp, channels_last, channels,
         )  # fmt: skip
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(

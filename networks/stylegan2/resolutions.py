@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 HALF_PRECISION = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def block_channels(img_resolution: int, channel_base: int, channel_max: int) -> dict[int, int]:
-    """Resolution -> channels, from 4 to ``img_resolution``.
+def block_channels(
+    img_resolution: int, channel_base: int, channel_max: int, channels: Sequence[int] | None = None
+) -> dict[int, int]:
+    """Resolution -> channels, from 4 to ``img_resolution``: by the rule of the papers, or as given.
 
     Raises:
-        ValueError: if the resolution is not a power of two of at least 16.
+        ValueError: if the resolution is not a power of two of at least 16, or ``channels`` are not one positive count
+            for each resolution.
 
     Example:
         >>> block_channels(16, channel_base=256, channel_max=48)
         {4: 48, 8: 32, 16: 16}
+        >>> block_channels(16, channel_base=256, channel_max=48, channels=[8, 24, 16])
+        {4: 8, 8: 24, 16: 16}
     """
     if img_resolution < 16 or img_resolution & (img_resolution - 1):
         raise ValueError(f"img_resolution must be a power of two of at least 16, got {img_resolution}")
     resolutions = [2**i for i in range(2, img_resolution.bit_length())]
-    return {r: min(channel_base // r, channel_max) for r in resolutions}
+    if channels is None:
+        return {r: min(channel_base // r, channel_max) for r in resolutions}
+    if len(channels) != len(resolutions) or min(channels) < 1:
+        raise ValueError(f"channels must be {len(resolutions)} positive counts, of 4, 8, ..., {img_resolution}, got "
+                         f"{list(channels)}")  # fmt: skip
+    return dict(zip(resolutions, channels, strict=True))
 
 
 def lean_channel_base(img_resolution: int) -> int:

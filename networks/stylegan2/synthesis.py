@@ -7,7 +7,7 @@ is shared between a block's ToRGB and the next block's first convolution.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -166,7 +166,8 @@ class SynthesisNetwork(nn.Module):
     """``ws -> image``; every layer count follows from the resolution.
 
     Raises:
-        ValueError: if the resolution, the precision or the architecture is unknown, or ``ws`` has the wrong shape.
+        ValueError: if the resolution, the precision or the architecture is unknown, or ``channels`` or ``ws`` have the
+            wrong shape.
     """
 
     def __init__(
@@ -181,16 +182,17 @@ class SynthesisNetwork(nn.Module):
         half_dtype: str = "float16",          # float16 or bfloat16
         conv_clamp: float | None = None,      # bound on magnitudes; 256 with float16
         channels_last: bool = False,          # memory layout of the activations: faster on CPUs and tensor cores
+        channels: Sequence[int] | None = None,  # at 4, 8, ..., img_resolution, instead of base and maximum
     ) -> None:  # fmt: skip
         super().__init__()
         self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        channels = block_channels(img_resolution, channel_base, channel_max)
+        width = block_channels(img_resolution, channel_base, channel_max, channels)
         dtypes = block_dtypes(img_resolution, num_fp16_res, half_dtype)
-        self.block_resolutions = list(channels)
+        self.block_resolutions = list(width)
         for r in self.block_resolutions:
             self.add_module(f"b{r}", SynthesisBlock(
-                channels.get(r // 2, 0), channels[r], w_dim, r, img_channels, r == img_resolution,
+                width.get(r // 2, 0), width[r], w_dim, r, img_channels, r == img_resolution,
                 architecture, conv_clamp, dtypes[r],
             ))  # fmt: skip
         self.num_ws = 2 * len(self.block_resolutions)  # 2 log2(R) - 2

@@ -10,7 +10,7 @@ import torch
 from launch import cli
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.encoders import find_encoder
-from networks.checkpoints.generators import load_generator, save_generator
+from networks.checkpoints.generators import load_discriminator, load_foreign, load_generator, save_generator
 from networks.checkpoints.latents import load_latent
 from networks.checkpoints.rosinality import write_rosinality
 from networks.encoders import IRSEEncoder
@@ -56,15 +56,10 @@ def test_a_pickle_becomes_a_bundle_that_is_the_same_generator(
     assert manifest["command"].startswith("ganvas convert ")
 
 
-def test_a_discriminator_becomes_a_bundle_too(
-    pickle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_discriminator_becomes_a_bundle_too(pickle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "d.safetensors"
     assert convert(capsys, f"source={pickle}", f"out={out}", "network=D", "check=true")[0] == cli.OK
     assert read_manifest(out)["kind"] == "stylegan2_discriminator"
-    status, said = convert(capsys, f"source={out}", f"out={tmp_path / 'd.pt'}")
-    assert status == cli.REFUSED
-    assert "holds no generator" in said or "no generator inside" in said
 
 
 def test_a_bundle_becomes_rosinality_s_and_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +71,39 @@ def test_a_bundle_becomes_rosinality_s_and_comes_back(tmp_path: Path, capsys: py
     assert "conv_clamp=256 has no equivalent there" in said
     assert convert(capsys, f"source={tmp_path / 'g.pt'}", f"out={tmp_path / 'back.safetensors'}")[0] == cli.OK
     assert load_generator(tmp_path / "back.safetensors").hash == load_generator(bundle).hash
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An official snapshot of networks that rosinality's format holds, each with other weights."""
+    torch.manual_seed(0)
+    G, G_ema = (Generator(16, z_dim=8, w_dim=8, mapping_layers=1) for _ in range(2))
+    path = tmp_path_factory.mktemp("official") / "network.pkl"
+    return write(path, {"G": G, "D": Discriminator(16), "G_ema": G_ema})
+
+
+@pytest.mark.parametrize("network", [None, "G"])
+def test_the_network_asked_for_is_the_one_in_rosinality_s_format(
+    three: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], network: str | None
+) -> None:
+    out = tmp_path / "g.pt"
+    words = [f"network={network}"] if network else []
+    assert convert(capsys, f"source={three}", f"out={out}", *words)[0] == cli.OK
+    assert load_generator(out).hash == load_foreign(three, network or "G_ema").hash
+    assert load_foreign(three, "G").hash != load_foreign(three, "G_ema").hash
+
+
+def test_a_discriminator_becomes_rosinality_s_and_comes_back(
+    three: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    straight, bundle, again = (tmp_path / name for name in ("straight.pt", "d.safetensors", "again.pt"))
+    assert convert(capsys, f"source={three}", f"out={bundle}", "network=D")[0] == cli.OK
+    status, said = convert(capsys, f"source={bundle}", f"out={again}", "check=true")
+    assert status == cli.OK
+    D = load_discriminator(bundle)
+    assert said == f"hash: {D.hash}\nwritten: {again}\n"
+    assert convert(capsys, f"source={three}", f"out={straight}", "network=D")[0] == cli.OK
+    assert load_discriminator(again).hash == load_discriminator(straight).hash == D.hash
 
 
 def test_a_file_of_e4e_gives_its_encoder_and_its_generator(
@@ -136,8 +164,11 @@ def test_what_cannot_be_converted(
         (f"source={pickle}", f"out={new}", encoder): "network.pkl holds no encoder that Ganvas converts; give",
         (f"source={text}", f"out={new}"): "text.pkl is no checkpoint that Ganvas converts; give a .pkl of",
         (f"source={tiny_generator}", f"out={new}"): "is no checkpoint that Ganvas converts",
-        (f"source={tiny_generator}", f"out={tmp_path / 'g.pt'}"): "g.pt cannot be written: rosinality's generator has",
+        (f"source={tiny_generator}", f"out={tmp_path / 'g.pt'}"): "g.pt cannot be written: rosinality's network has",
         (f"source={tmp_path / 'no.pkl'}", f"out={new}"): "there is no file",
+        (f"source={tmp_path / 'no.pkl'}", f"out={tmp_path / 'g.pt'}"): "there is no file",
+        (f"source={pickle}", f"out={tmp_path / 'd.pt'}", "network=D"): "network has c_dim=0, and this one 2",
+        (f"source={tiny_generator}", f"out={tmp_path / 'd.pt'}", "network=D"): "'stylegan2', not a discriminator",
     }.items():
         status, said = convert(capsys, *words)
         assert (status, said.count("\n")) == (cli.REFUSED, 1)

@@ -69,6 +69,15 @@ def test_a_discriminator_comes_out_as_it_went_in(tmp_path: Path, architecture: s
     assert torch.equal(found(images, labels), D(images, labels))
 
 
+@torch.no_grad()
+def test_a_channel_base_that_no_power_of_two_divides(tmp_path: Path) -> None:
+    G, D = generator(channel_base=1000, channel_max=48), discriminator(channel_base=1000, channel_max=48)
+    path = write(tmp_path / "g.pkl", {"G_ema": G, "D": D})
+    latent, images = G.sample(2, 0), torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(load_generator(path).render(latent), G.render(latent))
+    assert torch.equal(load_foreign(path, "D")(images), D(images))
+
+
 def test_both_generators_are_there(tmp_path: Path) -> None:
     one, other = generator(), generator()
     other.mapping.fc0.bias.fill_(1.0)

@@ -15,11 +15,18 @@ from typing import Any
 import pytest
 import torch
 
+from networks.checkpoints.bundle import tensors_hash
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.generators import load_foreign, load_generator, save_generator
+from networks.checkpoints.generators import (
+    load_discriminator,
+    load_foreign,
+    load_generator,
+    save_generator,
+    stored_tensors,
+)
 from networks.checkpoints.pickles import read_torch
 from networks.checkpoints.rosinality import write_rosinality
-from networks.stylegan2 import Generator
+from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator
 
 ORIGINAL = json.loads(Path(__file__).with_name("rosinality.json").read_text())
 KERNEL = torch.tensor([1.0, 3.0, 3.0, 1.0]).outer(torch.tensor([1.0, 3.0, 3.0, 1.0])) / 64
@@ -78,6 +85,48 @@ def test_writing_gives_the_checkpoint_back(checkpoint: Checkpoint, tmp_path: Pat
     torch.testing.assert_close(again["g_ema"], checkpoint["g_ema"], rtol=0, atol=0)
     torch.testing.assert_close(again["latent_avg"], checkpoint["latent_avg"])
     assert load_generator(tmp_path / "again.pt").hash == G.hash
+
+
+def test_writing_gives_the_discriminator_back(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    checkpoint["d"] = {**state("discriminator", 1.0)}
+    D = load_foreign(written(checkpoint, tmp_path / "g.pt"), "D")
+    bundle = save_generator(tmp_path / "d.safetensors", D, {})
+    assert write_rosinality(tmp_path / "d.pt", load_discriminator(bundle)) == ()
+    again = torch.load(tmp_path / "d.pt", weights_only=True)
+    assert again.keys() == {"d"}
+    torch.testing.assert_close(again["d"], checkpoint["d"], rtol=0, atol=0)
+    assert load_discriminator(tmp_path / "d.pt").hash == D.hash
+
+
+WIDE = {"channels": [512, 512, 512, 512, 768]}  # a channel multiplier of 3, which no rule of the papers gives
+
+
+@pytest.mark.parametrize(
+    ("network", "weight", "shape"),
+    [
+        (functools.partial(Generator, 64, z_dim=8, w_dim=8, mapping_layers=1, **WIDE), "convs.7.conv.weight",
+         (1, 768, 768, 3, 3)),
+        (functools.partial(Discriminator, 64, **WIDE), "convs.0.0.weight", (768, 3, 1, 1)),
+    ],
+    ids=["G", "D"],
+)  # fmt: skip
+def test_multipliers_of_three_and_more_go_both_ways(
+    tmp_path: Path, network: Any, weight: str, shape: tuple[int, ...]
+) -> None:
+    original, name = network(), "D" if network.func is Discriminator else "G_ema"
+    assert write_rosinality(tmp_path / "wide.pt", original) == ()
+    (theirs, *_) = torch.load(tmp_path / "wide.pt", weights_only=True, mmap=True).values()
+    assert theirs[weight].shape == shape
+    read = load_foreign(tmp_path / "wide.pt", name)
+    assert read.config == original.config
+    assert read.hash == tensors_hash(stored_tensors(original))
+
+
+def test_one_multiplier_is_for_all_resolutions(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        G = Generator(128, channel_base=49152)  # 3 * 128 channels at 128x128, but 2 * 256 at 64x64
+    with pytest.raises(GanvasError, match=r"a whole multiple of 16384/resolution above, and this one has 512 at 64x64"):
+        write_rosinality(tmp_path / "g.pt", G)
 
 
 def test_a_bundle_of_it_is_the_same_generator(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -231,7 +280,36 @@ def test_what_the_format_cannot_hold_is_refused(tmp_path: Path, arguments: dict[
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"channel_base": 256, "channel_max": 16}, r"512 channels up to 32x32 .*, and this one has 16 at 4x4"),
+        ({"architecture": "skip"}, r"has architecture=resnet, and this one skip"),
+        ({"c_dim": 2}, r"has c_dim=0, and this one 2"),
+        ({"img_channels": 1}, r"has img_channels=3, and this one 1"),
+        ({"mbstd_group_size": None}, r"has mbstd_group_size=4, and this one None"),
+        ({"mbstd_group_size": 0}, r"has mbstd_group_size=4, and this one 0"),
+    ],
+)
+def test_what_the_format_cannot_hold_of_a_discriminator_is_refused(
+    tmp_path: Path, arguments: dict[str, Any], says: str
+) -> None:
+    with torch.device("meta"):
+        D = Discriminator(16, **arguments)
+    with pytest.raises(GanvasError, match=says):
+        write_rosinality(tmp_path / "d.pt", D)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_discriminators_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GanvasError, match=r"d.pt cannot be written: .* no place for a lean_discriminator; write a bun"):
+        write_rosinality(tmp_path / "d.pt", LeanDiscriminator(16, channels=[4, 4]))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_clamp_that_the_format_cannot_hold_is_said(tmp_path: Path) -> None:
     G = Generator(16, z_dim=8, w_dim=8, mapping_layers=1, conv_clamp=256.0)
     (said,) = write_rosinality(tmp_path / "g.pt", G)
-    assert said.startswith("conv_clamp=256 has no equivalent there")
+    assert said == "conv_clamp=256 has no equivalent there: images agree where nothing reaches it"
+    (said,) = write_rosinality(tmp_path / "d.pt", Discriminator(16, conv_clamp=256.0))
+    assert said == "conv_clamp=256 has no equivalent there: logits agree where nothing reaches it"

@@ -36,11 +36,38 @@ def test_it_is_a_generator() -> None:
 
 def test_config_rebuilds_it_and_forgets_no_argument() -> None:
     G = tiny(32, architecture="resnet", conv_clamp=256.0)
-    assert G.config.keys() == inspect.signature(Generator).parameters.keys()
+    assert G.config.keys() | {"channels"} == inspect.signature(Generator).parameters.keys()
     again = Generator(**G.config)
     again.load_state_dict(G.state_dict())
     latent = G.sample(2, 0)
     torch.testing.assert_close(again.eval().render(latent), G.render(latent))
+
+
+@torch.no_grad()
+def test_channels_may_be_given_one_by_one() -> None:
+    channels = [4, 12, 8, 20]
+    G, D = tiny(32, channels=channels), Discriminator(32, channels=channels, mbstd_group_size=2).eval()
+    assert [count for name, (count, _) in G.feature_shapes.items() if name.endswith("conv1")] == channels
+    assert [len(getattr(D, f"b{r}").conv0.weight) for r in (8, 16, 32)] == channels[1:]
+    assert len(D.b4.conv.weight) == channels[0]
+    assert D(G.render(G.sample(2, 0))).shape == (2, 1)
+    for network in (G, D):
+        again = type(network)(**network.config)
+        again.load_state_dict(network.state_dict())
+        assert again.config["channels"] == channels
+
+
+@pytest.mark.parametrize("network", [Generator, Discriminator])
+def test_channels_of_the_rule_are_not_part_of_the_config(network: type[torch.nn.Module]) -> None:
+    # Else bundles would describe themselves otherwise than before.
+    assert "channels" not in network(16, channel_base=256, channel_max=16).config
+
+
+@pytest.mark.parametrize("channels", [[], [8, 8], [8, 8, 8, 8], [8, 0, 8]])
+@pytest.mark.parametrize("network", [Generator, Discriminator])
+def test_channels_that_are_not_one_for_each_resolution(network: type[torch.nn.Module], channels: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"channels must be 3 positive counts, of 4, 8, ..., 16, got \["):
+        network(16, channels=channels)
 
 
 # --- spaces
