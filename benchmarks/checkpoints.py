@@ -178,7 +178,7 @@ def rosinality(_: str, checkout: Path, out: Path) -> None:
     sys.path.insert(0, str(checkout))
     import model
 
-    for size, multiplier in ((64, 1), (128, 2)):
+    for size, multiplier in ((64, 1), (64, 3), (128, 2)):
         G, D = model.Generator(size, 64, 3, channel_multiplier=multiplier), model.Discriminator(size, multiplier)
         _unsettle(G)
         _unsettle(D)
@@ -186,9 +186,9 @@ def rosinality(_: str, checkout: Path, out: Path) -> None:
         with torch.no_grad():
             image, _ = G([z], truncation=0.7, truncation_latent=mean, randomize_noise=False)
             logits = D(image)
-        torch.save({"g_ema": G.state_dict(), "d": D.state_dict(), "latent_avg": mean}, out / f"{size}.pt")
+        torch.save({"g_ema": G.state_dict(), "d": D.state_dict(), "latent_avg": mean}, out / f"{size}-{multiplier}.pt")
         case = f"{size}x{size}, channel multiplier {multiplier}"
-        torch.save({"case": case, "z": z, "label": None, "image": image, "logits": logits}, out / f"{size}.made")
+        torch.save({"case": case, "z": z, "label": None, "image": image, "logits": logits}, out / f"{size}-{multiplier}.made")
 
 
 def encoder(name: str, checkout: Path, out: Path) -> None:
