@@ -186,9 +186,9 @@ def rosinality(_: str, checkout: Path, out: Path) -> None:
         with torch.no_grad():
             image, _ = G([z], truncation=0.7, truncation_latent=mean, randomize_noise=False)
             logits = D(image)
-        torch.save({"g_ema": G.state_dict(), "d": D.state_dict(), "latent_avg": mean}, out / f"{size}-{multiplier}.pt")
-        case = f"{size}x{size}, channel multiplier {multiplier}"
-        torch.save({"case": case, "z": z, "label": None, "image": image, "logits": logits}, out / f"{size}-{multiplier}.made")
+        name, case = f"{size}-{multiplier}", f"{size}x{size}, channel multiplier {multiplier}"
+        torch.save({"g_ema": G.state_dict(), "d": D.state_dict(), "latent_avg": mean}, out / f"{name}.pt")
+        torch.save({"case": case, "z": z, "label": None, "image": image, "logits": logits}, out / f"{name}.made")
 
 
 def encoder(name: str, checkout: Path, out: Path) -> None:
