@@ -132,7 +132,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except FileNotFoundError as error:
         raise GanvasError(f"There is no folder {path} and no such zip; check images=.") from error
-    except (OSError, NotImplementedError, ValueError, zipfile.BadZipFile) as error:   # also of a later version
+    except (OSError, NotImplementedError, ValueError, zipfile.BadZipFile) as error:  # a later version raises the second
         raise GanvasError(f"{path} is neither a folder nor a whole zip ({error}); is it truncated? Copy it "
                           "again.") from error
 

@@ -5,15 +5,14 @@ Names are a closed list. A critic whose weights are missing raises; no critic st
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from networks.checkpoints.errors import GanvasError
+from networks.critics.sizes import enlarged
 
 if TYPE_CHECKING:
     from networks.critics.lpips_distance import PerceptualCritic
@@ -34,9 +33,8 @@ class TrunkFeatures(nn.Module):
         self.critic = critic
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.shape[-1] < self.critic.min_size:
-            images = F.interpolate(images, scale_factor=math.ceil(self.critic.min_size / images.shape[-1]))
-        return torch.cat([x.mean((2, 3)) for x in self.critic.maps(images)], dim=1)
+        maps = self.critic.maps(enlarged(images, self.critic.min_size))
+        return torch.cat([x.mean((2, 3)) for x in maps], dim=1)
 
 
 def perceptual(name: str) -> PerceptualCritic:

@@ -19,8 +19,11 @@ def for_critic(images: Tensor) -> Tensor:
         torch.Size([1, 3, 256, 256])
     """
     size, (low, high) = images.shape[-1], SIZES
-    if size < low:
-        images = F.interpolate(images, scale_factor=math.ceil(low / size))
-    elif size > high:
-        images = F.avg_pool2d(images, size // high)
+    images = F.avg_pool2d(images, size // high) if size > high else enlarged(images, low)
     return images.expand(-1, 3, -1, -1)
+
+
+def enlarged(images: Tensor, least: int) -> Tensor:
+    """``[N, C, R, R]`` with each pixel repeated by the smallest whole factor that gives ``least`` pixels a side."""
+    size = images.shape[-1]
+    return images if size >= least else F.interpolate(images, scale_factor=math.ceil(least / size))
