@@ -48,7 +48,9 @@ def norm(w: Tensor, s: Tensor, eps: float) -> Norm:
 
 def modulate(x: Tensor, weights: Tensor, styles: Tensor, eps: float) -> Tensor:
     """``y``, in the memory layout of ``x``; not differentiable."""
-    w, s = _in_single_precision(weights.flatten(2), styles)
+    if not _is_flat(x):
+        return torch.empty_like(x).copy_(modulate(x.contiguous(), weights, styles, eps))
+    w, s = in_single_precision(weights.flatten(2), styles)
     w = w * norm(w, s, eps).inverse
     y = torch.empty_like(x)
     last = _is_channels_last(x)
@@ -61,7 +63,11 @@ def modulate_backward(
     grad: Tensor, x: Tensor, weights: Tensor, styles: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients for ``x``, the weights and the styles; not differentiable."""
-    w, s = _in_single_precision(weights.flatten(2), styles)
+    if not _is_flat(x):
+        of_x, *others = modulate_backward(grad, x.contiguous(), weights, styles, eps)
+        return torch.empty_like(x).copy_(of_x), *others
+    grad = grad.contiguous(memory_format=torch.channels_last if _is_channels_last(x) else torch.contiguous_format)
+    w, s = in_single_precision(weights.flatten(2), styles)
     gram, gram_weights, r = norm(w, s, eps)
     scaled = w * r
     of_x, last = torch.empty_like(x), _is_channels_last(x)
@@ -83,7 +89,8 @@ def _outer(w: Tensor, s: Tensor, last: bool) -> Tensor:
     return (w.mT @ s).mT if last else s.mT @ w
 
 
-def _in_single_precision(*tensors: Tensor) -> list[Tensor]:
+def in_single_precision(*tensors: Tensor) -> list[Tensor]:
+    """Half types in float32, float64 as it is."""
     return [t if t.dtype == torch.float64 else t.float() for t in tensors]
 
 
@@ -91,11 +98,16 @@ def _is_channels_last(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
+def _is_flat(x: Tensor) -> bool:
+    """Whether the pixels of ``x`` are one dimension, of a single stride."""
+    return x.is_contiguous() or _is_channels_last(x)
+
+
 def _parts(x: Tensor) -> Iterator[tuple[slice, slice]]:
     """Samples and pixels of pieces of about CHUNK numbers."""
     n, channels, height, width = x.shape
-    pixels = min(max(CHUNK // channels, 1), height * width)
-    samples = max(CHUNK // (channels * height * width), 1)
+    pixels = max(CHUNK // max(channels, 1), 1)
+    samples = max(CHUNK // max(channels * height * width, 1), 1)
     for i in range(0, n, samples):
         for j in range(0, height * width, pixels):
             yield slice(i, i + samples), slice(j, j + pixels)
