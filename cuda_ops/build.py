@@ -117,11 +117,9 @@ def _missing(target: Target) -> str:
         return f"the kernels are built on Linux only, this is {sys.platform}"
     for program in target.compilers:
         if shutil.which(program) is None:
-            return (
-                f"no {program}: install the CUDA toolkit {torch.version.cuda or ''}".rstrip() + ", or name it in CUDA_HOME"
-                if Path(program).name == "nvcc"
-                else f"no C++ compiler {program}: install g++, or name one in CXX"
-            )
+            if Path(program).name == "nvcc":
+                return f"no {program}: install the CUDA toolkit {torch.version.cuda or ''}, or name it in CUDA_HOME"
+            return f"no C++ compiler {program}: install g++, or name one in CXX"
     return ""
 
 
@@ -149,7 +147,7 @@ def _build_once(target: Target) -> Verdict:
                 _write(place / "verdict.json", json.dumps({"reason": verdict.reason}))
                 return verdict
     except OSError as error:
-        return Verdict(None, f"{error.strerror} in the cache folder {place}: set GANVAS_CACHE to one that can be written")
+        return Verdict(None, f"{error.strerror}: {place}; set GANVAS_CACHE to a folder that can be written")
     return _loaded(verdict.library) if verdict.library else verdict
 
 

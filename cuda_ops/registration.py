@@ -46,7 +46,7 @@ def register(
     return op
 
 
-def _save_all(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001
+def _save_all(ctx: Any, inputs: tuple[Any, ...], _: Any) -> None:
     ctx.save_for_backward(*(value for value in inputs if isinstance(value, Tensor)))
     ctx.others = [None if isinstance(value, Tensor) else (value,) for value in inputs]
 

@@ -94,6 +94,11 @@ def test_derivatives_are_right_to_the_third(registered: str, options: dict[str, 
     assert gradgradcheck(slope, (x, bias))
 
 
+def strides(x: Tensor) -> list[int]:
+    """Those that matter."""
+    return [stride for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1 and x.numel()]
+
+
 @given(
     shape=st.lists(st.integers(0, 19), min_size=1, max_size=5),
     data=st.data(),
@@ -110,7 +115,7 @@ def test_any_shape_and_dimension(host_kernels: None, shape: list[int], data: st.
     for op in (module.BIAS_ACT, REFERENCES["bias_act"]):
         got = op(x, bias, dim, module.NAMES.index("lrelu"), 0.2, 1.5, 3.0)
         torch.testing.assert_close(got, expected, rtol=1e-2, atol=1e-2)
-        assert x.numel() == 0 or got.stride() == torch.empty_like(x).stride()
+        assert strides(got) == strides(torch.empty_like(x))
 
 
 @pytest.mark.parametrize(("act", "limit"), [("relu", 0.0), ("lrelu", -math.inf), ("softplus", 0.0), ("elu", -1.0)])
