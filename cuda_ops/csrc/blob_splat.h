@@ -109,9 +109,7 @@ template <class A> GANVAS_BODY void blob_gradient(const A* blob, const A* moment
 }
 
 // What forward and backward share: the blobs in memory, and where a thread's pixels are.
-template <class T> struct Scene {
-  using A = Accumulate<T>;
-
+template <class A> struct Scene {
   const A* blobs;        // [N, K, 7]
   const int64_t* order;  // [N, K], from back to front; null for that of the indices
   int64_t samples, k;
@@ -142,6 +140,7 @@ template <class T> struct Scene {
   // From back to front.
   GANVAS_DEVICE const Blob<A>* gather(const Block& block, int64_t sample) const {
     auto* gathered = reinterpret_cast<Blob<A>*>(block.memory);
+    GANVAS_ROLLED
     for (int64_t i = block.thread; i < k; i += block.threads) {
       const int64_t blob = order ? order[sample * k + i] : i;
       gathered[i] = Blob<A>(blobs + (sample * k + blob) * BLOB, area, blob + 1);
@@ -159,11 +158,9 @@ template <class T> struct Scene {
   }
 };
 
-template <class T> struct Splat {
-  using A = Accumulate<T>;
-
-  Scene<T> scene;
-  T* level[WARP_LEVELS];
+template <class A> struct Splat {
+  Scene<A> scene;
+  Values<A> level[WARP_LEVELS];
   int64_t blocks;  // a sample
 
   int64_t memory() const { return scene.k * sizeof(Blob<A>); }
@@ -175,7 +172,9 @@ template <class T> struct Splat {
     A light[TALL][WIDE], weight[TALL][WIDE];
     GANVAS_UNROLL
     for (int i = 0; i < TALL; ++i)
+      GANVAS_UNROLL
       for (int j = 0; j < WIDE; ++j) light[i][j] = 1;
+    GANVAS_ROLLED
     for (int64_t k = scene.k - 1; k >= 0; --k) {
       const Blob<A> blob = blobs[k];
       GANVAS_UNROLL
@@ -194,43 +193,42 @@ template <class T> struct Splat {
   }
 
   // The pixels, and their means over 2x2, 4x4, ... pixels.
-  GANVAS_DEVICE void write(const Block& block, const typename Scene<T>::Place& at, int64_t map,
+  GANVAS_DEVICE void write(const Block& block, const typename Scene<A>::Place& at, int64_t map,
                            const A (&weight)[TALL][WIDE]) const {
     const int lane = block.thread % WARP, side = scene.resolution;
     const bool inside = at.row < side && at.column < side;
     GANVAS_UNROLL
     for (int i = 0; i < TALL; ++i)
       if (inside && at.row + i < side)
-        store4(level[0] + scene.index(at, map, at.row + i, at.column, 0), side - at.column, scene.aligned, weight[i]);
+        level[0].store4(scene.index(at, map, at.row + i, at.column, 0), side - at.column, scene.aligned, weight[i]);
     if (scene.levels == 1) return;
     A mean = 0;
     GANVAS_UNROLL
     for (int j = 0; j < WIDE; j += 2) {
       const A pair = A(0.25) * (weight[0][j] + weight[0][j + 1] + weight[1][j] + weight[1][j + 1]);
-      if (inside && at.column + j < side) level[1][scene.index(at, map, at.row, at.column + j, 1)] = static_cast<T>(pair);
+      if (inside && at.column + j < side) level[1].store(scene.index(at, map, at.row, at.column + j, 1), pair);
       mean += pair;
     }
     if (scene.levels == 2) return;
     mean = A(0.25) * (mean + block.exchange(mean, 4));
-    if (inside && !(lane & 4)) level[2][scene.index(at, map, at.row, at.column, 2)] = static_cast<T>(mean);
+    if (inside && !(lane & 4)) level[2].store(scene.index(at, map, at.row, at.column, 2), mean);
     if (scene.levels == 3) return;
     mean += block.exchange(mean, 1);
     mean = A(0.25) * (mean + block.exchange(mean, 8));
-    if (inside && !(lane & 13)) level[3][scene.index(at, map, at.row, at.column, 3)] = static_cast<T>(mean);
+    if (inside && !(lane & 13)) level[3].store(scene.index(at, map, at.row, at.column, 3), mean);
     if (scene.levels == 4) return;
     mean += block.exchange(mean, 2);
     mean = A(0.25) * (mean + block.exchange(mean, 16));
-    if (inside && lane == 0) level[4][scene.index(at, map, at.row, at.column, 4)] = static_cast<T>(mean);
+    if (inside && lane == 0) level[4].store(scene.index(at, map, at.row, at.column, 4), mean);
   }
 };
 
 // Sums of each block's pixels, [N, blocks, K, MOMENTS].
-template <class T> struct SplatBackward {
-  using A = Accumulate<T>;
+template <class A> struct SplatBackward {
   using Pixels = A[TALL][WIDE];
 
-  Scene<T> scene;
-  const T* grad[WARP_LEVELS];
+  Scene<A> scene;
+  Values<A> grad[WARP_LEVELS];
   A* moments;
   int64_t blocks;  // a sample
 
@@ -243,20 +241,25 @@ template <class T> struct SplatBackward {
     const int64_t stride = scene.k * MOMENTS;
     warp(block, at, blobs, sums + block.thread / WARP * stride);
     block.sync();
+    GANVAS_ROLLED
     for (int64_t i = block.thread; i < stride; i += block.threads) {
       A sum = 0;
+      GANVAS_ROLLED
       for (int w = 0; w < THREADS / WARP; ++w) sum += sums[w * stride + i];
       moments[block.index * stride + i] = sum;
     }
   }
 
-  GANVAS_DEVICE void warp(const Block& block, const typename Scene<T>::Place& at, const Blob<A>* blobs, A* sums) const {
+  GANVAS_DEVICE void warp(const Block& block, const typename Scene<A>::Place& at, const Blob<A>* blobs, A* sums) const {
     Pixels dark{}, behind, seen;  // logarithm of the light
+    GANVAS_ROLLED
     for (int64_t k = 0; k < scene.k; ++k)
+      GANVAS_UNROLL
       for (int i = 0; i < TALL; ++i)
         GANVAS_UNROLL
         for (int j = 0; j < WIDE; ++j) dark[i][j] += opacity(at, blobs[k], i, j).log_clear();
     read(at, 0, behind);
+    GANVAS_ROLLED
     for (int64_t k = 0; k < scene.k; ++k) {
       const Blob<A> blob = blobs[k];
       read(at, blob.map, seen);
@@ -290,34 +293,39 @@ template <class T> struct SplatBackward {
     }
   }
 
-  GANVAS_DEVICE Opacity<A> opacity(const typename Scene<T>::Place& at, const Blob<A>& blob, int i, int j) const {
+  GANVAS_DEVICE Opacity<A> opacity(const typename Scene<A>::Place& at, const Blob<A>& blob, int i, int j) const {
     const A dx = scene.position(at.column + j) - blob.x, dy = scene.position(at.row + i) - blob.y;
     return Opacity<A>(blob.logit(dx, dy), blob.strength);
   }
 
   // The gradient of the first level with that of the others in it.
-  GANVAS_DEVICE void read(const typename Scene<T>::Place& at, int64_t map, Pixels& to) const {
+  GANVAS_DEVICE void read(const typename Scene<A>::Place& at, int64_t map, Pixels& to) const {
+    grad[0].as_typed([&](const auto* finest) { read_as(finest, at, map, to); });
+  }
+
+  template <class T>
+  GANVAS_DEVICE void read_as(const T* finest, const typename Scene<A>::Place& at, int64_t map, Pixels& to) const {
     const int side = scene.resolution;
     const bool inside = at.inside && at.row < side && at.column < side;
-    A coarse = 0;
-    for (int l = scene.levels - 1; l >= 2; --l)
-      coarse = A(0.25) * coarse + (inside ? static_cast<A>(grad[l][scene.index(at, map, at.row, at.column, l)]) : A(0));
-    A pair[WIDE / 2] = {};
-    if (scene.levels > 1) {
-      GANVAS_UNROLL
-      for (int j = 0; j < WIDE / 2; ++j) {
-        const bool there = inside && at.column + 2 * j < side;
-        pair[j] = A(0.25) * coarse;
-        if (there) pair[j] += static_cast<A>(grad[1][scene.index(at, map, at.row, at.column + 2 * j, 1)]);
-      }
+    A coarse = 0, pair[WIDE / 2] = {};
+    GANVAS_UNROLL
+    for (int l = WARP_LEVELS - 1; l >= 2; --l) {
+      if (!inside || l >= scene.levels) continue;
+      coarse = A(0.25) * coarse + static_cast<A>(static_cast<const T*>(grad[l].data)[scene.index(at, map, at.row, at.column, l)]);
+    }
+    GANVAS_UNROLL
+    for (int j = 0; j < WIDE / 2; ++j) {
+      if (!inside || scene.levels < 2 || at.column + 2 * j >= side) continue;
+      const T value = static_cast<const T*>(grad[1].data)[scene.index(at, map, at.row, at.column + 2 * j, 1)];
+      pair[j] = A(0.25) * (A(0.25) * coarse + static_cast<A>(value));
     }
     GANVAS_UNROLL
     for (int i = 0; i < TALL; ++i) {
       const bool there = inside && at.row + i < side;
-      load4(grad[0] + (there ? scene.index(at, map, at.row + i, at.column, 0) : 0), there ? side - at.column : 0,
+      load4(finest + (there ? scene.index(at, map, at.row + i, at.column, 0) : 0), there ? side - at.column : 0,
             scene.aligned, to[i]);
       GANVAS_UNROLL
-      for (int j = 0; j < WIDE; ++j) to[i][j] += A(0.25) * pair[j / 2];
+      for (int j = 0; j < WIDE; ++j) to[i][j] += pair[j / 2];
     }
   }
 };
@@ -332,6 +340,7 @@ template <class A> struct SplatFinish {
   GANVAS_DEVICE void operator()(const Block& block) const {
     const int64_t sample = quotient(block.index, k), blob = block.index - sample * k;
     A value[MOMENTS] = {};
+    GANVAS_ROLLED
     for (int64_t b = block.thread; b < blocks; b += WARP)
       GANVAS_UNROLL
       for (int i = 0; i < MOMENTS; ++i) value[i] += moments[((sample * blocks + b) * k + blob) * MOMENTS + i];
@@ -344,31 +353,24 @@ template <class A> struct SplatFinish {
 };
 
 // A level from the one before, and the gradient of one with that of the next in it, a value at a time.
-template <class T> struct Halve {
-  const T* from;
-  T* to;
+template <class A> struct Halve {
+  Values<A> from, to;
   int64_t side;  // of `to`
 
-  GANVAS_BODY void operator()(int64_t i) const {
-    using A = Accumulate<T>;
+  GANVAS_DEVICE void operator()(int64_t i) const {
     const int64_t row = quotient(i, side), column = i - row * side;  // rows of all maps
-    const T* corner = from + 4 * side * row + 2 * column;
-    const A sum = static_cast<A>(corner[0]) + static_cast<A>(corner[1]) + static_cast<A>(corner[2 * side]) +
-                  static_cast<A>(corner[2 * side + 1]);
-    to[i] = static_cast<T>(A(0.25) * sum);
+    const int64_t corner = 4 * side * row + 2 * column, below = corner + 2 * side;
+    to.store(i, A(0.25) * (from.load(corner) + from.load(corner + 1) + from.load(below) + from.load(below + 1)));
   }
 };
 
-template <class T> struct AddHalf {
-  const T *fine, *coarse;
-  T* to;
+template <class A> struct AddHalf {
+  Values<A> fine, coarse, to;
   int64_t side;  // of `fine`
 
-  GANVAS_BODY void operator()(int64_t i) const {
-    using A = Accumulate<T>;
+  GANVAS_DEVICE void operator()(int64_t i) const {
     const int64_t row = quotient(i, side), column = i - row * side;
-    to[i] = static_cast<T>(static_cast<A>(fine[i]) +
-                           A(0.25) * static_cast<A>(coarse[quotient(row, 2) * (side / 2) + quotient(column, 2)]));
+    to.store(i, fine.load(i) + A(0.25) * coarse.load(quotient(row, 2) * (side / 2) + quotient(column, 2)));
   }
 };
 

@@ -5,6 +5,7 @@
 
 namespace ganvas {
 namespace blob_ops {
+namespace {
 
 Tensor empty(const Tensor& like, const std::vector<int64_t>& size, ScalarType dtype) {
   return torch::stable::new_empty(like, size, dtype);
@@ -12,6 +13,12 @@ Tensor empty(const Tensor& like, const std::vector<int64_t>& size, ScalarType dt
 
 // Of sums and factors for tensors of `dtype`.
 ScalarType precise(ScalarType dtype) { return dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float; }
+
+// Calls work(A{}) with the C++ type of precise(dtype).
+template <class Work> void for_precision(ScalarType dtype, const Work& work) {
+  if (precise(dtype) == ScalarType::Double) work(double{});
+  else work(float{});
+}
 
 struct View {
   int64_t resolution, smallest;
@@ -24,9 +31,8 @@ struct View {
   }
 };
 
-template <class T>
-Scene<T> scene_of(const Tensor& blobs, const std::optional<Tensor>& order, const View& view, const Tensor& first) {
-  using A = Accumulate<T>;
+template <class A>
+Scene<A> scene_of(const Tensor& blobs, const std::optional<Tensor>& order, const View& view, const Tensor& first) {
   const int levels = std::min(view.levels(), WARP_LEVELS);
   const bool aligned = view.resolution % WIDE == 0 && are_aligned({first.const_data_ptr()});
   return {in<A>(blobs), in<int64_t>(order), blobs.size(0), blobs.size(1), static_cast<int>(view.resolution), levels,
@@ -46,14 +52,14 @@ std::vector<Tensor> splat(const Tensor& blobs_, const std::optional<Tensor>& ord
   std::vector<Tensor> levels;
   for (int l = 0; l < view.levels(); ++l)
     levels.push_back(empty(blobs, {blobs.size(0), blobs.size(1) + 1, resolution >> l, resolution >> l}, dtype));
-  for_dtype(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    Splat<T> body{scene_of<T>(blobs, order, view, levels[0]), {}, 0};
-    for (int l = 0; l < body.scene.levels; ++l) body.level[l] = out<T>(levels[l]);
+  for_precision(dtype, [&](auto zero) {
+    using A = decltype(zero);
+    Splat<A> body{scene_of<A>(blobs, order, view, levels[0]), {}, 0};
+    for (int l = 0; l < body.scene.levels; ++l) body.level[l] = values<A>(levels[l]);
     body.blocks = body.scene.blocks_a_sample();
     for_blocks(blobs, body.scene.samples * body.blocks, THREADS, body.memory(), body);
     for (size_t l = WARP_LEVELS; l < levels.size(); ++l)
-      for_each(blobs, levels[l].numel(), Halve<T>{in<T>(levels[l - 1]), out<T>(levels[l]), resolution >> l});
+      for_each(blobs, levels[l].numel(), Halve<A>{values<A>(levels[l - 1]), values<A>(levels[l]), resolution >> l});
   });
   return levels;
 }
@@ -65,17 +71,17 @@ Tensor splat_backward(std::vector<Tensor> grads, const Tensor& blobs_, const std
   const std::optional<Tensor> order = contiguous(order_);
   for (Tensor& grad : grads) grad = torch::stable::contiguous(grad);
   Tensor gradient = empty(blobs, {blobs.size(0), blobs.size(1), BLOB}, blobs.scalar_type());
-  for_dtype(grads[0].scalar_type(), [&](auto zero) {
-    using T = decltype(zero);
-    using A = Accumulate<T>;
+  for_precision(grads[0].scalar_type(), [&](auto zero) {
+    using A = decltype(zero);
     // Levels beyond those of a warp go into its last.
     for (int l = static_cast<int>(grads.size()) - 1; l >= WARP_LEVELS; --l) {
       Tensor sum = torch::stable::empty_like(grads[l - 1]);
-      for_each(blobs, sum.numel(), AddHalf<T>{in<T>(grads[l - 1]), in<T>(grads[l]), out<T>(sum), resolution >> (l - 1)});
+      for_each(blobs, sum.numel(),
+               AddHalf<A>{values<A>(grads[l - 1]), values<A>(grads[l]), values<A>(sum), resolution >> (l - 1)});
       grads[l - 1] = sum;
     }
-    SplatBackward<T> body{scene_of<T>(blobs, order, view, grads[0]), {}, nullptr, 0};
-    for (int l = 0; l < body.scene.levels; ++l) body.grad[l] = in<T>(grads[l]);
+    SplatBackward<A> body{scene_of<A>(blobs, order, view, grads[0]), {}, nullptr, 0};
+    for (int l = 0; l < body.scene.levels; ++l) body.grad[l] = values<A>(grads[l]);
     const int64_t samples = body.scene.samples, k = body.scene.k;
     body.blocks = body.scene.blocks_a_sample();
     const Tensor moments = empty(blobs, {samples, body.blocks, k, MOMENTS}, blobs.scalar_type());
@@ -88,9 +94,7 @@ Tensor splat_backward(std::vector<Tensor> grads, const Tensor& blobs_, const std
 }
 
 // What both passes of the modulation start from, in one of the two layouts.
-template <class T> struct Modulation {
-  using A = Accumulate<T>;
-
+template <class A> struct Modulation {
   Tensor x, weights, styles, gram, inverse, scaled;
   int64_t samples, k, channels, pixels, row;
   bool last;  // channels_last
@@ -105,9 +109,9 @@ template <class T> struct Modulation {
     inverse = empty(x, {samples, pixels}, dtype);
     scaled = empty(x, {samples, k, pixels}, dtype);
     for_blocks(x, samples * k, WARP, 0, Gram<A>{in<A>(styles), out<A>(gram), k, channels, row});
-    const PixelWeights<T> w = pixel_weights();
+    const PixelWeights<A> w = pixel_weights();
     for_each(x, samples * w.groups(),
-             NormaliseWeights<T>{w, out<A>(inverse), out<A>(scaled), static_cast<A>(eps), whole_fours()});
+             NormaliseWeights<A>{w, out<A>(inverse), out<A>(scaled), static_cast<A>(eps), whole_fours()});
   }
 
   // `t` itself where its pixels have one stride, else a copy.
@@ -119,8 +123,8 @@ template <class T> struct Modulation {
 
   bool whole_fours() const { return pixels % FAST == 0; }
 
-  PixelWeights<T> pixel_weights() const {
-    return {in<T>(weights), in<A>(gram), k, pixels, row, whole_fours() && are_aligned({weights.const_data_ptr()})};
+  PixelWeights<A> pixel_weights() const {
+    return {values<A>(weights), in<A>(gram), k, pixels, row, whole_fours() && are_aligned({weights.const_data_ptr()})};
   }
 
   Factors<A> factors(bool aligned) const {
@@ -139,12 +143,12 @@ Tensor as_laid_out(const Tensor& y, const Tensor& x) {
 
 Tensor modulate(const Tensor& x, const Tensor& weights, const Tensor& styles, double eps) {
   Tensor y;
-  for_dtype(x.scalar_type(), [&](auto zero) {
-    using T = decltype(zero);
-    const Modulation<T> m(x, weights, styles, eps);
+  for_precision(x.scalar_type(), [&](auto zero) {
+    using A = decltype(zero);
+    const Modulation<A> m(x, weights, styles, eps);
     y = torch::stable::empty_like(m.x);
     const bool aligned = are_aligned({m.x.const_data_ptr(), y.const_data_ptr(), m.styles.const_data_ptr()});
-    const Outer<T> body{m.factors(aligned), in<T>(m.x), out<T>(y)};
+    const Outer<A> body{m.factors(aligned), values<A>(m.x), values<A>(y)};
     for_each(x, body.count(m.samples), body);
   });
   return as_laid_out(y, x);
@@ -158,9 +162,8 @@ std::pair<int64_t, int64_t> chunks_of(int64_t blocks, int64_t groups) {
   return {ceil_div(groups, each), each};
 }
 
-template <class T> void modulate_backward_into(const Modulation<T>& m, const Tensor& grad, const Tensor& of_x,
+template <class A> void modulate_backward_into(const Modulation<A>& m, const Tensor& grad, const Tensor& of_x,
                                                const Tensor& of_weights, const Tensor& of_styles) {
-  using A = Accumulate<T>;
   const ScalarType dtype = precise(m.x.scalar_type());
   const bool aligned = are_aligned(
       {m.x.const_data_ptr(), grad.const_data_ptr(), of_x.const_data_ptr(), m.styles.const_data_ptr()});
@@ -168,20 +171,20 @@ template <class T> void modulate_backward_into(const Modulation<T>& m, const Ten
   const auto [chunks, groups] = chunks_of(m.samples * factors.fast_tiles(), factors.slow_groups());
   const Tensor along_fast = empty(m.x, {m.samples, chunks, m.k, factors.fasts}, dtype);
   const Tensor along_slow = empty(m.x, {m.samples, factors.fast_tiles(), m.k, factors.slows}, dtype);
-  const OuterBackward<T> outer{factors, in<T>(grad), in<T>(m.x), out<T>(of_x), out<A>(along_fast), out<A>(along_slow),
-                               chunks, groups};
+  const OuterBackward<A> outer{factors, values<A>(grad), values<A>(m.x), values<A>(of_x), out<A>(along_fast),
+                               out<A>(along_slow), chunks, groups};
   int warps = 4;
   while (warps > 1 && warps * outer.warp_bytes() > 96 << 10) warps /= 2;
   for_blocks(m.x, outer.blocks(m.samples), warps * WARP, warps * outer.warp_bytes(), outer);
 
   const Tensor &by_pixel = m.last ? along_slow : along_fast, &by_channel = m.last ? along_fast : along_slow;
   const Tensor of_q = empty(m.x, {m.samples, m.pixels}, dtype);
-  const PixelWeights<T> w = m.pixel_weights();
-  for_each(m.x, m.samples * w.groups(), FinishWeights<T>{w, in<A>(m.inverse), in<A>(by_pixel), out<T>(of_weights),
+  const PixelWeights<A> w = m.pixel_weights();
+  for_each(m.x, m.samples * w.groups(), FinishWeights<A>{w, in<A>(m.inverse), in<A>(by_pixel), values<A>(of_weights),
                                                          out<A>(of_q), by_pixel.size(1), m.whole_fours()});
   const auto [parts, tiles] = chunks_of(m.samples, ceil_div(m.pixels, GRAM_TILE));
   const Tensor of_gram = empty(m.x, {m.samples, parts, m.k, m.k}, dtype);
-  const GramGradient<T> gram{in<T>(m.weights), in<A>(of_q), out<A>(of_gram), m.k, m.pixels, parts, tiles * GRAM_TILE};
+  const GramGradient<A> gram{values<A>(m.weights), in<A>(of_q), out<A>(of_gram), m.k, m.pixels, parts, tiles * GRAM_TILE};
   for_blocks(m.x, m.samples * parts, THREADS, gram.memory(THREADS), gram);
   const FinishStyles<A> styles{in<A>(m.styles), in<A>(by_channel), in<A>(of_gram), out<A>(of_styles), m.k, m.channels,
                                by_channel.size(1), parts};
@@ -191,9 +194,9 @@ template <class T> void modulate_backward_into(const Modulation<T>& m, const Ten
 std::tuple<Tensor, Tensor, Tensor> modulate_backward(const Tensor& grad, const Tensor& x, const Tensor& weights,
                                                      const Tensor& styles, double eps) {
   Tensor of_x, of_styles, of_weights = empty(x, {x.size(0), weights.size(1), x.size(2), x.size(3)}, x.scalar_type());
-  for_dtype(x.scalar_type(), [&](auto zero) {
-    using T = decltype(zero);
-    const Modulation<T> m(x, weights, styles, eps);
+  for_precision(x.scalar_type(), [&](auto zero) {
+    using A = decltype(zero);
+    const Modulation<A> m(x, weights, styles, eps);
     of_x = torch::stable::empty_like(m.x);
     of_styles = torch::stable::empty_like(m.styles);
     modulate_backward_into(m, laid_out_as(grad, m.x), of_x, of_weights, of_styles);
@@ -201,6 +204,7 @@ std::tuple<Tensor, Tensor, Tensor> modulate_backward(const Tensor& grad, const T
   return {as_laid_out(of_x, x), of_weights, torch::stable::to(of_styles, x.scalar_type())};
 }
 
+}  // namespace
 }  // namespace blob_ops
 }  // namespace ganvas
 

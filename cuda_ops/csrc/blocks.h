@@ -8,8 +8,10 @@
 
 #ifdef __CUDACC__
 #define GANVAS_DEVICE __device__ __forceinline__
+#define GANVAS_ROLLED _Pragma("unroll 1")  // before loops over blobs: long bodies, and unrolling takes the compiler long
 #else
 #define GANVAS_DEVICE inline
+#define GANVAS_ROLLED
 #include <functional>
 #include <memory>
 #include <ucontext.h>
@@ -33,7 +35,7 @@ struct Block {
   }
 };
 
-template <class Body> __global__ void __launch_bounds__(THREADS) run_blocks(Body body) {
+template <class Body> __global__ void __launch_bounds__(THREADS, 2) run_blocks(Body body) {
   extern __shared__ __align__(16) unsigned char memory[];
   body(Block{static_cast<int64_t>(blockIdx.x), static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x), memory});
 }
@@ -204,5 +206,41 @@ template <class T, class A> GANVAS_DEVICE void store4(T* to, int64_t count, bool
   for (int i = 0; i < 4; ++i)
     if (i < count) to[i] = static_cast<T>(from[i]);
 }
+
+// Values of a type that is known when a kernel runs, seen as A: fewer kernels to compile, where few values are read.
+template <class A> struct Values {
+  void* data;
+  ScalarType dtype;
+
+  template <class Work> GANVAS_DEVICE void as_typed(const Work& work) const {
+    if constexpr (std::is_same_v<A, double>) {
+      work(static_cast<double*>(data));
+    } else {
+      if (dtype == ScalarType::Float) work(static_cast<float*>(data));
+      else if (dtype == ScalarType::Half) work(static_cast<Half*>(data));
+      else work(static_cast<BFloat16*>(data));
+    }
+  }
+
+  GANVAS_DEVICE A load(int64_t at) const {
+    A value;
+    as_typed([&](const auto* from) { value = static_cast<A>(from[at]); });
+    return value;
+  }
+
+  GANVAS_DEVICE void store(int64_t at, A value) const {
+    as_typed([&](auto* to) { to[at] = static_cast<std::decay_t<decltype(*to)>>(value); });
+  }
+
+  GANVAS_DEVICE void load4(int64_t at, int64_t count, bool aligned, A (&to)[4]) const {
+    as_typed([&](const auto* from) { ganvas::load4(from + at, count, aligned, to); });
+  }
+
+  GANVAS_DEVICE void store4(int64_t at, int64_t count, bool aligned, const A (&from)[4]) const {
+    as_typed([&](auto* to) { ganvas::store4(to + at, count, aligned, from); });
+  }
+};
+
+template <class A> Values<A> values(const Tensor& t) { return {const_cast<void*>(t.const_data_ptr()), t.scalar_type()}; }
 
 }  // namespace ganvas

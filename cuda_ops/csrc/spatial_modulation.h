@@ -32,6 +32,7 @@ template <class A> struct Gram {
   GANVAS_DEVICE void operator()(const Block& block) const {
     const int64_t sample = quotient(block.index, k);
     const A *one = styles + block.index * channels, *all = styles + sample * k * channels;
+    GANVAS_ROLLED
     for (int64_t j = 0; j < row; ++j) {
       A sum = 0;
       for (int64_t c = block.thread; j < k && c < channels; c += WARP) sum += one[c] * all[j * channels + c];
@@ -42,18 +43,16 @@ template <class A> struct Gram {
 };
 
 // The weights of four pixels, and G w, four rows at a time.
-template <class T> struct PixelWeights {
-  using A = Accumulate<T>;
-
-  const T* weights;  // [N, K, P]
-  const A* gram;     // [N, K, row]
+template <class A> struct PixelWeights {
+  Values<A> weights;  // [N, K, P]
+  const A* gram;      // [N, K, row]
   int64_t k, pixels, row;
   bool aligned;
 
   GANVAS_BODY int64_t groups() const { return (pixels + FAST - 1) / FAST; }
 
   GANVAS_DEVICE void load(int64_t sample, int64_t i, int64_t pixel, A (&to)[FAST]) const {
-    load4(weights + (sample * k + i) * pixels + pixel, pixels - pixel, aligned, to);
+    weights.load4((sample * k + i) * pixels + pixel, pixels - pixel, aligned, to);
   }
 
   // Rows i .. i + 3 of G w.
@@ -62,6 +61,7 @@ template <class T> struct PixelWeights {
     for (int r = 0; r < 4; ++r)
       GANVAS_UNROLL
       for (int p = 0; p < FAST; ++p) to[r][p] = 0;
+    GANVAS_ROLLED
     for (int64_t j = 0; j < k; ++j) {
       A w[FAST], g[4];
       load(sample, j, pixel, w);
@@ -75,10 +75,8 @@ template <class T> struct PixelWeights {
 };
 
 // r = (w^T G w + eps)^(-1/2) and w r, for four pixels.
-template <class T> struct NormaliseWeights {
-  using A = Accumulate<T>;
-
-  PixelWeights<T> w;
+template <class A> struct NormaliseWeights {
+  PixelWeights<A> w;
   A *inverse, *scaled;  // [N, P], [N, K, P]
   A eps;
   bool aligned;
@@ -86,6 +84,7 @@ template <class T> struct NormaliseWeights {
   GANVAS_DEVICE void operator()(int64_t index) const {
     const int64_t sample = quotient(index, w.groups()), pixel = (index - sample * w.groups()) * FAST;
     A r[FAST] = {}, rows[4][FAST], one[FAST];
+    GANVAS_ROLLED
     for (int64_t i = 0; i < w.k; i += 4) {
       w.through_gram(sample, i, pixel, rows);
       for (int j = 0; j < 4 && i + j < w.k; ++j) {
@@ -97,6 +96,7 @@ template <class T> struct NormaliseWeights {
     GANVAS_UNROLL
     for (int p = 0; p < FAST; ++p) r[p] = inverse_root((r[p] > 0 ? r[p] : 0) + eps);
     store4(inverse + sample * w.pixels + pixel, w.pixels - pixel, aligned, r);
+    GANVAS_ROLLED
     for (int64_t i = 0; i < w.k; ++i) {
       w.load(sample, i, pixel, one);
       GANVAS_UNROLL
@@ -120,15 +120,35 @@ template <class A> struct Factors {
     GANVAS_UNROLL
     for (int u = 0; u < SLOW; ++u) b[u] = s + u < slows ? slow[(sample * k + i) * slows + s + u] : A(0);
   }
+
+  // Multiply a thread's numbers by those of x; zero beyond its sides.
+  GANVAS_DEVICE void times(const Values<A>& x, int64_t sample, int64_t f, int64_t s, A (&by)[SLOW][FAST]) const {
+    const int64_t start = (sample * slows + s) * fasts + f;
+    x.as_typed([&](const auto* from) {
+      A row[SLOW][FAST];
+      GANVAS_UNROLL
+      for (int u = 0; u < SLOW; ++u) load4(from + start + u * fasts, s + u < slows ? fasts - f : 0, aligned, row[u]);
+      GANVAS_UNROLL
+      for (int u = 0; u < SLOW; ++u)
+        GANVAS_UNROLL
+        for (int v = 0; v < FAST; ++v) by[u][v] *= row[u][v];
+    });
+  }
+
+  GANVAS_DEVICE void store(const Values<A>& y, int64_t sample, int64_t f, int64_t s, const A (&from)[SLOW][FAST]) const {
+    const int64_t start = (sample * slows + s) * fasts + f;
+    y.as_typed([&](auto* to) {
+      GANVAS_UNROLL
+      for (int u = 0; u < SLOW; ++u)
+        if (s + u < slows) store4(to + start + u * fasts, fasts - f, aligned, from[u]);
+    });
+  }
 };
 
 // y = x * sum_i fast_i slow_i, FAST x SLOW numbers a thread. Warps that follow one another share their fast factors.
-template <class T> struct Outer {
-  using A = Accumulate<T>;
-
+template <class A> struct Outer {
   Factors<A> factors;
-  const T* x;  // [N, slow, fast]
-  T* y;
+  Values<A> x, y;  // [N, slow, fast]
 
   int64_t count(int64_t samples) const { return samples * factors.fast_tiles() * factors.slow_groups() * WARP; }
 
@@ -138,6 +158,7 @@ template <class T> struct Outer {
     const int64_t s = (warp - tile * groups) * SLOW, f = ((tile - sample * tiles) * WARP + index % WARP) * FAST;
     if (f >= factors.fasts) return;
     A style[SLOW][FAST] = {}, a[FAST], b[SLOW];
+    GANVAS_ROLLED
     for (int64_t i = 0; i < factors.k; ++i) {
       factors.load(sample, i, f, s, a, b);
       GANVAS_UNROLL
@@ -145,26 +166,16 @@ template <class T> struct Outer {
         GANVAS_UNROLL
         for (int v = 0; v < FAST; ++v) style[u][v] += b[u] * a[v];
     }
-    GANVAS_UNROLL
-    for (int u = 0; u < SLOW; ++u) {
-      if (s + u >= factors.slows) continue;
-      const int64_t start = (sample * factors.slows + s + u) * factors.fasts + f;
-      load4(x + start, factors.fasts - f, factors.aligned, a);
-      GANVAS_UNROLL
-      for (int v = 0; v < FAST; ++v) a[v] *= style[u][v];
-      store4(y + start, factors.fasts - f, factors.aligned, a);
-    }
+    factors.times(x, sample, f, s, style);
+    factors.store(y, sample, f, s, style);
   }
 };
 
 // From the gradient of y that of x, and the sums of h = g x against each factor:
 // along fast  sum_slow h slow_i  [N, chunks, K, fast],  along slow  sum_fast h fast_i  [N, tiles, K, slow].
-template <class T> struct OuterBackward {
-  using A = Accumulate<T>;
-
+template <class A> struct OuterBackward {
   Factors<A> factors;
-  const T *grad, *x;
-  T* of_x;
+  Values<A> grad, x, of_x;
   A *along_fast, *along_slow;
   int64_t chunks, chunk_groups;  // of the slow side; groups of a chunk
 
@@ -177,31 +188,33 @@ template <class T> struct OuterBackward {
     const int warps = block.threads / WARP, lane = block.thread % WARP;
     A* sums = reinterpret_cast<A*>(block.memory);  // [warps, K, FAST_TILE]
     A* own = sums + block.thread / WARP * factors.k * FAST_TILE + lane * FAST;
+    GANVAS_ROLLED
     for (int64_t i = 0; i < factors.k; ++i)
       for (int v = 0; v < FAST; ++v) own[i * FAST_TILE + v] = 0;
+    GANVAS_ROLLED
     for (int64_t g = chunk * chunk_groups + block.thread / WARP; g < last && g < factors.slow_groups(); g += warps)
       group(block, sample, tile, ((tile - sample * tiles) * WARP + lane) * FAST, g * SLOW, own);
     block.sync();
     const int64_t first = (tile - sample * tiles) * FAST_TILE;
+    GANVAS_ROLLED
     for (int64_t i = block.thread; i < factors.k * FAST_TILE; i += block.threads) {
       if (first + i % FAST_TILE >= factors.fasts) continue;
       A sum = 0;
+      GANVAS_ROLLED
       for (int w = 0; w < warps; ++w) sum += sums[w * factors.k * FAST_TILE + i];
       along_fast[((sample * chunks + chunk) * factors.k + i / FAST_TILE) * factors.fasts + first + i % FAST_TILE] = sum;
     }
   }
 
   GANVAS_DEVICE void group(const Block& block, int64_t sample, int64_t tile, int64_t f, int64_t s, A* own) const {
-    A g[SLOW][FAST], h[SLOW][FAST], style[SLOW][FAST] = {}, a[FAST], b[SLOW];
-    const int64_t start = (sample * factors.slows + s) * factors.fasts + f;
+    A h[SLOW][FAST], style[SLOW][FAST] = {}, a[FAST], b[SLOW];
     GANVAS_UNROLL
-    for (int u = 0; u < SLOW; ++u) {
-      const int64_t count = s + u < factors.slows ? factors.fasts - f : 0;
-      load4(grad + start + u * factors.fasts, count, factors.aligned, g[u]);
-      load4(x + start + u * factors.fasts, count, factors.aligned, h[u]);
+    for (int u = 0; u < SLOW; ++u)
       GANVAS_UNROLL
-      for (int v = 0; v < FAST; ++v) h[u][v] *= g[u][v];
-    }
+      for (int v = 0; v < FAST; ++v) h[u][v] = 1;
+    factors.times(grad, sample, f, s, h);
+    factors.times(x, sample, f, s, h);
+    GANVAS_ROLLED
     for (int64_t i = 0; i < factors.k; ++i) {
       factors.load(sample, i, f, s, a, b);
       A value[SLOW] = {}, *fast_sum = own + i * FAST_TILE;
@@ -220,22 +233,16 @@ template <class T> struct OuterBackward {
       const int64_t at = s + summed_by(block.thread);
       if (block.thread % WARP < SLOW && at < factors.slows) along_slow[(tile * factors.k + i) * factors.slows + at] = total;
     }
-    GANVAS_UNROLL
-    for (int u = 0; u < SLOW; ++u) {
-      GANVAS_UNROLL
-      for (int v = 0; v < FAST; ++v) style[u][v] *= g[u][v];
-      if (s + u < factors.slows) store4(of_x + start + u * factors.fasts, factors.fasts - f, factors.aligned, style[u]);
-    }
+    factors.times(grad, sample, f, s, style);  // again, from a cache: in registers it would halve the number of warps
+    factors.store(of_x, sample, f, s, style);
   }
 };
 
 // dL/dw = r b + 2 dL/dq G w and dL/dq = -(w . b) r^3 / 2, for four pixels; b is the sum of its parts.
-template <class T> struct FinishWeights {
-  using A = Accumulate<T>;
-
-  PixelWeights<T> w;
+template <class A> struct FinishWeights {
+  PixelWeights<A> w;
   const A *inverse, *b;  // [N, P], [N, parts, K, P]
-  T* of_weights;         // [N, K, P]
+  Values<A> of_weights;  // [N, K, P]
   A* of_q;               // [N, P]
   int64_t parts;
   bool aligned;
@@ -243,6 +250,7 @@ template <class T> struct FinishWeights {
   GANVAS_DEVICE void load_b(int64_t sample, int64_t i, int64_t pixel, A (&to)[FAST]) const {
     GANVAS_UNROLL
     for (int p = 0; p < FAST; ++p) to[p] = 0;
+    GANVAS_ROLLED
     for (int64_t part = 0; part < parts; ++part) {
       A more[FAST];
       load4(b + ((sample * parts + part) * w.k + i) * w.pixels + pixel, w.pixels - pixel, aligned, more);
@@ -255,6 +263,7 @@ template <class T> struct FinishWeights {
     const int64_t sample = quotient(index, w.groups()), pixel = (index - sample * w.groups()) * FAST;
     A r[FAST], q[FAST] = {}, rows[4][FAST], one[FAST], ws[FAST];
     load4(inverse + sample * w.pixels + pixel, w.pixels - pixel, aligned, r);
+    GANVAS_ROLLED
     for (int64_t i = 0; i < w.k; ++i) {
       w.load(sample, i, pixel, ws);
       load_b(sample, i, pixel, one);
@@ -264,24 +273,23 @@ template <class T> struct FinishWeights {
     GANVAS_UNROLL
     for (int p = 0; p < FAST; ++p) q[p] *= r[p] * r[p] * r[p] * A(-0.5);
     store4(of_q + sample * w.pixels + pixel, w.pixels - pixel, aligned, q);
+    GANVAS_ROLLED
     for (int64_t i = 0; i < w.k; i += 4) {
       w.through_gram(sample, i, pixel, rows);
       for (int j = 0; j < 4 && i + j < w.k; ++j) {
         load_b(sample, i + j, pixel, one);
         GANVAS_UNROLL
         for (int p = 0; p < FAST; ++p) one[p] = r[p] * one[p] + 2 * q[p] * rows[j][p];
-        store4(of_weights + (sample * w.k + i + j) * w.pixels + pixel, w.pixels - pixel, w.aligned, one);
+        of_weights.store4((sample * w.k + i + j) * w.pixels + pixel, w.pixels - pixel, w.aligned, one);
       }
     }
   }
 };
 
 // dG = sum_pixels dL/dq w w^T over a chunk of the pixels, [N, chunks, K, K]. A thread sums 4x4 of its elements.
-template <class T> struct GramGradient {
-  using A = Accumulate<T>;
-
-  const T* weights;  // [N, K, P]
-  const A* of_q;     // [N, P]
+template <class A> struct GramGradient {
+  Values<A> weights;  // [N, K, P]
+  const A* of_q;      // [N, P]
   A* of_gram;
   int64_t k, pixels, chunks, chunk;  // pixels of a chunk
 
@@ -292,6 +300,7 @@ template <class T> struct GramGradient {
   GANVAS_DEVICE void operator()(const Block& block) const {
     const int64_t sample = quotient(block.index, chunks), start = (block.index - sample * chunks) * chunk;
     const int64_t end = start + chunk < pixels ? start + chunk : pixels, tiles = side() * side();
+    GANVAS_ROLLED
     for (int64_t first = 0; first < tiles; first += block.threads) {
       const int64_t here = tiles - first < block.threads ? tiles - first : block.threads;
       tile_sums(block, sample, start, end, first, here);
@@ -306,12 +315,14 @@ template <class T> struct GramGradient {
     const int helpers = static_cast<int>(block.threads / here), helper = static_cast<int>(block.thread / here);
     const int64_t tile = first + block.thread % here, row = tile / side() * 4, column = tile % side() * 4;
     A sum[4][4] = {};
+    GANVAS_ROLLED
     for (int64_t pixel = start; pixel < end; pixel += GRAM_TILE) {
       block.sync();
+      GANVAS_ROLLED
       for (int64_t i = block.thread; i < (4 * side() + 1) * GRAM_TILE; i += block.threads) {
         const int64_t map = i / GRAM_TILE, p = pixel + i % GRAM_TILE;
         A value = 0;
-        if (p < end && map < k) value = static_cast<A>(weights[(sample * k + map) * pixels + p]);
+        if (p < end && map < k) value = weights.load((sample * k + map) * pixels + p);
         if (p < end && map == 4 * side()) value = of_q[sample * pixels + p];
         w[map * pitch() + i % GRAM_TILE] = value;
       }
@@ -326,8 +337,10 @@ template <class T> struct GramGradient {
     }
     for (int i = 0; i < 16; ++i) sums[block.thread * 16 + i] = sum[i / 4][i % 4];
     block.sync();
+    GANVAS_ROLLED
     for (int64_t i = block.thread; i < here * 16; i += block.threads) {
       A total = 0;
+      GANVAS_ROLLED
       for (int h = 0; h < helpers; ++h) total += sums[h * here * 16 + i];
       const int64_t t = first + i / 16, r = t / side() * 4 + i % 16 / 4, c = t % side() * 4 + i % 4;
       if (r < k && c < k) of_gram[(block.index * k + r) * k + c] = total;
@@ -350,18 +363,23 @@ template <class A> struct FinishStyles {
     const int64_t c = (block.index - row * groups()) * WARP + block.thread % WARP;
     const int warps = block.threads / WARP, warp = block.thread / WARP;
     A *of_row = reinterpret_cast<A*>(block.memory), *sums = of_row + k;  // [K], [threads]
+    GANVAS_ROLLED
     for (int64_t j = block.thread; j < k; j += block.threads) {
       of_row[j] = 0;
+      GANVAS_ROLLED
       for (int64_t chunk = 0; chunk < chunks; ++chunk) of_row[j] += of_gram[((sample * chunks + chunk) * k + i) * k + j];
     }
     A sum = 0;
+    GANVAS_ROLLED
     for (int64_t part = warp; part < count && c < channels; part += warps)
       sum += parts[((sample * count + part) * k + i) * channels + c];
     sums[block.thread] = sum;
     block.sync();
     if (warp > 0 || c >= channels) return;
     A total = 0, through_gram = 0;
+    GANVAS_ROLLED
     for (int w = 0; w < warps; ++w) total += sums[w * WARP + block.thread];
+    GANVAS_ROLLED
     for (int64_t j = 0; j < k; ++j) through_gram += of_row[j] * styles[(sample * k + j) * channels + c];
     of_styles[row * channels + c] = total + 2 * through_gram / static_cast<A>(channels);
   }
