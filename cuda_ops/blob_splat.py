@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cuda_ops.blob_splat_reference import View, factors, formula, logits, splat, splat_backward
 from cuda_ops.checks import DTYPES, check_floating, check_same_device, check_same_dtype
-from cuda_ops.registration import as_argument, register
+from cuda_ops.registration import as_variable, register
 
 AREA = 0.02  # of the released models
 
@@ -188,7 +188,7 @@ def _second_backward(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
     blobs, order, *grads = ctx.saved_tensors
     higher = torch.is_grad_enabled()
     with torch.enable_grad():
-        blobs, *grads = (as_argument(t) for t in (blobs, *grads))
+        blobs, *grads = (as_variable(t) for t in (blobs, *grads))
         levels = [level.to(g.dtype) for level, g in zip(formula(blobs, order, ctx.view), grads, strict=True)]
         (first,) = torch.autograd.grad(levels, blobs, grads, create_graph=True)
         of_blobs, *of_grads = torch.autograd.grad(first, [blobs, *grads], upstream, create_graph=higher)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops.checks import check_floating, check_same_device
-from cuda_ops.registration import as_argument, register
+from cuda_ops.registration import as_variable, register
 from cuda_ops.spatial_modulation_reference import formula, in_single_precision, modulate, modulate_backward
 
 MAX_MAPS = 192  # what a kernel keeps in shared memory
@@ -90,7 +90,7 @@ def _second_backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
     """By the straightforward form: what a path-length penalty needs, and rare enough."""
     higher = torch.is_grad_enabled()
     with torch.enable_grad():
-        grad, *inputs = (as_argument(t) for t in ctx.saved_tensors)
+        grad, *inputs = (as_variable(t) for t in ctx.saved_tensors)
         y = formula(*in_single_precision(*inputs), ctx.eps).to(grad.dtype)
         first = torch.autograd.grad(y, inputs, grad, create_graph=True)
         second = torch.autograd.grad(first, [grad, *inputs], upstream, create_graph=higher)

@@ -121,6 +121,27 @@ template <class A> struct Factors {
     for (int u = 0; u < SLOW; ++u) b[u] = s + u < slows ? slow[(sample * k + i) * slows + s + u] : A(0);
   }
 
+  // Styles of a thread's numbers.
+  GANVAS_DEVICE void product(int64_t sample, int64_t f, int64_t s, A (&style)[SLOW][FAST]) const {
+    fill(style, 0);
+    A a[FAST], b[SLOW];
+    GANVAS_ROLLED
+    for (int64_t i = 0; i < k; ++i) {
+      load(sample, i, f, s, a, b);
+      GANVAS_UNROLL
+      for (int u = 0; u < SLOW; ++u)
+        GANVAS_UNROLL
+        for (int v = 0; v < FAST; ++v) style[u][v] += b[u] * a[v];
+    }
+  }
+
+  static GANVAS_DEVICE void fill(A (&numbers)[SLOW][FAST], A value) {
+    GANVAS_UNROLL
+    for (int u = 0; u < SLOW; ++u)
+      GANVAS_UNROLL
+      for (int v = 0; v < FAST; ++v) numbers[u][v] = value;
+  }
+
   // Multiply a thread's numbers by those of x; zero beyond its sides.
   GANVAS_DEVICE void times(const Values<A>& x, int64_t sample, int64_t f, int64_t s, A (&by)[SLOW][FAST]) const {
     const int64_t start = (sample * slows + s) * fasts + f;
@@ -157,15 +178,8 @@ template <class A> struct Outer {
     const int64_t tile = quotient(warp, groups), sample = quotient(tile, tiles);
     const int64_t s = (warp - tile * groups) * SLOW, f = ((tile - sample * tiles) * WARP + index % WARP) * FAST;
     if (f >= factors.fasts) return;
-    A style[SLOW][FAST] = {}, a[FAST], b[SLOW];
-    GANVAS_ROLLED
-    for (int64_t i = 0; i < factors.k; ++i) {
-      factors.load(sample, i, f, s, a, b);
-      GANVAS_UNROLL
-      for (int u = 0; u < SLOW; ++u)
-        GANVAS_UNROLL
-        for (int v = 0; v < FAST; ++v) style[u][v] += b[u] * a[v];
-    }
+    A style[SLOW][FAST];
+    factors.product(sample, f, s, style);
     factors.times(x, sample, f, s, style);
     factors.store(y, sample, f, s, style);
   }
@@ -207,11 +221,8 @@ template <class A> struct OuterBackward {
   }
 
   GANVAS_DEVICE void group(const Block& block, int64_t sample, int64_t tile, int64_t f, int64_t s, A* own) const {
-    A h[SLOW][FAST], style[SLOW][FAST] = {}, a[FAST], b[SLOW];
-    GANVAS_UNROLL
-    for (int u = 0; u < SLOW; ++u)
-      GANVAS_UNROLL
-      for (int v = 0; v < FAST; ++v) h[u][v] = 1;
+    A h[SLOW][FAST], a[FAST], b[SLOW];
+    factors.fill(h, 1);
     factors.times(grad, sample, f, s, h);
     factors.times(x, sample, f, s, h);
     GANVAS_ROLLED
@@ -223,7 +234,6 @@ template <class A> struct OuterBackward {
         A sum = fast_sum[v];
         GANVAS_UNROLL
         for (int u = 0; u < SLOW; ++u) {
-          style[u][v] += b[u] * a[v];
           value[u] += h[u][v] * a[v];
           sum += h[u][v] * b[u];
         }
@@ -233,8 +243,10 @@ template <class A> struct OuterBackward {
       const int64_t at = s + summed_by(block.thread);
       if (block.thread % WARP < SLOW && at < factors.slows) along_slow[(tile * factors.k + i) * factors.slows + at] = total;
     }
-    factors.times(grad, sample, f, s, style);  // again, from a cache: in registers it would halve the number of warps
-    factors.store(of_x, sample, f, s, style);
+    // The gradient is read again, from a cache: more registers would leave fewer warps.
+    factors.product(sample, f, s, h);
+    factors.times(grad, sample, f, s, h);
+    factors.store(of_x, sample, f, s, h);
   }
 };
 
