@@ -21,7 +21,7 @@ def register(
     schema: str,                            # "name(Tensor x, ...) -> Tensor"; numbers are int and float only
     reference: Callable[..., Any],          # plain PyTorch; the result shares no memory with an argument
     fake: Callable[..., Any],               # shapes, strides and dtypes of the result, without data
-    setup_context: Callable[..., None] | None = None,  # (ctx, inputs, output): what the backward needs
+    setup_context: Callable[..., None] | None = None,  # (ctx, inputs, output), by name: keeps what is needed
     backward: Backward | None = None,       # (ctx, *gradients) -> a gradient or None for each argument
 ) -> OpOverload:  # fmt: skip
     """Define ``ganvas::name``. The reference runs until kernels for the device are loaded, and where there are none.
@@ -46,7 +46,7 @@ def register(
     return op
 
 
-def _save_all(ctx: Any, inputs: tuple[Any, ...], _: Any) -> None:
+def _save_all(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*(value for value in inputs if isinstance(value, Tensor)))
     ctx.others = [None if isinstance(value, Tensor) else (value,) for value in inputs]
 
