@@ -180,31 +180,31 @@ template <class A> GANVAS_DEVICE A warp_sum(const Block& block, A value) {
   return value;
 }
 
-// Four neighbouring values, in one access where they are whole and aligned.
-template <class T> struct alignas(4 * sizeof(T) < ACCESS_BYTES ? 4 * sizeof(T) : ACCESS_BYTES) Four { T value[4]; };
+// How many of `count` values lie in the pack that starts at value i.
+template <int N> GANVAS_BODY int in_pack(int64_t count, int i) {
+  return count <= i ? 0 : count - i < N ? static_cast<int>(count - i) : N;
+}
 
+// Four neighbouring values, in as few accesses as can be where they are whole and aligned; zeros beyond `count`.
 template <class T, class A> GANVAS_DEVICE void load4(const T* from, int64_t count, bool aligned, A (&to)[4]) {
-  if (aligned && count >= 4) {
-    const Four<T> four = *reinterpret_cast<const Four<T>*>(from);
-    GANVAS_UNROLL
-    for (int i = 0; i < 4; ++i) to[i] = static_cast<A>(four.value[i]);
-    return;
-  }
+  constexpr int N = Pack<T>::SIZE < 4 ? Pack<T>::SIZE : 4;
   GANVAS_UNROLL
-  for (int i = 0; i < 4; ++i) to[i] = i < count ? static_cast<A>(from[i]) : A(0);
+  for (int i = 0; i < 4; i += N) {
+    const Pack<T, N> pack = load<T, N>(from + i, in_pack<N>(count, i), aligned);
+    GANVAS_UNROLL
+    for (int j = 0; j < N; ++j) to[i + j] = static_cast<A>(pack.value[j]);
+  }
 }
 
 template <class T, class A> GANVAS_DEVICE void store4(T* to, int64_t count, bool aligned, const A (&from)[4]) {
-  if (aligned && count >= 4) {
-    Four<T> four;
-    GANVAS_UNROLL
-    for (int i = 0; i < 4; ++i) four.value[i] = static_cast<T>(from[i]);
-    *reinterpret_cast<Four<T>*>(to) = four;
-    return;
-  }
+  constexpr int N = Pack<T>::SIZE < 4 ? Pack<T>::SIZE : 4;
   GANVAS_UNROLL
-  for (int i = 0; i < 4; ++i)
-    if (i < count) to[i] = static_cast<T>(from[i]);
+  for (int i = 0; i < 4; i += N) {
+    Pack<T, N> pack;
+    GANVAS_UNROLL
+    for (int j = 0; j < N; ++j) pack.value[j] = static_cast<T>(from[i + j]);
+    store(to + i, pack, in_pack<N>(count, i), aligned);
+  }
 }
 
 // Values of a type that is known when a kernel runs, seen as A: fewer kernels to compile, where few values are read.
