@@ -11,7 +11,8 @@ from cuda_ops.blob_splat_reference import View, factors, formula, logits, splat,
 from cuda_ops.checks import DTYPES, check_floating, check_same_device, check_same_dtype
 from cuda_ops.registration import as_variable, register
 
-AREA = 0.02  # of the released models
+AREA = 0.02      # of the released models
+MAX_BLOBS = 191  # with the background, what a kernel keeps in shared memory
 
 
 def blob_splat(
@@ -35,15 +36,16 @@ def blob_splat(
     ``w_i = o_i prod_{j in front of i} (1 - o_j)``, and the background gets the rest.
 
     Args:
-        centre: x to the right and y down, in widths of the image, ``[N, K, 2]``; may lie outside [0, 1].
+        centre: x to the right and y down, in widths of the image, ``[N, K, 2]``, K of 191 or less; may lie
+            outside [0, 1].
         size: the logit of the opacity at the centre, ``[N, K]``.
         log_aspect: logarithm of a blob's length along ``angle`` over its width, ``[N, K]``.
         angle: unit vectors ``(cos, sin)``, ``[N, K, 2]``; not normalised here.
         resolution: of the first level.
         smallest: resolution of the last level; the first's, halved any number of times.
         opacity: bounds of the opacities, in [0, 1], ``[N, K]``; 1 by default.
-        order: the blobs' indices from back to front, ``[K]`` or ``[N, K]`` of int64; ascending by default. Each row must
-            be a permutation, which is not checked.
+        order: the blobs' indices from back to front, ``[K]`` or ``[N, K]`` of int64; ascending by default. Whether a
+            row is a permutation is not checked.
         area: geometric mean of a blob's two variances.
         offset: where in a pixel it is sampled: 0 at its corner, as the released models do, 0.5 in its middle.
         dtype: of the result; that of ``centre`` by default. Computed in float32, or float64 for float64.
@@ -103,8 +105,8 @@ def _packed(centre: Tensor, size: Tensor, log_aspect: Tensor, angle: Tensor, opa
 def _check(
     centre: Tensor, size: Tensor, log_aspect: Tensor, angle: Tensor, opacity: Tensor | None, order: Tensor | None
 ) -> None:
-    if centre.ndim != 3 or centre.shape[1] < 1 or centre.shape[2] != 2:
-        raise ValueError(f"centre must be [N, K, 2] with K of 1 or more, got {list(centre.shape)}")
+    if centre.ndim != 3 or not 1 <= centre.shape[1] <= MAX_BLOBS or centre.shape[2] != 2:
+        raise ValueError(f"centre must be [N, K, 2] with K of 1 to {MAX_BLOBS}, got {list(centre.shape)}")
     n, k, _ = centre.shape
     named = {"centre": centre, "size": size, "log_aspect": log_aspect, "angle": angle, "opacity": opacity}
     check_floating(**named)
@@ -123,7 +125,7 @@ def _check(
 
 def _view(resolution: int, smallest: int, area: float, offset: float) -> View:
     if smallest < 1 or resolution < smallest:
-        raise ValueError(f"resolution and smallest must be 1 or more, the first no less, got {resolution} and {smallest}")
+        raise ValueError(f"resolution and smallest must be 1 or more, in this order, got {resolution} and {smallest}")
     times, rest = divmod(resolution, smallest)
     if rest or times & (times - 1):
         raise ValueError(f"resolution must be smallest times a power of 2, got {resolution} and {smallest}")
@@ -149,7 +151,7 @@ def _fake(
     return [blobs.new_empty(n, k + 1, r, r, dtype=dtype) for r in resolutions]
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:  # noqa: ARG001
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     blobs, order, *view, _ = inputs
     ctx.save_for_backward(blobs, order)
     ctx.view = View(*view)
@@ -177,7 +179,7 @@ def _fake_backward(_: list[Tensor], blobs: Tensor, *__: Any) -> Tensor:
     return torch.empty_like(blobs, memory_format=torch.contiguous_format)
 
 
-def _keep_for_second(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+def _keep_for_second(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     grads, blobs, order, *view = inputs
     ctx.save_for_backward(blobs, order, *grads)
     ctx.view = View(*view)

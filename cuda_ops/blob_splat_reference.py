@@ -1,9 +1,10 @@
 """Blobs to a pyramid of weights in plain PyTorch: in place, a part of the picture at a time, and by a formula.
 
-A blob's opacity is ``o = m * sigmoid(s - d^2)``, where ``d`` is the Mahalanobis distance from its centre. The covariance
-is ``R diag(area * e^t, area / e^t) R^T``, softened, with the angle's unit vector ``(c, s)`` as the first column of ``R``;
-its inverse, the conic ``[[A, B], [B, C]]``, is known in closed form. With ``d^2 = (a dx + b dy)^2 + e dy^2``, a Cholesky
-factor of the conic, an opacity takes a sum, a square and a sigmoid, and nothing cancels when the blob is a needle.
+A blob's opacity is ``o = m * sigmoid(s - d^2)``, where ``d`` is the Mahalanobis distance from its centre. The
+covariance is ``R diag(area * e^t, area / e^t) R^T``, softened, with the angle's unit vector ``(c, s)`` as the first
+column of ``R``; its inverse, the conic ``[[A, B], [B, C]]``, is known in closed form. With ``d^2 = (a dx + b dy)^2 +
+(e dy)^2``, a Cholesky factor of the conic, an opacity takes a sum, a square and a sigmoid, and nothing cancels when the
+blob is a needle.
 
 Gradients, with ``g_i`` those of the weights of blob ``i`` and of the background ``g_0``, taken from front to back:
 
@@ -190,9 +191,7 @@ def splat(blobs: Tensor, order: Tensor | None, view: View, dtype: torch.dtype) -
     return levels
 
 
-def splat_backward(
-    grads: list[Tensor], blobs: Tensor, order: Tensor | None, view: View
-) -> Tensor:
+def splat_backward(grads: list[Tensor], blobs: Tensor, order: Tensor | None, view: View) -> Tensor:
     """The gradient for the blobs, ``[N, K, 7]``, from those of the levels; not differentiable."""
     n, k, _ = blobs.shape
     sorted_blobs = blobs if order is None else blobs.take_along_dim(order[..., None], 1)

@@ -49,7 +49,8 @@ def _check(x: Tensor, weights: Tensor, styles: Tensor, eps: float) -> None:
         raise ValueError(f"x must be [N, C, H, W], got {list(x.shape)}")
     n, channels, height, width = x.shape
     if weights.ndim != 4 or [weights.shape[0], *weights.shape[2:]] != [n, height, width]:
-        raise ValueError(f"weights must be [{n}, K, {height}, {width}] for x of {list(x.shape)}, got {list(weights.shape)}")
+        wanted = f"[{n}, K, {height}, {width}]"
+        raise ValueError(f"weights must be {wanted} for x of {list(x.shape)}, got {list(weights.shape)}")
     k = weights.shape[1]
     if not 1 <= k <= MAX_MAPS:
         raise ValueError(f"weights must have 1 to {MAX_MAPS} maps, got {k}")
@@ -66,7 +67,7 @@ def _fake(x: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(x)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.eps = inputs
     ctx.save_for_backward(*tensors)
 

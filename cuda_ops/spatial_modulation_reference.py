@@ -1,8 +1,8 @@
 """Modulation by a style at each pixel in plain PyTorch, without the map of styles: in parts, and by a formula.
 
-With weights ``w_i`` at a pixel and styles ``s_i`` of C channels, the modulated map is ``y = x m r``, where ``m = sum_i w_i
-s_i`` and ``r = (mean_c m^2 + eps)^(-1/2)``. The mean over the channels needs no channel: it is ``q = w^T G w`` with the
-Gram matrix ``G = S S^T / C`` of the styles, a few numbers a sample.
+With weights ``w_i`` at a pixel and styles ``s_i`` of C channels, the modulated map is ``y = x m r``, where ``m = sum_i
+w_i s_i`` and ``r = (mean_c m^2 + eps)^(-1/2)``. The mean over the channels needs no channel: it is ``q = w^T G w`` with
+the Gram matrix ``G = S S^T / C`` of the styles, a few numbers a sample.
 
 Gradients, with ``g`` that of ``y``, ``h = g x`` and ``b_i = sum_c h_c s_ic`` (so that ``sum_c h_c m_c = w . b``):
 
@@ -32,18 +32,16 @@ def formula(x: Tensor, weights: Tensor, styles: Tensor, eps: float) -> Tensor:
 class Norm(NamedTuple):
     """What normalises the styles of each pixel."""
 
-    gram: Tensor          # G, [N, K, K]
     gram_weights: Tensor  # G w, [N, K, P]
     inverse: Tensor       # r, [N, 1, P]
 
 
 def norm(w: Tensor, s: Tensor, eps: float) -> Norm:
     """Of weights ``[N, K, P]`` and styles ``[N, K, C]``."""
-    gram = s @ s.mT / s.shape[2]
-    gram_weights = gram @ w
+    gram_weights = (s @ s.mT / s.shape[2]) @ w
     # Rounding may leave a q of nearly nothing below zero.
     q = (w * gram_weights).sum(1, keepdim=True).clamp_min(0)
-    return Norm(gram, gram_weights, (q + eps).rsqrt())
+    return Norm(gram_weights, (q + eps).rsqrt())
 
 
 def modulate(x: Tensor, weights: Tensor, styles: Tensor, eps: float) -> Tensor:
@@ -68,7 +66,7 @@ def modulate_backward(
         return torch.empty_like(x).copy_(of_x), *others
     grad = grad.contiguous(memory_format=torch.channels_last if _is_channels_last(x) else torch.contiguous_format)
     w, s = in_single_precision(weights.flatten(2), styles)
-    gram, gram_weights, r = norm(w, s, eps)
+    gram_weights, r = norm(w, s, eps)
     scaled = w * r
     of_x, last = torch.empty_like(x), _is_channels_last(x)
     b, of_s = torch.empty_like(w), torch.zeros_like(s)
