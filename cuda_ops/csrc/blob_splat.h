@@ -175,21 +175,20 @@ template <class A> struct Splat {
       GANVAS_UNROLL
       for (int j = 0; j < WIDE; ++j) light[i][j] = 1;
     GANVAS_ROLLED
-    for (int64_t k = scene.k - 1; k >= 0; --k) {
-      const Blob<A> blob = blobs[k];
+    for (int64_t k = scene.k - 1; k >= -1; --k) {  // the background last
+      const Blob<A> blob = blobs[k < 0 ? 0 : k];
       GANVAS_UNROLL
       for (int i = 0; i < TALL; ++i) {
         const A dy = scene.position(at.row + i) - blob.y;
         GANVAS_UNROLL
         for (int j = 0; j < WIDE; ++j) {
           const Opacity<A> o(blob.logit(scene.position(at.column + j) - blob.x, dy), blob.strength);
-          weight[i][j] = o.opacity * light[i][j];
+          weight[i][j] = k < 0 ? light[i][j] : o.opacity * light[i][j];
           light[i][j] -= weight[i][j];
         }
       }
-      write(block, at, blob.map, weight);
+      write(block, at, k < 0 ? 0 : blob.map, weight);
     }
-    write(block, at, 0, light);
   }
 
   // The pixels, and their means over 2x2, 4x4, ... pixels.
@@ -258,11 +257,17 @@ template <class A> struct SplatBackward {
       for (int i = 0; i < TALL; ++i)
         GANVAS_UNROLL
         for (int j = 0; j < WIDE; ++j) dark[i][j] += opacity(at, blobs[k], i, j).log_clear();
-    read(at, 0, behind);
     GANVAS_ROLLED
-    for (int64_t k = 0; k < scene.k; ++k) {
-      const Blob<A> blob = blobs[k];
-      read(at, blob.map, seen);
+    for (int64_t k = -1; k < scene.k; ++k) {
+      const Blob<A> blob = blobs[k < 0 ? 0 : k];
+      read(at, k < 0 ? 0 : blob.map, seen);
+      if (k < 0) {  // the background first
+        GANVAS_UNROLL
+        for (int i = 0; i < TALL; ++i)
+          GANVAS_UNROLL
+          for (int j = 0; j < WIDE; ++j) behind[i][j] = seen[i][j];
+        continue;
+      }
       A value[MOMENTS] = {};
       GANVAS_UNROLL
       for (int i = 0; i < TALL; ++i) {

@@ -14,10 +14,12 @@ Tensor empty(const Tensor& like, const std::vector<int64_t>& size, ScalarType dt
 // Of sums and factors for tensors of `dtype`.
 ScalarType precise(ScalarType dtype) { return dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float; }
 
-// Calls work(A{}) with the C++ type of precise(dtype).
+// Calls work(A{}) with the C++ type of precise(dtype). On a GPU float64 is for checks of gradients, which Python sends
+// to the formula: its kernels would take seconds to compile.
 template <class Work> void for_precision(ScalarType dtype, const Work& work) {
-  if (precise(dtype) == ScalarType::Double) work(double{});
-  else work(float{});
+  if (precise(dtype) == ScalarType::Float) return work(float{});
+  if constexpr (GANVAS_ON_HOST) return work(double{});
+  STD_TORCH_CHECK(false, "ganvas has no kernels for float64 on a GPU here");
 }
 
 struct View {
