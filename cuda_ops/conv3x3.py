@@ -185,8 +185,9 @@ def _gradient_side(y: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     out[5].copy_(y[3])
 
 
-# The registered ops: the convolution, or with `turned` its gradient for the input, which is the kernel turned round, from
-# O to I channels; and the gradient for the weights. Each is linear in both arguments, so their derivatives are each other.
+# The registered ops: the convolution, or with `turned` its gradient for the input, which is the kernel turned round,
+# from O to I channels; and the gradient for the weights. Each is linear in both arguments, so their derivatives are
+# each other.
 
 
 def _fake(x: Tensor, weight: Tensor, turned: bool) -> Tensor:

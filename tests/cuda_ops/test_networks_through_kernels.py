@@ -23,7 +23,8 @@ def gradients(loss: Callable[[], Tensor], network: nn.Module) -> list[Tensor]:
 
 def r1(critic: Discriminator) -> Tensor:
     """Mescheder et al. 2018: the squared gradient of the scores for the images."""
-    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)).to(critic.b4.out.weight.device)
+    images.requires_grad_()
     (slope,) = torch.autograd.grad(critic(images).sum(), images, create_graph=True)
     return slope.square().sum()
 
@@ -31,9 +32,9 @@ def r1(critic: Discriminator) -> Tensor:
 def path_length(generator: Generator) -> Tensor:
     """Karras et al. 2020, equation 4: the gradient of an image in a random direction for the latents."""
     drawn = torch.Generator().manual_seed(2)
-    ws = torch.randn(2, generator.num_ws, generator.w_dim, generator=drawn).requires_grad_()
+    ws = torch.randn(2, generator.num_ws, generator.w_dim, generator=drawn).to(generator.device).requires_grad_()
     image = generator.synthesis(ws)
-    towards = torch.randn(image.shape, generator=drawn)
+    towards = torch.randn(image.shape, generator=drawn).to(image)
     (slope,) = torch.autograd.grad((image * towards).sum(), ws, create_graph=True)
     return slope.square().sum(dim=(1, 2)).sqrt().mean()
 
@@ -41,7 +42,7 @@ def path_length(generator: Generator) -> Tensor:
 @pytest.mark.parametrize("architecture", ["skip", "resnet"])
 @pytest.mark.parametrize("penalty", [r1, path_length])
 def test_regularisers_differentiate_twice(
-    registered: str, penalty: Callable, architecture: str, monkeypatch: pytest.MonkeyPatch
+    device: str, penalty: Callable, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     network: nn.Module
@@ -50,6 +51,7 @@ def test_regularisers_differentiate_twice(
     else:
         network = Generator(16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=8,
                             architecture=architecture)  # fmt: skip
+    network.to(device)
     got = gradients(lambda: penalty(network), network)
     monkeypatch.setattr(backend, "has_kernels", lambda x: False)
     wanted = gradients(lambda: penalty(network), network)
@@ -66,10 +68,11 @@ def layers(x: Tensor, bias: Tensor, f: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("engine", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_a_graph_with_the_ops_compiles(registered: str, engine: str) -> None:
-    x, bias = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randn(3, requires_grad=True)
+def test_a_graph_with_the_ops_compiles(device: str, engine: str) -> None:
+    drawn = torch.Generator().manual_seed(0)
+    x, bias = (torch.randn(shape, generator=drawn).to(device).requires_grad_() for shape in ((2, 3, 8, 8), (3,)))
     compiled = torch.compile(layers, backend=engine, fullgraph=True)
-    arguments = (x, bias, setup_filter())
+    arguments = (x, bias, setup_filter().to(device))
     got, wanted = compiled(*arguments), layers(*arguments)
     torch.testing.assert_close(got, wanted)
     torch.testing.assert_close(torch.autograd.grad(got, (x, bias)), torch.autograd.grad(wanted, (x, bias)))
