@@ -22,19 +22,19 @@ def ours(b: Blobs, resolution: int, smallest: int, **options: Any) -> list[Tenso
     return list(blob_splat(**b.arguments, resolution=resolution, smallest=smallest, **options).values())
 
 
-def with_orders(n: int, k: int) -> list[Tensor | None]:
+def with_orders(n: int, k: int, device: str) -> list[Tensor | None]:
     g = torch.Generator().manual_seed(1)
-    return [None, torch.stack([torch.randperm(k, generator=g) for _ in range(n)])]
+    return [None, torch.stack([torch.randperm(k, generator=g) for _ in range(n)]).to(device)]
 
 
 @pytest.mark.parametrize("dtype", VALUES)
 @pytest.mark.parametrize(("resolution", "smallest"), SIZES)
 def test_values_and_gradients_are_those_in_float64(
-    registered: str, resolution: int, smallest: int, dtype: torch.dtype
+    device: str, resolution: int, smallest: int, dtype: torch.dtype
 ) -> None:
-    exact = some_blobs(2, 3)
-    for order in with_orders(2, 3):
-        b = Blobs(*(t.to(torch.float64 if dtype == torch.float64 else torch.float32).requires_grad_() for t in exact))
+    single = torch.float64 if dtype == torch.float64 else torch.float32
+    for order in with_orders(2, 3, device):
+        b = Blobs(*(t.to(device, single).requires_grad_() for t in some_blobs(2, 3)))
         wide = Blobs(*(t.detach().double().requires_grad_() for t in b))
         got = ours(b, resolution, smallest, order=order, offset=0.5, dtype=dtype)
         wanted = splat(wide, resolution, smallest, order, offset=0.5)
@@ -47,10 +47,10 @@ def test_values_and_gradients_are_those_in_float64(
             torch.testing.assert_close(a.double(), w, rtol=0, atol=GRADIENTS[dtype] * w.abs().max().item())
 
 
-def test_many_opaque_blobs_hide_the_others_and_nothing_overflows(registered: str) -> None:
+def test_many_opaque_blobs_hide_the_others_and_nothing_overflows(device: str) -> None:
     exact = some_blobs(1, 12)
     exact = exact._replace(size=60 + exact.size, opacity=torch.ones_like(exact.opacity))
-    b = Blobs(*(t.float().requires_grad_() for t in exact))
+    b = Blobs(*(t.to(device, torch.float32).requires_grad_() for t in exact))
     wide = Blobs(*(t.detach().double().requires_grad_() for t in b))
     levels = ours(b, 16, 16)[0], splat(wide, 16, 16)[0]
     torch.manual_seed(0)
@@ -61,31 +61,33 @@ def test_many_opaque_blobs_hide_the_others_and_nothing_overflows(registered: str
         torch.testing.assert_close(a.double(), w, rtol=0, atol=1e-4 * max(1.0, w.abs().max().item()))
 
 
-def test_the_ops_are_registered_well(registered: str) -> None:
-    blobs, order = packed(some_blobs(2, 2)).requires_grad_(), torch.tensor([[1, 0], [0, 1]])
+def test_the_ops_are_registered_well(device: str) -> None:
+    dtype = torch.float64 if device == "cpu" else torch.float32
+    blobs = packed(some_blobs(2, 2)).to(device, dtype).requires_grad_()
+    order = torch.tensor([[1, 0], [0, 1]], device=device)
     view = (8, 4, 0.02, 0.5)
-    grads = [torch.randn(2, 3, r, r, dtype=torch.float64, requires_grad=True) for r in (8, 4)]
-    torch.library.opcheck(BLOB_SPLAT, (blobs, order, *view, torch.float64))
+    grads = [torch.ones(2, 3, r, r, dtype=dtype, device=device, requires_grad=True) for r in (8, 4)]
+    torch.library.opcheck(BLOB_SPLAT, (blobs, order, *view, dtype))
     torch.library.opcheck(BLOB_SPLAT_BACKWARD, (grads, blobs, order, *view))
     # In index order, and not contiguous: what a graph is traced with must still fit.
     some = ("test_schema", "test_faketensor")
-    torch.library.opcheck(BLOB_SPLAT, (blobs.mT.contiguous().mT, None, *view, torch.float64), test_utils=some)
+    torch.library.opcheck(BLOB_SPLAT, (blobs.mT.contiguous().mT, None, *view, dtype), test_utils=some)
     torch.library.opcheck(BLOB_SPLAT_BACKWARD, ([g.mT for g in grads], blobs, None, *view), test_utils=some)
 
 
-def test_derivatives_are_right_to_the_second(registered: str) -> None:
-    b = tuple(t.requires_grad_() for t in some_blobs(1, 2))
+def test_derivatives_are_right_to_the_second(device: str) -> None:
+    b = tuple(t.to(device).requires_grad_() for t in some_blobs(1, 2))
 
     def levels(*tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(ours(Blobs(*tensors), 4, 2, order=torch.tensor([1, 0]), offset=0.5))
+        return tuple(ours(Blobs(*tensors), 4, 2, order=torch.tensor([1, 0], device=device), offset=0.5))
 
     assert gradcheck(levels, b)
     assert gradgradcheck(levels, b)
 
 
-def test_a_penalty_on_gradients_differentiates_what_they_came_from(registered: str) -> None:
+def test_a_penalty_on_gradients_differentiates_what_they_came_from(device: str) -> None:
     """As a path length: the gradient of the levels itself depends on the blobs."""
-    b = Blobs(*(t.requires_grad_() for t in some_blobs(2, 3)))
+    b = Blobs(*(t.to(device).requires_grad_() for t in some_blobs(2, 3)))
 
     def penalty(levels: list[Tensor]) -> Tensor:
         energy = sum(level.pow(3).sum() for level in levels)

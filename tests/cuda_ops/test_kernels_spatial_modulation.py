@@ -25,22 +25,22 @@ SHAPES = [(2, 3, 8, 4, 4), (2, 5, 7, 3, 5), (1, 2, 140, 4, 34), (1, 13, 4, 30, 3
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_values_and_gradients_are_those_in_float64(registered: str, shape: tuple[int, ...], layout: str) -> None:
-    _compare(shape, layout, torch.float64)
+def test_values_and_gradients_are_those_in_float64(device: str, shape: tuple[int, ...], layout: str) -> None:
+    _compare(shape, layout, torch.float64, device)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_types_are_as_exact_as_they_can_be(registered: str, dtype: torch.dtype, layout: str) -> None:
-    _compare((2, 4, 12, 6, 8), layout, dtype)
+def test_types_are_as_exact_as_they_can_be(device: str, dtype: torch.dtype, layout: str) -> None:
+    _compare((2, 4, 12, 6, 8), layout, dtype, device)
 
 
-def test_more_blobs_than_a_block_sums_at_once(registered: str) -> None:
-    _compare((1, 68, 4, 2, 4), "contiguous", torch.float64)
+def test_more_blobs_than_a_block_sums_at_once(device: str) -> None:
+    _compare((1, 68, 4, 2, 4), "contiguous", torch.float64, device)
 
 
-def _compare(shape: tuple[int, ...], layout: str, dtype: torch.dtype) -> None:
-    maps = [t.to(dtype) for t in some_maps(*shape)]
+def _compare(shape: tuple[int, ...], layout: str, dtype: torch.dtype, device: str) -> None:
+    maps = [t.to(device, dtype) for t in some_maps(*shape)]
     wide = [t.double().requires_grad_() for t in maps]
     maps = [LAYOUTS[layout](maps[0]).requires_grad_(), *(t.requires_grad_() for t in maps[1:])]
     got, wanted = spatial_modulation(*maps), straight_modulation(*wide)
@@ -53,9 +53,10 @@ def _compare(shape: tuple[int, ...], layout: str, dtype: torch.dtype) -> None:
     assert got.stride() == torch.empty_like(maps[0]).stride()
 
 
-def test_the_ops_are_registered_well(registered: str) -> None:
-    maps = [t.requires_grad_() for t in some_maps(2, 3, 4, 3, 3)]
-    grad = torch.randn_like(maps[0], requires_grad=True)
+def test_the_ops_are_registered_well(device: str) -> None:
+    dtype = torch.float64 if device == "cpu" else torch.float32
+    maps = [t.to(device, dtype).requires_grad_() for t in some_maps(2, 3, 4, 3, 3)]
+    grad = torch.ones_like(maps[0], requires_grad=True)
     torch.library.opcheck(SPATIAL_MODULATION, (*maps, 1e-8))
     torch.library.opcheck(SPATIAL_MODULATION_BACKWARD, (grad, *maps, 1e-8))
     some = ("test_schema", "test_faketensor")
@@ -65,15 +66,15 @@ def test_the_ops_are_registered_well(registered: str) -> None:
         torch.library.opcheck(SPATIAL_MODULATION_BACKWARD, (grad, *other, 1e-8), test_utils=some)
 
 
-def test_derivatives_are_right_to_the_second(registered: str) -> None:
-    maps = tuple(t.requires_grad_() for t in some_maps(1, 2, 3, 2, 2))
+def test_derivatives_are_right_to_the_second(device: str) -> None:
+    maps = tuple(t.to(device).requires_grad_() for t in some_maps(1, 2, 3, 2, 2))
     assert gradcheck(spatial_modulation, maps)
     assert gradgradcheck(spatial_modulation, maps)
 
 
-def test_a_penalty_on_gradients_differentiates_what_they_came_from(registered: str) -> None:
+def test_a_penalty_on_gradients_differentiates_what_they_came_from(device: str) -> None:
     """As a path length: the gradient of y itself depends on the maps."""
-    maps = [t.requires_grad_() for t in some_maps(2, 3, 4, 3, 3)]
+    maps = [t.to(device).requires_grad_() for t in some_maps(2, 3, 4, 3, 3)]
 
     def penalty(y: Tensor) -> Tensor:
         return sum(g.square().sum() for g in torch.autograd.grad(y.pow(3).sum(), maps, create_graph=True))
