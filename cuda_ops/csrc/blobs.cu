@@ -186,7 +186,8 @@ template <class A> void modulate_backward_into(const Modulation<A>& m, const Ten
                                                          out<A>(of_q), by_pixel.size(1), m.whole_fours()});
   const auto [parts, tiles] = chunks_of(m.samples, ceil_div(m.pixels, GRAM_TILE));
   const Tensor of_gram = empty(m.x, {m.samples, parts, m.k, m.k}, dtype);
-  const GramGradient<A> gram{values<A>(m.weights), in<A>(of_q), out<A>(of_gram), m.k, m.pixels, parts, tiles * GRAM_TILE};
+  const GramGradient<A> gram{values<A>(m.weights), in<A>(of_q), out<A>(of_gram), m.k, m.pixels, parts,
+                             tiles * GRAM_TILE};
   for_blocks(m.x, m.samples * parts, THREADS, gram.memory(THREADS), gram);
   const FinishStyles<A> styles{in<A>(m.styles), in<A>(by_channel), in<A>(of_gram), out<A>(of_styles), m.k, m.channels,
                                by_channel.size(1), parts};

@@ -8,7 +8,7 @@
 
 #ifdef __CUDACC__
 #define GANVAS_DEVICE __device__ __forceinline__
-#define GANVAS_ROLLED _Pragma("unroll 1")  // before loops over blobs: long bodies, and unrolling takes the compiler long
+#define GANVAS_ROLLED _Pragma("unroll 1")  // before loops of long bodies: to unroll them takes the compiler seconds
 #else
 #define GANVAS_DEVICE inline
 #define GANVAS_ROLLED
@@ -116,7 +116,9 @@ class Barrier {
 };
 
 struct BlockState {
-  explicit BlockState(int threads) : coroutines(threads), all(threads), slots(threads), warps(threads / WARP, Barrier(WARP)) {}
+  explicit BlockState(int threads)
+      : coroutines(threads), all(threads), slots(threads), warps(threads / WARP, Barrier(WARP)) {}
+
   Coroutines coroutines;
   Barrier all;
   std::vector<double> slots;  // values in exchange
@@ -241,6 +243,8 @@ template <class A> struct Values {
   }
 };
 
-template <class A> Values<A> values(const Tensor& t) { return {const_cast<void*>(t.const_data_ptr()), t.scalar_type()}; }
+template <class A> Values<A> values(const Tensor& t) {
+  return {const_cast<void*>(t.const_data_ptr()), t.scalar_type()};
+}
 
 }  // namespace ganvas
