@@ -27,7 +27,7 @@ NAME = "ganvas_ops"
 # The oldest LibTorch whose stable ABI the sources keep to: 2.11, the least version in pyproject.toml.
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
 CXX_FLAGS = (TARGET, "-O2")
-NVCC_FLAGS = (TARGET, "-O3", "-DUSE_CUDA")
+NVCC_FLAGS = (TARGET, "-O3", "-DUSE_CUDA", "-std=c++17")
 
 
 class Verdict(NamedTuple):
