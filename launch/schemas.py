@@ -20,7 +20,7 @@ MANDATORY = "???"  # OmegaConf's mark of a value that the user must give
 
 
 def option(
-    default: Any, doc: str, *, memory: bool = False, free: bool = False, diverged: str = "",
+    default: Any, doc: str, *, memory: bool = False, free: bool = False, bundle: bool = False, diverged: str = "",
     runtime: tuple[str, ...] = (), hidden: bool = False,
 ) -> Any:  # fmt: skip
     """A documented field of a schema.
@@ -32,11 +32,12 @@ def option(
         memory: lowering this value saves memory, so an out-of-memory sentence names it.
         free: a run that is resumed may have another value: it says where the run goes on, or how much is held at once,
             but nothing that the run learns from. On a sub-schema it holds for all options inside.
+        bundle: it names a bundle that the run reads, so that W&B knows what was made from what.
         diverged: ``lower`` or ``raise``: what to do with this value when training diverges, so the sentence says it.
         runtime: on a ``_target_`` field, the constructor arguments that code passes at run time.
         hidden: left out of the help.
     """
-    marks = {"memory": memory, "free": free, "diverged": diverged}
+    marks = {"memory": memory, "free": free, "bundle": bundle, "diverged": diverged}
     metadata = {"doc": doc, "runtime": runtime, "hidden": hidden, **marks}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
@@ -75,7 +76,8 @@ class WandbConfig:
     mode: str = option("offline", "offline, online or disabled")
     project: str = option("ganvas", "project that runs are filed under")
     entity: str | None = option(None, "team or user; null for the account's own")
-    group: str | None = option(None, "group that runs are shown in")
+    group: str | None = option(None, "group that runs are shown in; a sweep's name for its runs")
+    tags: list[str] = option(list, "words that runs are found by, beside the task's name")
 
 
 @dataclass
@@ -93,14 +95,28 @@ class VerbConfig:
     command: str = option("", "the command as typed, kept in the record", free=True, hidden=True)
 
 
+def _logger_option(*names: str) -> Any:
+    doc = "where figures and pictures go beside the record: wandb, tensorboard, csv, several as [a,b], or none"
+    return option(lambda: list(names), doc, free=True)
+
+
 @dataclass
-class TrainConfig(VerbConfig):
+class LoggedConfig(VerbConfig):
+    """A verb that leaves figures."""
+
+    logger: list[str] = _logger_option()
+    wandb: WandbConfig = option(WandbConfig, "Weights & Biases", free=True)
+
+
+@dataclass
+class TrainConfig(LoggedConfig):
     """Train what an experiment describes; the same command with the same out= resumes it."""
 
     experiment: str | None = option(None, "a complete run from conf/experiment (`ganvas configs` lists them)")
+    logger: list[str] = _logger_option("wandb")
     seed: int = option(0, "seed of everything random")
     out: str | None = option(None, "run directory; default runs/<experiment>/<time>", free=True)
-    generator: str | None = option(None, "generator bundle, e.g. zoo/avatars64.safetensors")
+    generator: str | None = option(None, "generator bundle, e.g. zoo/avatars64.safetensors", bundle=True)
     images: str | None = option(None, "folder of images; for a generator or an encoder also nested ones, or a zip")
     masks: str | None = option(None, "folder of PNG index masks named like the images")
     classes: str | None = option(
@@ -115,7 +131,6 @@ class TrainConfig(VerbConfig):
     task: TaskConfig = option(TaskConfig, "what is trained")
     data: DataConfig = option(DataConfig, "where images come from")
     trainer: TrainerConfig = option(TrainerConfig, "devices and precision", free=True)
-    wandb: WandbConfig = option(WandbConfig, "Weights & Biases", free=True)
     export: ExportConfig = option(ExportConfig, "what goes into the bundle")
 
 
@@ -172,23 +187,24 @@ class InversionConfig:
 
 
 @dataclass
-class InvertConfig(VerbConfig):
+class InvertConfig(LoggedConfig):
     """Find the codes of real images: latents, reconstructions, a contact sheet and figures for each image."""
 
     images: str = option(MANDATORY, "an image, or a folder of images")
-    generator: str = option(MANDATORY, "generator bundle")
+    generator: str = option(MANDATORY, "generator bundle", bundle=True)
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda")
     inversion: InversionConfig = option(InversionConfig, "how")
 
 
 @dataclass
-class EvaluateConfig(VerbConfig):
+class EvaluateConfig(LoggedConfig):
     """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration."""
 
-    segmentation: str | None = option(None, "segmentation bundle, scored on images= with masks=")
+    segmentation: str | None = option(None, "segmentation bundle, scored on images= with masks=", bundle=True)
     generator: str | None = option(
-        None, "generator bundle; with segmentation= only if it lies neither beside that bundle nor in a zoo"
+        None, "generator bundle; with segmentation= only if it lies neither beside that bundle nor in a zoo",
+        bundle=True,
     )
     data: DataConfig = option(DataConfig, "the images that a generator is compared with")
     images: str | None = option(None, "folder of images")
