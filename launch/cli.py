@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from launch.errors import Terminated, is_out_of_memory, was_raised
+from launch.errors import Terminated, is_disk_full, is_out_of_memory, was_raised
 
 
 class Verb(NamedTuple):
@@ -130,6 +130,8 @@ def _explain(error: BaseException, cfg: Any) -> int:
         return _complain(str(error) or "stopped.", TERMINATED if was_raised(error, Terminated) else INTERRUPTED)
     if isinstance(error, import_module("networks.checkpoints.errors").GanvasError):
         return _complain(str(error))
+    if is_disk_full(error):
+        return _complain(f"the disk is full ({error}): free some space and run the command again.")
     if is_out_of_memory(error):
         keys = import_module("launch.schemas").marked(cfg, "memory")
         lower = " or ".join(keys) or "the size of the work"

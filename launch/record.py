@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from launch.loggers import check_loggers, open_loggers
+from launch.loggers import Cell, check_loggers, open_loggers
 from launch.schemas import may_change
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
@@ -136,7 +136,7 @@ class RunRecord:
         """
         self._loggers.overlays(name, images, masks, classes)
 
-    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """Show a table in the loggers; ``report.md`` has its own."""
         self._loggers.table(name, columns, rows)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from launch.loggers.base import Guest, Logger, Loggers
+from launch.loggers.base import Cell, Guest, Logger, Loggers
 from networks.checkpoints.errors import GanvasError
 
-__all__ = ["LOGGERS", "Logger", "Loggers", "check_loggers", "open_loggers"]
+__all__ = ["LOGGERS", "Cell", "Logger", "Loggers", "check_loggers", "open_loggers"]
 
 
 def _wandb(cfg: DictConfig, verb: str, folder: Path) -> Logger:

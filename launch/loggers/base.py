@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 120.0  # seconds that the end of a run waits for each logger
 
-Cell = str | float | int
+Cell = str | float | int | None  # None: nothing to say
 
 
 class Logger:

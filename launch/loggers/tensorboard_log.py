@@ -38,7 +38,7 @@ class TensorBoardLog(Logger):
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         lines = [columns, ["---"] * len(columns), *rows]
-        self._writer.add_text(name, "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
+        self._writer.add_text(name, "\n".join(_line(row) for row in lines))
 
     def finish(self, figures: Mapping[str, float | str], bundles: Sequence[Path]) -> None:
         for name, value in figures.items():
@@ -61,3 +61,7 @@ class TensorBoardLog(Logger):
         writer = SummaryWriter(str(self._folder / "tensorboard"), purge_step=purge)
         writer.add_text("config", "".join(f"    {line}\n" for line in OmegaConf.to_yaml(self._cfg).splitlines()))
         return writer
+
+
+def _line(cells: Sequence[Cell]) -> str:
+    return "| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |"
