@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.settings import ROOT
+from launch.hardware import cpu_name
 from networks.checkpoints.atomic import atomic_path
 
 Figure = float | int | str | None
@@ -50,7 +51,7 @@ def reached(name: str, value: Figure) -> bool | None:
 
 def hardware(device: str) -> dict[str, Any]:
     """The machine, as far as it bears on a figure."""
-    machine = {"cpu": _cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    machine = {"cpu": cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
     if device == "cuda":
         machine["gpu"] = torch.cuda.get_device_name()
     return machine
@@ -178,10 +179,3 @@ def _verdict(name: str, value: Figure) -> str:
     how, bound = TARGETS[name]
     met = {True: "reached", False: "MISSED", None: "not measured"}[reached(name, value)]
     return f"{how} {bound:g} {met}"
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "unknown"

@@ -1,6 +1,6 @@
 """The record of a run: one directory that says what ran, how it went and what came out; opened again, the run goes on.
 
-``runs/<experiment>/<time>/{config.yaml,command.txt,metrics.jsonl,report.md,images/,checkpoints/,export/}``
+``runs/<experiment>/<time>/{config.yaml,command.txt,metrics.jsonl,report.md,figures.json,images/,checkpoints/,export/}``
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import os
 import shlex
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from launch.figures import Figures, read_figures, values, write_figures
 from launch.loggers import Cell, check_loggers, open_loggers
 from launch.schemas import may_change
 from networks.checkpoints.atomic import atomic_path
@@ -48,7 +50,7 @@ class RunRecord:
         self.report = path / "report.md"
         for folder in (self.images, self.checkpoints, self.export):
             folder.mkdir(exist_ok=True)
-        self._cfg = cfg
+        self._cfg, self._opened = cfg, time.monotonic()
         self._loggers = open_loggers(cfg, "train", path)
 
     @classmethod
@@ -144,18 +146,32 @@ class RunRecord:
         """Write ``report.md``, whole or not at all."""
         _write_whole(self.report, markdown)
 
-    def finish(self, figures: Mapping[str, float | str]) -> None:
-        """Close the record and print its last lines: the figures, the report's path and each bundle's."""
+    def finish(self, figures: Figures) -> None:
+        """Close the record with ``figures.json``, and print its last lines: the figures, the report and the bundles."""
+        numbers = values(figures)
         if not self.report.exists():
-            self.write_report(_plain_report(self._cfg, figures))
-        self._log_last({name: value for name, value in figures.items() if not isinstance(value, str)})
+            self.write_report(_plain_report(self._cfg, numbers))
+        self._log_last(numbers)
+        write_figures(self.path, "train", self._cfg, figures, self._seconds(), self._hardware())
         bundles = sorted(self.export.glob("*.safetensors"))
-        self._loggers.finish(figures, bundles)
-        for name, value in figures.items():
+        self._loggers.finish(numbers, bundles)
+        for name, value in numbers.items():
             print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
         print(f"report: {self.report}")
         for bundle in bundles:
             print(f"bundle: {bundle}")
+
+    def _seconds(self) -> float | None:
+        """What the whole run took; None for one in several parts, whose pauses and losses nobody knows."""
+        if not self.resumed:
+            return time.monotonic() - self._opened
+        done = read_figures(self.path)  # of a run that was finished before, and is opened once more
+        return done.seconds if done else None
+
+    def _hardware(self) -> str:
+        from launch.hardware import device_of, machine  # here: they need torch, which a record does not
+
+        return machine(device_of(self._cfg.trainer))
 
     def _log_last(self, figures: Mapping[str, float]) -> None:
         """Add the headline figures to the last line of ``metrics.jsonl``; again if a done run is opened again."""
@@ -233,7 +249,7 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _plain_report(cfg: DictConfig, figures: Mapping[str, float | str]) -> str:
+def _plain_report(cfg: DictConfig, figures: Mapping[str, float]) -> str:
     rows = [f"| {name} | {value} |" for name, value in figures.items()]
     table = ["| figure | value |", "|---|---|", *rows] if rows else []
     return "\n".join([f"# {cfg.experiment or cfg.task.name}", "", f"`{cfg.command}`", "", *table, ""])

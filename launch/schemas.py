@@ -190,7 +190,10 @@ class InversionConfig:
 class InvertConfig(LoggedConfig):
     """Find the codes of real images: latents, reconstructions, a contact sheet and figures for each image."""
 
-    images: str = option(MANDATORY, "an image, or a folder of images")
+    images: str | None = option(None, "an image, or a folder of images")
+    data: DataConfig = option(DataConfig, "data=avatars inverts held-out avatars instead of images=")
+    n: int | None = option(None, "how many held-out avatars; null for 100")
+    seed: int = option(0, "which held-out avatars")
     generator: str = option(MANDATORY, "generator bundle", bundle=True)
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda")
@@ -202,6 +205,7 @@ class EvaluateConfig(LoggedConfig):
     """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration."""
 
     segmentation: str | None = option(None, "segmentation bundle, scored on images= with masks=", bundle=True)
+    out: str | None = option(None, "folder for figures.json and config.yaml; null: the figures are printed alone")
     generator: str | None = option(
         None, "generator bundle; with segmentation= only if it lies neither beside that bundle nor in a zoo",
         bundle=True,
@@ -220,6 +224,35 @@ class EvaluateConfig(LoggedConfig):
     metrics_weights: str | None = option(None, "file of an Inception's weights; null for the torch hub folder's")
     allow_download: bool = option(False, "may an Inception's weights be fetched into the torch hub folder")
     device: str = option("cpu", "cpu or cuda")
+
+
+@dataclass
+class LauncherConfig:
+    """Where the jobs of a sweep run. Each launcher extends this."""
+
+
+@dataclass
+class SweeperConfig:
+    """Which jobs a sweep has. Each sweeper extends this."""
+
+
+@dataclass
+class SweepConfig(VerbConfig):
+    """Run a grid of jobs, each a command of its own; the same command with the same out= runs what is missing.
+
+    What is no option of the sweep goes to its jobs, where several values with commas between them are an axis.
+    """
+
+    experiment: str | None = option(None, "a paper's experiment from conf/experiment/paper (`ganvas configs match=paper`)")
+    size: str = option("quick", "quick (seconds), zoo (minutes on a CPU, with what ships) or full (real weights and data)")
+    seeds: int | None = option(None, "how many seeds, from 0; null for the experiment's number")
+    out: str | None = option(None, "folder of the sweep; default runs/<experiment>/<size>")
+    dry_run: bool = option(False, "list the jobs and what they will cost, and run none")
+    launcher: LauncherConfig = option(LauncherConfig, "where jobs run")
+    sweeper: SweeperConfig = option(SweeperConfig, "which jobs there are")
+    paper: Any = option(None, "what the experiment's file says", hidden=True)
+    passed: list[str] = option(list, "words for the jobs", hidden=True)
+    job: str | None = option(None, "the one job that a launched process runs", hidden=True)
 
 
 @dataclass
@@ -242,6 +275,7 @@ VERBS: dict[str, type[VerbConfig]] = {
     "convert": ConvertConfig,
     "invert": InvertConfig,
     "evaluate": EvaluateConfig,
+    "sweep": SweepConfig,
     "configs": ConfigsConfig,
     "doctor": DoctorConfig,
 }

@@ -17,7 +17,7 @@ from trainers.diverged import DivergedError
 
 
 def run(cfg: DictConfig) -> None:
-    """Train ``cfg.task`` by ``launch/train_<name>.py``: ``train(cfg, record) -> headline figures``.
+    """Train ``cfg.task`` by ``launch/train_<name>.py``: ``train(cfg, record) -> figures with their protocols``.
 
     Raises:
         GanvasError: if something given cannot be used, training diverges, or memory or the disk is full. A run that

@@ -157,7 +157,8 @@ def _predictions(record: RunRecord, branch: Branch, title: str, scored: Scored) 
         del sheet[scored.rendered_is]
     name = title.replace(" ", "-")
     record.overlays(name, sheet["image"], {scored.truth_is: truth, "branch": predicted}, classes.names)
-    text = (f"{scored.protocol[0].upper()}{scored.protocol[1:]}; the first {len(truth)}. *Uncertain* is the members' "
+    said = str(scored.protocol)
+    text = (f"{said[0].upper()}{said[1:]}; the first {len(truth)}. *Uncertain* is the members' "
             f"disagreement (Jensen-Shannon), white at {top:.2f} nats.\n\n{_most_uncertain(scored)}")  # fmt: skip
     picture = _kept(record, name, panels(sheet, across=2, classes=classes))
     return Section(title.capitalize(), text, picture)
