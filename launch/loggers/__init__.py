@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from launch.loggers.base import Cell, Guest, Logger, Loggers
 from networks.checkpoints.errors import GanvasError
 
-__all__ = ["LOGGERS", "Cell", "Logger", "Loggers", "check_loggers", "open_loggers"]
+__all__ = ["LOGGERS", "Cell", "Logger", "Loggers", "check_loggers", "log_result", "open_loggers"]
 
 
 def _wandb(cfg: DictConfig, verb: str, folder: Path) -> Logger:
@@ -73,3 +73,28 @@ def open_loggers(cfg: DictConfig, verb: str, folder: Path) -> Loggers:
     if cfg.wandb.mode == "disabled":
         names = [name for name in names if name != "wandb"]
     return Loggers([Guest(LOGGERS[name][0], partial(LOGGERS[name][1], cfg, verb, folder)) for name in names])
+
+
+def log_result(
+    cfg: DictConfig, verb: str, folder: Path, figures: Mapping[str, float], pictures: Mapping[str, Path] | None = None,
+    each: Sequence[Mapping[str, Cell]] = (), bundles: Sequence[Path] = (),
+) -> None:  # fmt: skip
+    """Log what a verb found that has nothing to tell before it is done.
+
+    Args:
+        cfg: with ``logger`` and ``wandb``.
+        verb: of the command.
+        folder: its ``out``.
+        figures: by name.
+        pictures: name -> file.
+        each: rows of a table of single images, with the same names in each.
+        bundles: what was written to be used.
+    """
+    loggers = open_loggers(cfg, verb, folder)
+    loggers.scalars(figures, 0)
+    for name, path in (pictures or {}).items():
+        loggers.image(name, path, 0)
+    if each:
+        loggers.table("each", list(each[0]), [list(row.values()) for row in each])
+    loggers.finish(figures, bundles)
+    loggers.close()

@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig
 
 from launch.compose import compose
-from launch.loggers import open_loggers
+from launch.loggers import log_result, open_loggers
 from launch.loggers.wandb_log import artifact
 from networks.checkpoints.bundle import save_bundle
 
@@ -53,7 +53,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
 
     module = types.SimpleNamespace(
         run=run, begun=begun, init=init, Settings=dict, refuses=False, key=False,
-        login=lambda prompt, verify: module.key,
+        login=lambda prompt, verify: module.key, Image=str, Table=dict,
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "wandb", module)
     return module
@@ -75,6 +75,17 @@ def test_figures_and_what_a_run_is_called(fake: types.SimpleNamespace, tmp_path:
     }  # fmt: skip
     assert begun["config"]["task"]["labels"] == 16
     assert 0 < begun["settings"]["finish_timeout"] < 120  # W&B gives up before the run does
+
+
+def test_a_verb_that_tells_all_at_once_is_a_job_of_its_own_type(fake: types.SimpleNamespace, tmp_path: Path) -> None:
+    cfg = compose("invert", ["images=a", "generator=none.pkl", "out=b", "logger=wandb"])
+    log_result(cfg, "invert", tmp_path, {"psnr": 30.0}, {"sheet": tmp_path / "a.png"}, [{"name": "x", "psnr": 30.0}])
+    assert fake.begun[0]["job_type"] == "invert"
+    assert fake.run.lines == [
+        {"psnr": 30.0, "step": 0}, {"images/sheet": str(tmp_path / "a.png"), "step": 0},
+        {"tables/each": {"columns": ["name", "psnr"], "data": [["x", 30.0]]}, "step": 0},
+    ]  # fmt: skip
+    assert (fake.run.summary, fake.run.ended) == ({"psnr": 30.0}, 1)
 
 
 def test_disabled_means_not_even_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
