@@ -227,8 +227,8 @@ def _fresh_path(experiment: str) -> Path:
 
 
 def _refuse_other_run(saved: Path, cfg: DictConfig) -> None:
-    before = _flat(OmegaConf.load(saved))
-    now = _flat(OmegaConf.create(OmegaConf.to_yaml(cfg)))
+    before = flat(OmegaConf.load(saved))
+    now = flat(OmegaConf.create(OmegaConf.to_yaml(cfg)))
     absent = object()
     for key in sorted(before.keys() | now.keys()):
         if not may_change(cfg, key) and before.get(key, absent) != now.get(key, absent):
@@ -238,12 +238,12 @@ def _refuse_other_run(saved: Path, cfg: DictConfig) -> None:
             )
 
 
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists stay whole."""
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """A configuration by dotted keys: ``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists stay whole."""
     found: dict[str, Any] = {}
     for key, value in OmegaConf.to_container(node).items() if isinstance(node, DictConfig) else node.items():
         if isinstance(value, dict) and value:
-            found |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value
     return found
