@@ -42,6 +42,10 @@ VERBS = {
         "launch.evaluate", "measure a generator or a segmentation",
         "ganvas evaluate generator=G.safetensors data=avatars",
     ),
+    "sweep": Verb(
+        "launch.sweep", "run a paper's experiment, or any grid of runs",
+        "ganvas sweep experiment=paper/editgan_labels size=zoo out=DIR", torch=False,
+    ),
     "configs": Verb("launch.configs", "list the experiments", "ganvas configs match=avatars", torch=False),
     "doctor": Verb("launch.doctor", "say what is installed and what is missing", "ganvas doctor"),
 }

@@ -243,15 +243,16 @@ class SweepConfig(VerbConfig):
     What is no option of the sweep goes to its jobs, where several values with commas between them are an axis.
     """
 
-    experiment: str | None = option(None, "a paper's experiment from conf/experiment/paper (`ganvas configs match=paper`)")
-    size: str = option("quick", "quick (seconds), zoo (minutes on a CPU, with what ships) or full (real weights and data)")
+    experiment: str | None = option(None, "a paper's grid (`ganvas configs match=paper`), or any experiment")
+    size: str = option("quick", "of a paper's grid: quick (seconds), zoo (minutes, with what ships) or full (real data)")
     seeds: int | None = option(None, "how many seeds, from 0; null for the experiment's number")
     out: str | None = option(None, "folder of the sweep; default runs/<experiment>/<size>")
     dry_run: bool = option(False, "list the jobs and what they will cost, and run none")
     launcher: LauncherConfig = option(LauncherConfig, "where jobs run")
     sweeper: SweeperConfig = option(SweeperConfig, "which jobs there are")
     paper: Any = option(None, "what the experiment's file says", hidden=True)
-    passed: list[str] = option(list, "words for the jobs", hidden=True)
+    own: list[str] = option(list, "the words that are the sweep's own", hidden=True)
+    passed: list[str] = option(list, "the words that go to the jobs", hidden=True)
     job: str | None = option(None, "the one job that a launched process runs", hidden=True)
 
 

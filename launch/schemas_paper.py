@@ -1,4 +1,4 @@
-"""A paper's experiment as data: ``conf/experiment/paper/<name>.yaml``, what `ganvas sweep` runs and `ganvas report` shows.
+"""A paper's experiment as data: ``conf/experiment/paper/<name>.yaml``, what `ganvas sweep` runs.
 
 A grid over existing experiments, in several sizes, with the rows that the paper published beside it. Such a file is in
 ``@package paper`` and takes ``paper_schema`` into it, so that Hydra checks it against :class:`PaperConfig`.
@@ -31,7 +31,7 @@ class SizeConfig:
     overrides: list[str] = option(list, "words that every job of this size gets")
     asks: list[str] = option(list, "options that the command must give, such as generator and images")
     seeds: int = option(2, "how many seeds where seeds= says nothing")
-    minutes: float | None = option(None, "to expect of all jobs at that many seeds, one after another; null: unmeasured")
+    minutes: float | None = option(None, "to expect of all jobs at that many seeds on one core; null: unmeasured")
     needs: str = option(MANDATORY, "what it takes: cores or GPUs, data")
 
 
@@ -76,7 +76,7 @@ class SearchConfig:
     figure: str = option(MANDATORY, "the figure that decides")
     direction: str = option("maximize", "maximize or minimize")
     overrides: list[str] = option(list, "words that every trial gets, beside the size's")
-    pruned_by: str | None = option(None, "the name in metrics.jsonl by which hopeless trials are stopped; null: none is")
+    pruned_by: str | None = option(None, "the name in metrics.jsonl by which hopeless trials are stopped")
 
 
 @dataclass
