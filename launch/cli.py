@@ -46,6 +46,7 @@ VERBS = {
         "launch.sweep", "run a paper's experiment, or any grid of runs",
         "ganvas sweep experiment=paper/editgan_labels size=zoo out=DIR", torch=False,
     ),
+    "report": Verb("launch.report", "put runs into one table, beside a paper's", "ganvas report runs=DIR"),
     "configs": Verb("launch.configs", "list the experiments", "ganvas configs match=avatars", torch=False),
     "doctor": Verb("launch.doctor", "say what is installed and what is missing", "ganvas doctor"),
 }

@@ -257,6 +257,16 @@ class SweepConfig(VerbConfig):
 
 
 @dataclass
+class ReportConfig(VerbConfig):
+    """Put the runs of a folder into one table, beside what a paper published, with plots and pictures."""
+
+    runs: str = option(MANDATORY, "folder of a sweep, or of any runs")
+    out: str | None = option(None, "folder to write to; default RUNS/report")
+    figures: list[str] = option(list, "which figures, by their names in figures.json; [] for the experiment's own")
+    latex: bool = option(False, "also write rows.tex, the table's rows for a tabular")
+
+
+@dataclass
 class DoctorConfig(VerbConfig):
     """Say what is installed, what is missing and how to mend it."""
 
@@ -277,6 +287,7 @@ VERBS: dict[str, type[VerbConfig]] = {
     "invert": InvertConfig,
     "evaluate": EvaluateConfig,
     "sweep": SweepConfig,
+    "report": ReportConfig,
     "configs": ConfigsConfig,
     "doctor": DoctorConfig,
 }

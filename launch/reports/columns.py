@@ -11,10 +11,10 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
 
 from launch.figures import Protocol
 from launch.reports.runs import Gathered, Run
+from launch.reports.values import Value
 
 ASPECTS = ("data", "split", "images", "network", "generator", "how")
 LOWER = ("kid", "fid", "ece", "perceptual", "lpips", "loss", "seconds", "memory")  # in a name: less is better
@@ -32,18 +32,6 @@ class Column:
     def title(self) -> str:
         """What stands above it."""
         return f"{self.figure} ({self.apart})" if self.apart else self.figure
-
-
-class Value(NamedTuple):
-    """What the seeds of an arm gave."""
-
-    mean: float
-    deviation: float | None   # standard deviation of the sample; None for one seed
-    n: int                    # of seeds
-
-    def __str__(self) -> str:
-        shown = digits(self.mean)
-        return shown if self.deviation is None else f"{shown} ± {digits(self.deviation, self.mean)}"
 
 
 @dataclass(frozen=True)
@@ -77,10 +65,10 @@ def arms(gathered: Gathered) -> list[Arm]:
     """Every place of the grid that has runs, in the order of the axes' values."""
     places: dict[tuple[str, ...], list[Run]] = {}
     for run in gathered.runs:
-        places.setdefault(tuple(run.at.get(axis, "-") for axis in gathered.axes), []).append(run)
-    order = [place for place in product(*gathered.axes.values()) if place in places]
+        places.setdefault(tuple(run.at.get(axis, "-") for axis in gathered.varied), []).append(run)
+    order = [place for place in product(*gathered.varied.values()) if place in places]
     order += [place for place in places if place not in order]
-    return [Arm(dict(zip(gathered.axes, place, strict=True)), tuple(places[place])) for place in order]
+    return [Arm(dict(zip(gathered.varied, place, strict=True)), tuple(places[place])) for place in order]
 
 
 def columns(runs: Iterable[Run], figures: Sequence[str]) -> list[Column]:
@@ -125,19 +113,3 @@ def said(protocol: Protocol, aspect: str) -> str:
 def lower_is_better(figure: str) -> bool:
     """Whether a figure is of the kind that one wants small, by the words in its name."""
     return any(word in figure.lower() for word in LOWER)
-
-
-def digits(value: float, beside: float | None = None) -> str:
-    """A number with as many digits as mean something; a deviation with those of the number that it stands ``beside``.
-
-    Example:
-        >>> digits(0.71234), digits(29.5123), digits(12345.6), digits(0.00123), digits(0.0041, beside=0.71234)
-        ('0.712', '29.51', '12346', '0.00123', '0.004')
-    """
-    return f"{value:.{_decimals(abs(value if beside is None else beside))}f}"
-
-
-def _decimals(size: float) -> int:
-    if size >= 1000 or size == 0:
-        return 0
-    return max(2 - math.floor(math.log10(size)), 1 if size >= 100 else 2)

@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from launch.compose import choices_of, compose
 from launch.figures import Protocol
-from launch.reports.columns import ASPECTS, Column, Value, digits
+from launch.reports.columns import ASPECTS, Column
+from launch.reports.values import Value, digits
 
 NEVER_THE_SAME = ("generator",)  # weights of two trainings differ, and a paper's have no hash
 

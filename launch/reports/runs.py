@@ -1,7 +1,7 @@
 """Runs as they lie on disk, gathered for a report: what each measured, or why it has nothing to show.
 
-A sweep's folder says itself which jobs it has. In any other folder a run is a folder with a ``config.yaml``; runs of one
-verb and experiment belong together, and the options that tell them apart are their axes.
+A sweep's folder says itself which jobs it has. In any other folder a run is a folder with a ``config.yaml``; runs of
+one experiment belong together, and the options that tell them apart are their axes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from yaml import YAMLError
 from launch.figures import Measured, read_figures
 from launch.record import flat
 from launch.schemas import VERBS, group_schemas, options
-from launch.sweep_state import DONE, FAILED, STOPPED, Sweep
+from launch.sweep_state import DONE, STOPPED, Sweep
 from networks.checkpoints.errors import GanvasError
 
 MOST_AXES = 4  # more options than that tell nobody which run is meant: runs then go by their names
@@ -42,9 +42,14 @@ class Gathered:
 
     experiment: str             # what they are runs of
     runs: tuple[Run, ...]
-    axes: Mapping[str, tuple[str, ...]]   # name -> values in their order; those with one value are left out
+    axes: Mapping[str, tuple[str, ...]]   # name -> values in their order
     size: str = ""              # of a sweep
     figures: tuple[str, ...] = ()        # what a sweep's table shows
+
+    @property
+    def varied(self) -> dict[str, tuple[str, ...]]:
+        """The axes with more than one value."""
+        return {axis: values for axis, values in self.axes.items() if len(values) > 1}
 
     @property
     def done(self) -> tuple[Run, ...]:
@@ -127,22 +132,22 @@ def _alike(kind: str, entries: Sequence[tuple[Run, dict[str, str]]]) -> Gathered
     """Runs of one kind, placed by the options that differ among them."""
     seeds = sorted({key for _, config in entries for key in config if key.rpartition(".")[2].endswith("seed")})
     keys = _telling([config for _, config in entries], [*seeds, *_free()])
+    varied = [key for key in seeds if len({config.get(key) for _, config in entries}) > 1]
     runs = []
     for run, config in entries:
-        at = {key: config.get(key, "-") for key in keys} if keys is not None else {"run": run.name}
-        if keys == [] and len(entries) == 1:
-            at = {}
-        varied = [key for key in seeds if len({other.get(key) for _, other in entries}) > 1]
-        runs.append(replace(run, at=at, seed="/".join(config.get(key, "-") for key in varied) or config.get("seed", "")))
+        at = {"run": run.name} if keys is None else {key: config.get(key, "-") for key in keys}
+        seed = "/".join(config.get(key, "-") for key in varied) or config.get("seed", "")
+        runs.append(replace(run, at=at, seed=seed))
     return Gathered(kind, tuple(runs), _axes([run.at for run in runs], in_order=False))
 
 
 def _telling(configs: Sequence[Mapping[str, str]], leave_out: Sequence[str]) -> list[str] | None:
     """The options that tell configurations apart, as few as do; None if they are too many.
 
-    Options go together, such as a head's kind and its width. One that tells no more of them apart is left out, and names
+    Options go together, such as a head's kind and its width. One that tells no more of them apart is left out; names
     are asked before numbers, options near the root before those deep inside.
     """
+
     def outside(key: str) -> bool:
         return not any(f"{key}.".startswith(f"{left}.") for left in leave_out)
 
@@ -179,8 +184,7 @@ def _axes(places: Sequence[Mapping[str, str]], in_order: bool) -> dict[str, tupl
             values.sort(key=lambda value: number(value) or 0.0)
         elif not in_order:
             values.sort()
-        if len(values) > 1:
-            found[axis] = tuple(values)
+        found[axis] = tuple(values)
     return found
 
 
