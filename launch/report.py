@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from launch.reports.comparison import Comparison
-from launch.reports.document import Part, latex_rows, terminal, write
+from launch.reports.document import Heading, Part, latex_rows, terminal, write
 from launch.reports.published import paper
 from launch.reports.runs import Gathered, gather
 from networks.checkpoints.atomic import atomic_path
@@ -31,15 +31,18 @@ def run(cfg: DictConfig) -> None:
     level = 1 if len(found) == 1 else 2
     compared = [Comparison(each, _figures(cfg, each), paper(each.experiment), level) for each in found]
     _require_figures(cfg, compared)
-    parts: list[Part] = [part for each in compared for part in each.parts()]
-    page = write(parts, out)
+    parts: list[Part] = [] if len(found) == 1 else [Heading(f"Runs of {folder.resolve().name}", 1)]
+    parts += [part for each in compared for part in each.parts()]
+    written = {"report": write(parts, out)}
+    if cfg.latex:
+        rows = "\n".join(latex_rows(each.table()) for each in compared if each.together)
+        with atomic_path(out / "rows.tex") as temporary:
+            temporary.write_text(rows)
+        written = {"LaTeX rows": out / "rows.tex", **written}
     print(terminal(parts))
     print()
-    if cfg.latex:
-        with atomic_path(out / "rows.tex") as temporary:
-            temporary.write_text("\n".join(latex_rows(each.table()) for each in compared if each.together))
-        print(f"LaTeX rows: {out / 'rows.tex'}")
-    print(f"report: {page}")
+    for what, path in written.items():
+        print(f"{what}: {path}")
 
 
 def _figures(cfg: DictConfig, gathered: Gathered) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -72,15 +73,15 @@ def arms(gathered: Gathered) -> list[Arm]:
 
 
 def columns(runs: Iterable[Run], figures: Sequence[str]) -> list[Column]:
-    """The columns that the finished runs need, in the order of ``figures``."""
-    found: dict[str, dict[Protocol, None]] = {name: {} for name in figures}
+    """The columns that the finished runs need, in the order of ``figures``, and the most common protocol first."""
+    found: dict[str, Counter[Protocol]] = {name: Counter() for name in figures}
     for run in runs:
         for name, figure in (run.measured.figures if run.measured else {}).items():
             if name in found:
-                found[name][figure.protocol] = None
+                found[name][figure.protocol] += 1
     return [
         Column(name, protocol, apart(protocol, [*protocols]))
-        for name, protocols in found.items() for protocol in protocols
+        for name, protocols in found.items() for protocol, _ in protocols.most_common()
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,15 +62,15 @@ class Comparison:
             yield Text(self.paper.question)
         if same := [f"{axis} {values[0]}" for axis, values in self.gathered.axes.items() if len(values) == 1]:
             yield Text(f"In all runs: {', '.join(same)}.")
+        yield from self._plots()
         if self.together:
             yield self.table()
             yield Text("Mean ± standard deviation over the seeds; n is their number.")
-        for name in self._scattered():
-            yield from self._scattered_table(name)
         yield from self._absent()
         yield from self._unfinished()
-        yield from self._plots()
         yield from self._pictures()
+        for name in self._scattered():
+            yield from self._scattered_table(name)
         yield from self._published()
         yield from self._protocols()
         yield from self._made()
@@ -109,7 +110,15 @@ class Comparison:
                     row.append(next((found.shown(column.figure) for found in beside if found.at == arm.at), "-"))
         for arm, row in zip(self.arms, cells, strict=True):
             row.append(str(len(arm.done)))
-        return Table((*header, "n"), tuple(map(tuple, cells)), names=len(axes))
+        best = frozenset(place for column in self.together for place in self._best(column, header.index(column.title)))
+        return Table((*header, "n"), tuple(map(tuple, cells)), range(len(axes), len(header) + 1), best)
+
+    def _best(self, column: Column, place: int) -> list[tuple[int, int]]:
+        """The cell of a column that is best, where there are several."""
+        found = {i: value.mean for i, arm in enumerate(self.arms) if (value := arm.value(column)) is not None}
+        if len(found) < 2:
+            return []
+        return [((min if lower_is_better(column.figure) else max)(found, key=found.__getitem__), place)]
 
     def _scattered_table(self, name: str) -> Iterator[Part]:
         """A figure that nearly every arm has by a protocol of its own."""
@@ -117,7 +126,7 @@ class Comparison:
         rows = [(arm.name, _cell(value, len(arm.done)), column.apart) for arm in self.arms for column in ours
                 if (value := arm.value(column)) is not None]  # fmt: skip
         yield Heading(f"{name}, each by its own protocol", self.level + 1)
-        yield Table(("runs", name, "measured on"), tuple(rows))
+        yield Table(("runs", name, "measured on"), tuple(rows), figures=(1,))
 
     def _absent(self) -> Iterator[Part]:
         """Figures that were asked for and that no run has."""
@@ -132,7 +141,7 @@ class Comparison:
         rows = [(run.name, run.status, run.reason or "-") for run in self.gathered.runs if run.measured is None]
         if rows:
             yield Heading("Not in the table", self.level + 1)
-            yield Table(("run", "state", "why"), tuple(rows), names=3)
+            yield Table(("run", "state", "why"), tuple(rows))
 
     def _plots(self) -> Iterator[Part]:
         """Each column over the axis that has an order, or else over the first one."""
@@ -143,6 +152,8 @@ class Comparison:
         axis = max(ordered or [next(iter(axes))], key=lambda name: len(axes[name]))
         for i, column in enumerate(self.together):
             series = self._series(column, axis)
+            if sum(map(len, series.values())) < 2:
+                continue  # a point alone tells less than the table
             published = self.paper.points(column, axis) if self.paper is not None else {}
             if ordered:
                 by_number = {name: _numbers(points) for name, points in series.items()}
@@ -184,14 +195,14 @@ class Comparison:
             (*axes, *names, "measured on", "source"),
             tuple((*(row.at.get(axis, "-") for axis in axes), *map(row.shown, names), str(row.protocol), row.source)
                   for row in rows),
-            names=len(axes),
+            range(len(axes), len(axes) + len(names)),
         )  # fmt: skip
 
     def _protocols(self) -> Iterator[Part]:
         if not self.columns:
             return
         said: dict[str, list[str]] = {}
-        for column in self.columns:
+        for column in self.together:  # a figure in a table of its own has its protocols there
             said.setdefault(str(column.protocol), []).append(f"`{column.title}`")
         beside = [row for column in self.columns for row in (self.paper.beside(column) if self.paper else [])]
         sources = list(dict.fromkeys(f"Published by the same protocol: {row.source}." for row in beside))
@@ -210,7 +221,7 @@ class Comparison:
         yield Heading("How it was made", self.level + 1)
         yield Listing((
             f"Hardware: {'; '.join(machines)}.", f"Ganvas {', '.join(versions)}.", f"Time: {took}.",
-            f"The first run: `{done[0].command}`",
+            f"The first run: `{_anywhere(done[0].command)}`",
         ))  # fmt: skip
 
 
@@ -230,6 +241,11 @@ def _files(run: Path) -> dict[str, Path]:
     """A run's pictures by name; of one that was drawn again and again, such as samples-00008000, the last."""
     found = [*sorted((run / "images").glob("*.png")), *run.glob("contact_sheet.png")]
     return {re.sub(r"-\d{4,}$", "", file.stem): file for file in found}
+
+
+def _anywhere(command: str) -> str:
+    """A command without what says where it was run."""
+    return shlex.join(word for word in shlex.split(command) if not word.startswith(("out=", "wandb")))
 
 
 def _over_seeds(value: Value) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -46,11 +46,12 @@ class Listing:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; the first ``names`` columns are words, the others figures, which stand to the right."""
+    """Rows of cells."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    names: int = 1
+    figures: Collection[int] = ()                        # which columns are figures: they stand to the right
+    best: frozenset[tuple[int, int]] = frozenset()       # (row, column) of the cells that stand out
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,12 @@ th.figure, td.figure { text-align: right; }
 tbody tr:hover { background: var(--tint); }
 td.long { white-space: normal; }
 figure { margin: 1.2rem 0; }
+figure.small { display: inline-block; width: calc(50% - .5rem); min-width: 20rem; vertical-align: top; }
 img { max-width: 100%; height: auto; border-radius: 4px; background: #fff; }
 figcaption { color: var(--soft); font-size: .9rem; }
 code { background: var(--tint); padding: .1em .3em; border-radius: 3px; font-size: .9em; overflow-wrap: anywhere; }
 """
-LONG = 40  # letters from which on a cell may be broken
+LONG, SMALL = 40, 640  # letters from which on a cell may be broken; pixels up to which two pictures share a line
 
 
 def write(parts: Sequence[Part], out: Path) -> Path:
@@ -122,21 +124,28 @@ def _markdown(part: Part) -> str:
             return f"**{text}**"
         case Listing(items):
             return "\n".join(f"- {item}" for item in items)
-        case Table(header, rows, names):
-            cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
-            return align(cells, names)
+        case Table():
+            return _aligned(part, "**")
         case Picture(name, _, text):
             return f"![{text}](images/{name}.png)"
         case Text(text):
             return text
 
 
-def align(rows: Sequence[Sequence[str]], names: int | None = None) -> str:
+def _aligned(table: Table, strong: str = "") -> str:
+    rows = [
+        [f"{strong}{cell}{strong}" if (i, j) in table.best else cell.replace("|", "\\|") for j, cell in enumerate(row)]
+        for i, row in enumerate(table.rows)
+    ]
+    return align([table.header, *rows], table.figures)
+
+
+def align(rows: Sequence[Sequence[str]], figures: Collection[int] = ()) -> str:
     """Rows of cells as a Markdown table that also reads well on a terminal.
 
     Args:
         rows: the header first.
-        names: how many columns are words, which stand to the left; None for all.
+        figures: which columns stand to the right.
 
     Example:
         >>> print(align([("a", "b"), ("long", "1")]))
@@ -145,7 +154,7 @@ def align(rows: Sequence[Sequence[str]], names: int | None = None) -> str:
         | long | 1 |
     """
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    left = [names is None or i < names for i in range(len(widths))]
+    left = [i not in figures for i in range(len(widths))]
 
     def line(row: Sequence[str]) -> str:
         return "| " + " | ".join(
@@ -162,9 +171,18 @@ def terminal(parts: Sequence[Part]) -> str:
     """The page without its pictures and what stands above them, for reading as it is."""
     texts = []
     for part, following in zip(parts, [*parts[1:], None], strict=True):
-        if not isinstance(part, Picture) and not (isinstance(part, Heading) and isinstance(following, Picture)):
-            texts.append(part.text if isinstance(part, (Heading, Lead)) else _markdown(part))
-    return "\n\n".join(texts).replace("`", "")
+        match part:
+            case Picture():
+                continue
+            case Heading() if isinstance(following, Picture):
+                continue
+            case Heading(text) | Lead(text):
+                texts.append(text)
+            case Table():
+                texts.append(_aligned(part))
+            case _:
+                texts.append(_markdown(part).replace("`", ""))
+    return "\n\n".join(texts)
 
 
 def page(parts: Sequence[Part]) -> str:
@@ -190,23 +208,25 @@ def _html(part: Part) -> str:
             buffer = io.BytesIO()
             image.save(buffer, format="PNG")
             data = base64.b64encode(buffer.getvalue()).decode()
-            return (f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{data}">'
+            small = ' class="small"' if image.width <= SMALL else ""
+            return (f'<figure{small}><img alt="{escape(text)}" src="data:image/png;base64,{data}">'
                     f"<figcaption>{_inline(text)}</figcaption></figure>")  # fmt: skip
         case Text(text):
             return f"<p>{_inline(text)}</p>"
 
 
 def _table(table: Table) -> str:
-    def row(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(one(i, cell, tag) for i, cell in enumerate(cells)) + "</tr>"
+    def row(number: int, cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(one(number, i, cell, tag) for i, cell in enumerate(cells)) + "</tr>"
 
-    def one(i: int, cell: str, tag: str) -> str:
-        words = ["figure"] * (i >= table.names) + ["long"] * (len(cell) > LONG)
+    def one(number: int, i: int, cell: str, tag: str) -> str:
+        words = ["figure"] * (i in table.figures) + ["long"] * (len(cell) > LONG)
         kind = f' class="{" ".join(words)}"' if words else ""
-        return f"<{tag}{kind}>{_inline(cell)}</{tag}>"
+        shown = f"<b>{_inline(cell)}</b>" if (number, i) in table.best else _inline(cell)
+        return f"<{tag}{kind}>{shown}</{tag}>"
 
-    body = "\n".join(row(cells, "td") for cells in table.rows)
-    return (f'<div class="wide"><table>\n<thead>{row(table.header, "th")}</thead>\n<tbody>\n{body}\n</tbody>\n'
+    head, body = row(-1, table.header, "th"), "\n".join(row(i, cells, "td") for i, cells in enumerate(table.rows))
+    return (f'<div class="wide"><table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n'
             "</table></div>")  # fmt: skip
 
 
@@ -217,7 +237,9 @@ def _inline(text: str) -> str:
 def latex_rows(table: Table) -> str:
     r"""The rows of a table for a ``tabular``: cells between ``&``, each row ended by ``\\``."""
     lines = ["% " + " & ".join(table.header)]
-    lines += [" & ".join(map(latex, row)) + r" \\" for row in table.rows]
+    for i, row in enumerate(table.rows):
+        cells = (rf"\textbf{{{latex(cell)}}}" if (i, j) in table.best else latex(cell) for j, cell in enumerate(row))
+        lines.append(" & ".join(cells) + r" \\")
     return "\n".join(lines) + "\n"
 
 

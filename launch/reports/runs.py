@@ -92,23 +92,36 @@ def _of_sweep(folder: Path) -> Gathered:
 
 def _of_folder(folder: Path) -> list[Gathered]:
     kinds: dict[str, list[tuple[Run, dict[str, str]]]] = {}
+    lost: list[Run] = []
     for path in sorted(file.parent for file in folder.rglob("config.yaml") if _is_run(file.relative_to(folder))):
-        run = Run(path.relative_to(folder).as_posix(), path, {}, "", STOPPED, "it is not finished: its command goes on "
-                  "with it")  # fmt: skip
+        run = _run(path.relative_to(folder).as_posix(), path)
         try:
-            config, measured = _config(path / "config.yaml"), read_figures(path)
-        except (GanvasError, OSError, ValueError, YAMLError) as error:
-            kinds.setdefault("", []).append((replace(run, status=UNREADABLE, reason=str(error)), {}))
+            config = _config(path / "config.yaml")
+        except (OSError, ValueError, YAMLError, GanvasError) as error:
+            lost.append(replace(run, status=UNREADABLE, reason=f"config.yaml cannot be read: {_one_line(error)}"))
             continue
-        if measured is not None:
-            run = replace(run, status=DONE, reason="", measured=measured)
-        kind = config.get("experiment") or config.get("task.name") or (measured.verb if measured else "unfinished")
-        kinds.setdefault(kind, []).append((run, config))
-    unreadable = [run for run, _ in kinds.pop("", [])]
+        verb = run.measured.verb if run.measured else "unfinished"
+        kinds.setdefault(config.get("experiment") or config.get("task.name") or verb, []).append((run, config))
     found = [_alike(kind, entries) for kind, entries in sorted(kinds.items())]
-    if unreadable:
-        found.append(Gathered("runs that cannot be read", tuple(unreadable), {}))
-    return found
+    return [*found, Gathered("runs that cannot be read", tuple(lost), {})] if lost else found
+
+
+def _run(name: str, path: Path) -> Run:
+    """A run that lies by itself; whether it goes on somewhere nobody knows."""
+    try:
+        measured = read_figures(path)
+    except GanvasError as error:
+        return Run(name, path, {}, "", UNREADABLE, str(error))
+    if measured is not None:
+        return Run(name, path, {}, "", DONE, measured=measured)
+    older = (path / "report.md").exists()
+    why = "it has no figures.json, as runs of older versions: its command writes one" if older else (
+        "it is not finished: its command goes on with it")  # fmt: skip
+    return Run(name, path, {}, "", STOPPED, why)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _config(path: Path) -> dict[str, str]:
