@@ -24,7 +24,6 @@ from launch.paths import CONF
 from launch.schemas import SHORT, VERBS, group_schemas, options, register
 from networks.checkpoints.errors import GanvasError
 
-
 GRIDS = "paper/"  # folder of conf/experiment with what only a sweep runs
 
 
@@ -85,13 +84,9 @@ def _divide(verb: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
     own, passed = [], []
     for word in words:
         key = word.partition("=")[0]
-        of_job = not word.startswith(f"experiment={GRIDS}") if key == "experiment" else not _root(key) in known
-        (passed if of_job else own).append(word)
+        is_own = word.startswith(f"experiment={GRIDS}") or (key != "experiment" and key.partition(".")[0] in known)
+        (own if is_own else passed).append(word)
     return own, passed
-
-
-def _root(key: str) -> str:
-    return re.split(r"[./]", key, maxsplit=1)[0]
 
 
 def _in_full(verb: str, words: Sequence[str]) -> list[str]:
@@ -225,7 +220,8 @@ def _choice_sentence(error: MissingConfigException) -> str:
     path = str(error.missing_cfg_file or "")
     group, _, name = path.partition("/")
     if path.startswith("hydra/launcher/"):
-        return f"launcher={path.rpartition('/')[2]} needs a package that is not installed: `pip install 'ganvas[sweep]'`."
+        name = path.rpartition("/")[2]
+        return f"launcher={name} needs a package that is not installed: `pip install 'ganvas[sweep]'`."
     available = choices_of(group)
     known = f"; known: {', '.join(available)}." if available else "."
     return f"there is no {group} `{name}`{_nearest(name, available) or known}"

@@ -244,7 +244,7 @@ class SweepConfig(VerbConfig):
     """
 
     experiment: str | None = option(None, "a paper's grid (`ganvas configs match=paper`), or any experiment")
-    size: str = option("quick", "of a paper's grid: quick (seconds), zoo (minutes, with what ships) or full (real data)")
+    size: str = option("quick", "of a paper's grid: quick (seconds), zoo (minutes; what ships) or full (real data)")
     seeds: int | None = option(None, "how many seeds, from 0; null for the experiment's number")
     out: str | None = option(None, "folder of the sweep; default runs/<experiment>/<size>")
     dry_run: bool = option(False, "list the jobs and what they will cost, and run none")

@@ -39,6 +39,7 @@ class ReferenceHeadConfig(HeadConfig):
     """Arguments of ``networks.segmentation.ReferenceHead`` (EditGAN, DatasetGAN)."""
 
     kind: str = option("reference", "name in the registry", hidden=True)
+    upsampling: str = option("bilinear", "how maps are enlarged: bilinear, or nearest as in DatasetGAN's paper")
     constants: bool = option(True, "also read the maps that are the same for every image, as the original does")
 
 

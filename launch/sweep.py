@@ -79,8 +79,8 @@ def _conclude(sweep: Sweep, found: Plan) -> None:
     print(f"sweep: {sweep.folder}")
     if failed:
         named = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in failed.items())
-        raise GanvasError(f"{len(failed)} of {len(known)} jobs failed, each tried twice ({named}); what the others found "
-                          "is kept, and the same command tries these again.")  # fmt: skip
+        raise GanvasError(f"{len(failed)} of {len(known)} jobs failed, each tried twice ({named}); what the others "
+                          "found is kept, and the same command tries these again.")  # fmt: skip
     if done < len(known):
         raise GanvasError(f"{len(known) - done} jobs are still running in other processes: run the same command once "
                           "they have ended.")  # fmt: skip

@@ -26,8 +26,8 @@ def check_launcher(cfg: DictConfig) -> None:
         GanvasError: naming what is missing.
     """
     if "partition" in cfg.launcher and shutil.which("sbatch") is None:
-        raise GanvasError("launcher=submitit_slurm needs SLURM, and there is no `sbatch` on this machine: run the command "
-                          "where jobs are submitted, or use launcher=joblib.")  # fmt: skip
+        raise GanvasError("launcher=submitit_slurm needs SLURM, and there is no `sbatch` on this machine: run the "
+                          "command where jobs are submitted, or use launcher=joblib.")  # fmt: skip
 
 
 def launch(cfg: DictConfig, folder: Path, names: Sequence[str]) -> None:

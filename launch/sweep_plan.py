@@ -164,7 +164,7 @@ def _values(verb: str, word: str) -> tuple[str, list[str]]:
         parsed = OverridesParser.create().parse_override(word)
         return key, list(parsed.sweep_string_iterator()) if parsed.is_sweep_override() else [value]
     except HydraException as error:
-        raise GanvasError(f"`{word}` cannot be read; several values are written {key}=a,b, a list {key}=[a,b].") from error
+        raise GanvasError(f"`{word}` cannot be read: write several values {key}=a,b, a list {key}=[a,b].") from error
 
 
 def _combinations(axes: Axes) -> Iterator[tuple[dict[str, str], list[str]]]:

@@ -95,7 +95,7 @@ class Sweep:
         """
         if (self.folder / "sweep.json").exists():
             _refuse_other_sweep(self.folder, self.record(), plan)
-        elif self.folder.exists() and (not self.folder.is_dir() or {path.name for path in self.folder.iterdir()} - {JOBS}):
+        elif self.folder.exists() and (not self.folder.is_dir() or _names(self.folder) - {JOBS}):
             raise GanvasError(f"{self.folder} exists and is no sweep's folder: give another out=, or an empty folder.")
 
     def open(self, plan: Plan) -> None:
@@ -169,6 +169,10 @@ def expected_seconds(job: Job, known: Mapping[str, Status], jobs: Sequence[Job],
     return sum(alike) / len(alike)
 
 
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 def _held(path: Path) -> bool:
     if not path.exists():
         return False
@@ -186,8 +190,8 @@ def _refuse_other_sweep(folder: Path, before: Mapping[str, Any], plan: Plan) -> 
             raise GanvasError(f"{folder} holds a sweep with {key}={before[key]} and this one has {key}={value}: give "
                               "another out=.")  # fmt: skip
     if before["settings"] != plan.settings:
-        raise GanvasError(f"{folder} holds a sweep of other jobs under the same name (its experiment's file or the words "
-                          "given to its jobs have changed): give the same words, or another out=.")  # fmt: skip
+        raise GanvasError(f"{folder} holds a sweep of other jobs under the same name (its experiment's file or the "
+                          "words given to its jobs have changed): give the same words, or another out=.")  # fmt: skip
 
 
 def _json(path: Path) -> dict[str, Any]:
