@@ -56,13 +56,16 @@ def plan(cfg: DictConfig) -> Plan:
     paper = cfg.paper or OmegaConf.structured(PaperConfig)
     size = _size(cfg, paper)
     axes = {**_axes(paper, size), **_axes_of_words(cfg, paper)}
-    fixed = [*_base(paper), *paper.overrides, *(size.overrides if size else []), *_single(cfg, paper)]
+    fixed = [*_base(paper), *paper.overrides, *(size.overrides if size else [])]
     seeds = cfg.seeds if cfg.seeds is not None else size.seeds if size else 1
     if seeds < 1:
         raise GanvasError(f"seeds={seeds} leaves nothing to run: give at least 1.")
-    combinations = list(_combinations(axes))
-    named = _settings(paper, fixed, combinations)
-    jobs = [job for at, words in combinations for job in _seeded(paper, at, [*fixed, *words], seeds)]
+    last = _single(cfg, paper)  # what the command says stands above what the file says
+    combinations = [
+        (at, merged([*fixed, *words, *_further(size, at), *last])) for at, words in _combinations(axes)
+    ]
+    named = _settings(paper, combinations)
+    jobs = [job for at, words in combinations for job in _seeded(paper, at, words, seeds)]
     if len({job.name for job in jobs}) < len(jobs):
         raise GanvasError("two jobs of this grid would have the same name: name each value once.")
     share = seeds / size.seeds if size else 1
@@ -174,15 +177,19 @@ def _combinations(axes: Axes) -> Iterator[tuple[dict[str, str], list[str]]]:
         yield at, [word for _, words in chosen for word in words]
 
 
+def _further(size: DictConfig | None, at: Mapping[str, str]) -> list[str]:
+    """What a size adds to the jobs at some values."""
+    places = [] if size is None else [f"{axis}={value}" for axis, value in at.items()]
+    return [word for place in places for word in size.at.get(place, [])]
+
+
 def _seeded(paper: DictConfig, at: Mapping[str, str], words: Sequence[str], seeds: int) -> Iterator[Job]:
     for seed in range(seeds):
         drawn = [f"{key}={seed}" for key in paper.seeded]
         yield Job(safe_name(at, seed), at, seed, merged([*words, *drawn]))
 
 
-def _settings(
-    paper: DictConfig, fixed: Sequence[str], combinations: Sequence[tuple[dict[str, str], list[str]]]
-) -> str:
+def _settings(paper: DictConfig, combinations: Sequence[tuple[Mapping[str, str], Sequence[str]]]) -> str:
     """A hash of what the jobs learn from. Composes each combination, so that a mistake in a word is found here.
 
     Raises:
@@ -190,9 +197,8 @@ def _settings(
     """
     told = []
     for at, words in combinations:
-        all_words = merged([*fixed, *words])
-        cfg = compose(paper.verb, [*all_words, "out=job"])
-        kept = [word for word in all_words if not may_change(cfg, word.partition("=")[0].replace("/", "."))]
+        cfg = compose(paper.verb, [*words, "out=job"])
+        kept = [word for word in words if not may_change(cfg, word.partition("=")[0].replace("/", "."))]
         told.append([at, kept])
     return hashlib.sha256(json.dumps([paper.verb, [*paper.seeded], told]).encode()).hexdigest()[:16]
 
