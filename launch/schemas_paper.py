@@ -76,7 +76,7 @@ class SearchConfig:
     space: dict[str, ParameterConfig] = option(MANDATORY, "option -> where its value may lie")
     figure: str = option(MANDATORY, "the figure that decides")
     direction: str = option("maximize", "maximize or minimize")
-    overrides: list[str] = option(list, "words that every trial gets, beside the size's")
+    overrides: list[str] = option(list, "words that every trial gets, below the size's")
     pruned_by: str | None = option(None, "the name in metrics.jsonl by which hopeless trials are stopped")
 
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from launch.compose import compose, text_keys
 from launch.schemas import may_change
 from launch.schemas_paper import SIZES, PaperConfig
+from launch.sweep_space import check_search, example
 from networks.checkpoints.errors import GanvasError
 
 LONGEST = 200  # characters of a job's name, which is a folder's
@@ -45,6 +47,7 @@ class Plan:
     settings: str                # hash of what the jobs learn from, whatever the number of seeds
     minutes: float | None        # that the experiment's file expects of all jobs
     figures: tuple[str, ...]     # what its table shows
+    search: Mapping[str, Any] | None = None  # of `sweeper=optuna`: what it varies; its jobs are trials
 
 
 def plan(cfg: DictConfig) -> Plan:
@@ -55,8 +58,10 @@ def plan(cfg: DictConfig) -> Plan:
     """
     paper = cfg.paper or OmegaConf.structured(PaperConfig)
     size = _size(cfg, paper)
+    if "trials" in cfg.sweeper:
+        return _search_plan(cfg, paper, size)
     axes = {**_axes(paper, size), **_axes_of_words(cfg, paper)}
-    fixed = [*_base(paper), *paper.overrides, *(size.overrides if size else [])]
+    fixed = _fixed(paper, size)
     seeds = cfg.seeds if cfg.seeds is not None else size.seeds if size else 1
     if seeds < 1:
         raise GanvasError(f"seeds={seeds} leaves nothing to run: give at least 1.")
@@ -97,8 +102,34 @@ def safe_name(at: Mapping[str, str], seed: int) -> str:
     return f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
-def _base(paper: DictConfig) -> list[str]:
-    return [f"experiment={paper.base}"] if paper.base else []
+def _search_plan(cfg: DictConfig, paper: DictConfig, size: DictConfig | None) -> Plan:
+    """The trials of a search, whose values are drawn when they run.
+
+    Raises:
+        GanvasError: if the experiment declares no search, or what is given does not fit one.
+    """
+    if paper.search is None:
+        raise GanvasError("sweeper=optuna needs an experiment that declares a search: "
+                          "experiment=paper/stylegan2_discriminators has one.")  # fmt: skip
+    if cfg.seeds is not None or _axes_of_words(cfg, paper):
+        raise GanvasError("a search has neither seeds= nor several values of an option: leave them out, and give "
+                          "sweeper.trials and sweeper.seed.")  # fmt: skip
+    if cfg.sweeper.trials < 1 or cfg.sweeper.startup < 1 or cfg.sweeper.seed < 0:
+        raise GanvasError("sweeper.trials and sweeper.startup must be at least 1, and sweeper.seed at least 0.")
+    search = {**OmegaConf.to_container(paper.search), "seed": cfg.sweeper.seed, "startup": cfg.sweeper.startup}
+    check_search(search)
+    words = merged([*_fixed(paper, size, search.pop("overrides")), *_single(cfg, paper)])
+    told = _settings(paper, [(search, words)])
+    compose(paper.verb, [*words, *(f"{key}={example(value)}" for key, value in search["space"].items()), "out=job"])
+    places = [f"{trial:03d}" for trial in range(cfg.sweeper.trials)]
+    jobs = tuple(Job(f"trial={place}", {"trial": place}, 0, words) for place in places)
+    return Plan(cfg.experiment, cfg.size, paper.verb, 1, jobs, told, None, (search["figure"],), search)
+
+
+def _fixed(paper: DictConfig, size: DictConfig | None, search: Sequence[str] = ()) -> list[str]:
+    """The words that an experiment's file gives to all jobs of a size, or to all trials of a search."""
+    base = [f"experiment={paper.base}"] if paper.base else []
+    return [*base, *paper.overrides, *search, *(size.overrides if size else [])]
 
 
 def _size(cfg: DictConfig, paper: DictConfig) -> DictConfig | None:
@@ -189,7 +220,7 @@ def _seeded(paper: DictConfig, at: Mapping[str, str], words: Sequence[str], seed
         yield Job(safe_name(at, seed), at, seed, merged([*words, *drawn]))
 
 
-def _settings(paper: DictConfig, combinations: Sequence[tuple[Mapping[str, str], Sequence[str]]]) -> str:
+def _settings(paper: DictConfig, combinations: Sequence[tuple[Mapping[str, Any], Sequence[str]]]) -> str:
     """A hash of what the jobs learn from. Composes each combination, so that a mistake in a word is found here.
 
     Raises:
