@@ -9,6 +9,7 @@ import difflib
 import re
 import types
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra import compose as hydra_compose
@@ -135,12 +136,14 @@ def literal(text: str) -> str:
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
+@cache
 def text_keys(verb: str) -> frozenset[str]:
     """Keys whose values are text, taken as typed: commas, quotes, brackets, spaces and ``=`` included."""
     found = {key for key, kind in _all_keys(verb) if _is_text(kind)}
     return frozenset(found - {"experiment"})  # the name of a file in conf/experiment, not text
 
 
+@cache
 def list_keys(verb: str) -> frozenset[str]:
     """Keys whose values are lists."""
     return frozenset(key for key, kind in _all_keys(verb) if get_origin(kind) is list)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,11 @@ from launch.figures import Protocol, Source
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.squares import FITS
 from networks.protocol import Generator
+
+_GANS = "generators and encoders"
+FOR = {  # option of a folder -> its default, and what it is for
+    "fit": ("pad", _GANS), "mirror": (False, _GANS), "labels": (False, _GANS), "heldout": (0, "segmentation"),
+}  # fmt: skip
 
 
 class Reference(NamedTuple):
@@ -96,19 +102,21 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
         return Reference(torch.from_numpy(images), source, labels)
 
 
-def refuse_image_options(cfg: DictConfig, purpose: str) -> None:
-    """Refuse what a folder's images may be given for a generator, where it would have no effect.
+def refuse_image_options(cfg: DictConfig, purpose: str, keys: Sequence[str] = tuple(FOR)) -> None:
+    """Refuse what a folder's images may be given for something else, where it would have no effect.
 
     Args:
         cfg: with ``data``.
-        purpose: what the images are for instead.
+        purpose: what the images are for.
+        keys: the options that have no effect there.
 
     Raises:
         GanvasError: naming the option.
     """
-    for key, default in (("fit", "pad"), ("mirror", False), ("labels", False)):
+    for key in keys:
+        default, others = FOR[key]
         if cfg.data.get(key, default) != default:
-            raise GanvasError(f"data.{key} is for generators and encoders, not for {purpose}: leave it out.")
+            raise GanvasError(f"data.{key} is for {others}, not for {purpose}: leave it out.")
 
 
 def require_size(images: np.ndarray, generator: Generator) -> None:
@@ -145,6 +153,7 @@ def _avatars(cfg: DictConfig, count: int, split: str, seed: int) -> np.ndarray:
 
 
 def _files(cfg: DictConfig) -> ImageFiles:
+    refuse_image_options(cfg, _GANS, ["heldout"])
     if not cfg.images:
         raise GanvasError("data=folder needs images=DIR, a folder or a zip of PNG or JPEG files.")
     if cfg.data.fit not in FITS:

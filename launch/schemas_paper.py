@@ -29,6 +29,7 @@ class SizeConfig:
 
     axes: dict[str, list[str]] = option(dict, "axis -> the values that are left; an axis not named keeps all")
     overrides: list[str] = option(list, "words that every job of this size gets")
+    at: dict[str, list[str]] = option(dict, "axis=value -> further words of the jobs there")
     asks: list[str] = option(list, "options that the command must give, such as generator and images")
     seeds: int = option(2, "how many seeds where seeds= says nothing")
     minutes: float | None = option(None, "to expect of all jobs at that many seeds on one core; null: unmeasured")
@@ -75,7 +76,7 @@ class SearchConfig:
     space: dict[str, ParameterConfig] = option(MANDATORY, "option -> where its value may lie")
     figure: str = option(MANDATORY, "the figure that decides")
     direction: str = option("maximize", "maximize or minimize")
-    overrides: list[str] = option(list, "words that every trial gets, beside the size's")
+    overrides: list[str] = option(list, "words that every trial gets, below the size's")
     pruned_by: str | None = option(None, "the name in metrics.jsonl by which hopeless trials are stopped")
 
 

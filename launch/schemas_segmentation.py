@@ -70,7 +70,7 @@ class SegmentationConfig(TaskConfig):
     """A segmentation branch from a few labelled images."""
 
     name: str = option("segmentation", "which training function runs", hidden=True)
-    labels: int = option(16, "labelled avatars to learn from; a folder gives all it has")
+    labels: int = option(16, "labelled images to learn from; a folder without data.heldout gives all")
     label_seed: int = option(0, "which avatars are labelled")
     heldout: int = option(300, "held-out avatars that are inverted and scored; n= overrides it")
     generated: int = option(300, "generated images that are scored against the teacher's labels; 0 for none")

@@ -31,7 +31,7 @@ HELDOUT_SEED = 0  # the held-out images are the same for every seed of training
 
 @dataclass
 class Evaluation:
-    """Held-out avatars with exact masks, and generated images with a teacher's; a folder has neither.
+    """Held-out images with masks, and generated avatars with a teacher's; a folder may have neither.
 
     The held-out images are inverted when first asked for, once for all heads.
     """
@@ -46,15 +46,24 @@ class Evaluation:
 
     @classmethod
     def of(
-        cls, cfg: DictConfig, generator: Generator, classes: ClassList, settings: InversionSettings
-    ) -> Evaluation:
+        cls, cfg: DictConfig, generator: Generator, classes: ClassList, settings: InversionSettings,
+        heldout: LabelledImages | None = None,
+    ) -> Evaluation:  # fmt: skip
         """What ``cfg`` asks for.
+
+        Args:
+            cfg: of the run.
+            generator: the branch's.
+            classes: the branch's.
+            settings: how held-out images are inverted.
+            heldout: of a folder; avatars are rendered here.
 
         Raises:
             GanvasError: if the teacher cannot be used, or ``n=`` is not a number of images.
         """
         if cfg.data.kind != "avatars":
-            return cls(generator, classes, settings)
+            source = Source(f"images of {cfg.images}", "held out evenly by name")
+            return cls(generator, classes, settings, heldout, source)
         size, style = generator.img_resolution, cfg.data.style
         wanted = cfg.task.generated > 0 and cfg.task.teacher is not None
         teacher = load_teacher(cfg.task.teacher, classes.names, size) if wanted else None

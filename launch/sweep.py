@@ -76,6 +76,10 @@ def _conclude(sweep: Sweep, found: Plan) -> None:
     done = sum(status.status in OVER and status.status != FAILED for status in known.values())
     failed = {name: status.reason for name, status in known.items() if status.status == FAILED}
     print(f"jobs done: {done} of {len(known)}")
+    if found.search:
+        from launch.sweep_search import best_trial  # needs Optuna
+
+        print(f"best: {best_trial(sweep) or 'no trial has a figure'}")
     print(f"sweep: {sweep.folder}")
     if failed:
         named = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in failed.items())

@@ -46,7 +46,7 @@ def run_job(cfg: DictConfig) -> None:
     with sweep.hold(cfg.job) as mine:
         if not mine:  # another process runs it
             return
-        if sweep.record().get("search"):
+        if sweep.record()["search"]:
             from launch.sweep_search import run_trial  # needs Optuna
 
             run_trial(sweep, cfg.job)

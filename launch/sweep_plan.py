@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from launch.compose import compose, text_keys
 from launch.schemas import may_change
 from launch.schemas_paper import SIZES, PaperConfig
+from launch.sweep_space import check_search, example
 from networks.checkpoints.errors import GanvasError
 
 LONGEST = 200  # characters of a job's name, which is a folder's
@@ -45,6 +47,7 @@ class Plan:
     settings: str                # hash of what the jobs learn from, whatever the number of seeds
     minutes: float | None        # that the experiment's file expects of all jobs
     figures: tuple[str, ...]     # what its table shows
+    search: Mapping[str, Any] | None = None  # of `sweeper=optuna`: what it varies; its jobs are trials
 
 
 def plan(cfg: DictConfig) -> Plan:
@@ -55,14 +58,19 @@ def plan(cfg: DictConfig) -> Plan:
     """
     paper = cfg.paper or OmegaConf.structured(PaperConfig)
     size = _size(cfg, paper)
+    if "trials" in cfg.sweeper:
+        return _search_plan(cfg, paper, size)
     axes = {**_axes(paper, size), **_axes_of_words(cfg, paper)}
-    fixed = [*_base(paper), *paper.overrides, *(size.overrides if size else []), *_single(cfg, paper)]
+    fixed = _fixed(paper, size)
     seeds = cfg.seeds if cfg.seeds is not None else size.seeds if size else 1
     if seeds < 1:
         raise GanvasError(f"seeds={seeds} leaves nothing to run: give at least 1.")
-    combinations = list(_combinations(axes))
-    named = _settings(paper, fixed, combinations)
-    jobs = [job for at, words in combinations for job in _seeded(paper, at, [*fixed, *words], seeds)]
+    last = _single(cfg, paper)  # what the command says stands above what the file says
+    combinations = [
+        (at, merged([*fixed, *words, *_further(size, at), *last])) for at, words in _combinations(axes)
+    ]
+    named = _settings(paper, combinations)
+    jobs = [job for at, words in combinations for job in _seeded(paper, at, words, seeds)]
     if len({job.name for job in jobs}) < len(jobs):
         raise GanvasError("two jobs of this grid would have the same name: name each value once.")
     share = seeds / size.seeds if size else 1
@@ -94,8 +102,34 @@ def safe_name(at: Mapping[str, str], seed: int) -> str:
     return f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
-def _base(paper: DictConfig) -> list[str]:
-    return [f"experiment={paper.base}"] if paper.base else []
+def _search_plan(cfg: DictConfig, paper: DictConfig, size: DictConfig | None) -> Plan:
+    """The trials of a search, whose values are drawn when they run.
+
+    Raises:
+        GanvasError: if the experiment declares no search, or what is given does not fit one.
+    """
+    if paper.search is None:
+        raise GanvasError("sweeper=optuna needs an experiment that declares a search: "
+                          "experiment=paper/stylegan2_discriminators has one.")  # fmt: skip
+    if cfg.seeds is not None or _axes_of_words(cfg, paper):
+        raise GanvasError("a search has neither seeds= nor several values of an option: leave them out, and give "
+                          "sweeper.trials and sweeper.seed.")  # fmt: skip
+    if cfg.sweeper.trials < 1 or cfg.sweeper.startup < 1 or cfg.sweeper.seed < 0:
+        raise GanvasError("sweeper.trials and sweeper.startup must be at least 1, and sweeper.seed at least 0.")
+    search = {**OmegaConf.to_container(paper.search), "seed": cfg.sweeper.seed, "startup": cfg.sweeper.startup}
+    check_search(search)
+    words = merged([*_fixed(paper, size, search.pop("overrides")), *_single(cfg, paper)])
+    told = _settings(paper, [(search, words)])
+    compose(paper.verb, [*words, *(f"{key}={example(value)}" for key, value in search["space"].items()), "out=job"])
+    places = [f"{trial:03d}" for trial in range(cfg.sweeper.trials)]
+    jobs = tuple(Job(f"trial={place}", {"trial": place}, 0, words) for place in places)
+    return Plan(cfg.experiment, cfg.size, paper.verb, 1, jobs, told, None, (search["figure"],), search)
+
+
+def _fixed(paper: DictConfig, size: DictConfig | None, search: Sequence[str] = ()) -> list[str]:
+    """The words that an experiment's file gives to all jobs of a size, or to all trials of a search."""
+    base = [f"experiment={paper.base}"] if paper.base else []
+    return [*base, *paper.overrides, *search, *(size.overrides if size else [])]
 
 
 def _size(cfg: DictConfig, paper: DictConfig) -> DictConfig | None:
@@ -174,15 +208,19 @@ def _combinations(axes: Axes) -> Iterator[tuple[dict[str, str], list[str]]]:
         yield at, [word for _, words in chosen for word in words]
 
 
+def _further(size: DictConfig | None, at: Mapping[str, str]) -> list[str]:
+    """What a size adds to the jobs at some values."""
+    places = [] if size is None else [f"{axis}={value}" for axis, value in at.items()]
+    return [word for place in places for word in size.at.get(place, [])]
+
+
 def _seeded(paper: DictConfig, at: Mapping[str, str], words: Sequence[str], seeds: int) -> Iterator[Job]:
     for seed in range(seeds):
         drawn = [f"{key}={seed}" for key in paper.seeded]
         yield Job(safe_name(at, seed), at, seed, merged([*words, *drawn]))
 
 
-def _settings(
-    paper: DictConfig, fixed: Sequence[str], combinations: Sequence[tuple[dict[str, str], list[str]]]
-) -> str:
+def _settings(paper: DictConfig, combinations: Sequence[tuple[Mapping[str, Any], Sequence[str]]]) -> str:
     """A hash of what the jobs learn from. Composes each combination, so that a mistake in a word is found here.
 
     Raises:
@@ -190,9 +228,8 @@ def _settings(
     """
     told = []
     for at, words in combinations:
-        all_words = merged([*fixed, *words])
-        cfg = compose(paper.verb, [*all_words, "out=job"])
-        kept = [word for word in all_words if not may_change(cfg, word.partition("=")[0].replace("/", "."))]
+        cfg = compose(paper.verb, [*words, "out=job"])
+        kept = [word for word in words if not may_change(cfg, word.partition("=")[0].replace("/", "."))]
         told.append([at, kept])
     return hashlib.sha256(json.dumps([paper.verb, [*paper.seeded], told]).encode()).hexdigest()[:16]
 

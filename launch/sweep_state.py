@@ -110,7 +110,7 @@ class Sweep:
             _write(path, {
                 "format": FORMAT, "experiment": plan.experiment, "size": plan.size, "seeds": plan.seeds,
                 "version": ganvas_version(), "settings": plan.settings, "verb": plan.verb,
-                "figures": [*plan.figures], "jobs": [asdict(job) for job in plan.jobs],
+                "figures": [*plan.figures], "search": plan.search, "jobs": [asdict(job) for job in plan.jobs],
             })  # fmt: skip
 
     def is_running(self, name: str) -> bool:

@@ -8,15 +8,14 @@ from functools import partial
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from datamodules.avatars import stratified_labels
-from datamodules.folder import read_folder
 from datamodules.masks import LabelledImages
 from editors.invert import encoder_for
-from launch.data import refuse_image_options, training_data
+from launch.data import training_data
 from launch.figures import Figure, Protocol, all_by, values
 from launch.hardware import device_of, trainer_arguments
 from launch.invert import inversion_settings
 from launch.labelled_codes import Codes, inverted_codes, known_codes
+from launch.labelled_images import labelled_images, split
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
 from launch.resume import clock
@@ -66,14 +65,14 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     """
     record.uses = dict.fromkeys(("task.training.tile", "task.training.images_per_step", "task.inversion.batch"), 0)
     generator = _generator(cfg)
-    labelled = labelled_images(cfg, generator)
+    labelled, heldout = split(cfg, labelled_images(cfg, generator))
     require_labels(torch.as_tensor(labelled.masks), len(labelled.classes))
     settings = inversion_settings(cfg.task.inversion)
     perceptual(settings.critic)  # whose weights may be missing ...
     encoder_for(generator, settings)  # ... as may the encoder
     require_fit(new_head(cfg, generator, len(labelled.classes)), training_settings(cfg))
-    _check_curve(cfg, len(labelled))
-    evaluation = Evaluation.of(cfg, generator, labelled.classes, settings)
+    evaluation = Evaluation.of(cfg, generator, labelled.classes, settings, heldout)
+    _check_curve(cfg, len(labelled), evaluation)
     known = known_codes(cfg.latents, generator, labelled) if cfg.latents else None
 
     record.uses = dict.fromkeys(marked(cfg, "memory"), 0) | {"task.inversion.batch": len(labelled)}
@@ -105,34 +104,6 @@ def _generator(cfg: DictConfig) -> Generator:
     if not cfg.generator:
         raise GanvasError("a segmentation branch needs generator=FILE, e.g. generator=zoo/avatars64.safetensors.")
     return load_generator(cfg.generator).to(device_of(cfg.trainer))
-
-
-def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
-    """The examples to learn from: rendered avatars, or the folder that ``images=`` and ``masks=`` name.
-
-    With ``latents=``, the folder's images without a mask are those that nobody labelled yet, and are left out.
-
-    Raises:
-        GanvasError: if a folder is missing or unusable, there is ``latents=`` without a folder, or the avatars are of
-            another size than the generator's.
-    """
-    if "kind" not in cfg.data:
-        raise GanvasError("nothing says which images are labelled: add data=avatars, or data=folder images= masks=.")
-    refuse_image_options(cfg, cfg.task.name)
-    if cfg.data.resolution not in (None, generator.img_resolution):
-        raise GanvasError(f"data.resolution={cfg.data.resolution}, but {cfg.generator} makes images of "
-                          f"{generator.img_resolution} pixels: set it to the same number.")  # fmt: skip
-    if cfg.data.kind == "avatars":
-        if cfg.latents:
-            raise GanvasError("latents= goes with data=folder: avatars are rendered, and no codes of them are known.")
-        return stratified_labels(
-            cfg.task.label_seed, cfg.task.labels, resolution=generator.img_resolution, style=cfg.data.style
-        )
-    if not (cfg.images and cfg.masks):
-        raise GanvasError("data=folder needs images=DIR and masks=DIR, with one mask named like each image.")
-    return read_folder(
-        cfg.images, cfg.masks, classes=cfg.classes, resolution=generator.img_resolution, partial=bool(cfg.latents)
-    )  # fmt: skip
 
 
 def new_head(cfg: DictConfig, generator: Generator, classes: int) -> Head:
@@ -192,11 +163,11 @@ def fold_scores(
     return {FOLDS: Scored.of(found, labels.masks, protocol, labelled.names, codes.target, codes.caption)}
 
 
-def _check_curve(cfg: DictConfig, labels: int) -> None:
+def _check_curve(cfg: DictConfig, labels: int, evaluation: Evaluation) -> None:
     if not cfg.task.curve:
         return
-    if cfg.data.kind != "avatars":
-        raise GanvasError("task.curve needs held-out images, which only data=avatars has: leave it out for a folder.")
+    if evaluation.heldout is None:
+        raise GanvasError("task.curve needs held-out images: give data.heldout=N for a folder, or leave it out.")
     if not all(1 <= count <= labels for count in cfg.task.curve):
         raise GanvasError(f"task.curve={list(cfg.task.curve)} must lie between 1 and the {labels} labelled images: "
                           "raise task.labels, or leave the others out.")  # fmt: skip

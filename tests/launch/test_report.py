@@ -58,8 +58,8 @@ class SweepFolder:
         return self.folder / job_name(at, seed)
 
     def write(self, **changes: object) -> None:
-        about = {"experiment": "paper/toy", "size": "quick", "seeds": 2, "version": "0", "settings": {}, "verb": "train"}
-        record = {**about, "jobs": self.jobs, **changes}
+        about = {"experiment": "paper/toy", "size": "quick", "seeds": 2, "version": "0", "settings": {}}
+        record = {**about, "verb": "train", "jobs": self.jobs, **changes}
         (self.folder / "sweep.json").write_text(json.dumps(record))
 
     def lose(self, at: Place, seed: int, status: str | None = None, reason: str = "") -> None:
@@ -275,7 +275,7 @@ def refusals() -> list[tuple[str, Callable[[SweepFolder], str | None], str]]:
         return str(sweep.folder.parent / "empty")
 
     return [
-        ("none done", nothing_done, r"none of the 8 runs in .* is finished; labels=4,head=b,seed=0 is failed: no room.$"),
+        ("none done", nothing_done, r"none of the 8 runs .*; labels=4,head=b,seed=0 is failed: no room.$"),
         ("other format", another_format, r"sweep.json is of format 2 and this version reads 1"),
         ("damaged", damaged, r"sweep.json is damaged"),
         ("empty", empty, r"empty holds no runs: give a sweep's folder, or one with runs"),
