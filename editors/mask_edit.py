@@ -87,6 +87,16 @@ class Edited:
     target: Tensor = field(repr=False)             # uint8 [N, R, R], what it was to see; 255: no wish
     region: Tensor = field(repr=False)             # bool [N, R, R], Q_edit
 
+    @classmethod
+    def of(
+        cls, before: Latent, after: Latent, seen_before: tuple[Tensor, Tensor], seen: tuple[Tensor, Tensor],
+        target: Tensor, region: Tensor,
+    ) -> Edited:  # fmt: skip
+        """From codes and what :meth:`MaskEditor.see` shows of them, on any device."""
+        images, masks = ((seen_before[i].cpu(), seen[i].cpu()) for i in range(2))
+        shown = [image.clamp(-1, 1) for image in images]
+        return cls(before.to("cpu"), after.to("cpu"), *shown, *masks, target.cpu(), region.cpu())
+
     def __len__(self) -> int:
         return len(self.image)
 
@@ -190,9 +200,9 @@ class MaskEditor:
 
     @torch.no_grad()
     def see(self, latent: Latent) -> tuple[Tensor, Tensor]:
-        """Images ``[N, C, R, R]`` in [-1, 1] and the branch's masks, uint8 ``[N, R, R]``."""
+        """Images ``[N, C, R, R]`` in about [-1, 1], as rendered, and the branch's masks, uint8 ``[N, R, R]``."""
         image, features = render_maps(self.generator, latent)
-        return image.clamp(-1, 1), predict(self.head, features).mask
+        return image, predict(self.head, features).mask
 
     def _check(self, target: Tensor, n: int) -> None:
         size = self.generator.img_resolution
@@ -214,7 +224,7 @@ class Problem:
     editor: MaskEditor
     latent: Latent
     names: Sequence[str]
-    image: Tensor              # [N, C, R, R], before
+    image: Tensor              # [N, C, R, R], before, as rendered: clamped, it would differ from itself
     mask: Tensor               # uint8 [N, R, R], before
     target: Tensor             # uint8 [N, R, R]
     region: Tensor             # bool [N, R, R]
@@ -264,9 +274,7 @@ class Problem:
 
     def edited(self, after: Latent) -> Edited:
         """The outcome, on the CPU."""
-        image, mask = self.editor.see(after)
-        tensors = (self.image, image, self.mask, mask, self.target, self.region)
-        return Edited(self.latent.to("cpu"), after.to("cpu"), *(t.cpu() for t in tensors))
+        return Edited.of(self.latent, after, (self.image, self.mask), self.editor.see(after), self.target, self.region)
 
     def loss(self, step: Tensor) -> Tensor:
         """Of each image, ``[N]``."""

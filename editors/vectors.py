@@ -82,9 +82,8 @@ def apply_vector(
     except ValueError as error:
         raise GanvasError(f"the vector {vector.name} cannot be applied: {error}") from error
     device = editor.generator.device
-    (image, before), (edited, after) = editor.see(latents.to(device)), editor.see(moved.to(device))
-    where = edit_region(before, after, editor.settings.margin, region)
+    before, after = editor.see(latents.to(device)), editor.see(moved.to(device))
+    where = edit_region(before[1], after[1], editor.settings.margin, region)
     if refine > 0:
-        return editor.edit(latents, after.cpu(), start=moved, region=where, steps=refine, progress=progress)
-    tensors = (image, edited, before, after, after, where)
-    return Edited(latents.to("cpu"), moved.to("cpu"), *(t.cpu() for t in tensors))
+        return editor.edit(latents, after[1], start=moved, region=where, steps=refine, progress=progress)
+    return Edited.of(latents, moved, before, after, after[1], where)
