@@ -15,6 +15,7 @@ from datamodules.avatars import render_avatars
 from datamodules.image_cache import prepared_images, spread
 from datamodules.image_files import ImageFiles
 from datamodules.images import ImageSet
+from launch.figures import Protocol, Source
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.squares import FITS
 from networks.protocol import Generator
@@ -24,8 +25,20 @@ class Reference(NamedTuple):
     """Images that a generator's samples are compared with."""
 
     images: Tensor                # uint8 [N, 3, R, R]
-    what: str                     # which they are, said beside every figure
+    source: Source                # which they are
     labels: Tensor | None = None  # float [N, c_dim], if data.labels
+
+    @property
+    def what(self) -> str:
+        """Which they are, said beside every figure."""
+        size = self.images.shape[-1]
+        return f"{len(self.images)} {self.source} at {size}x{size}"
+
+    def protocol(self, network: str | None = None, generator: str | None = None, how: str = "") -> Protocol:
+        """That of a figure on these images; the arguments are those of :class:`launch.figures.Protocol`."""
+        size = self.images.shape[-1]
+        data, split = self.source
+        return Protocol(f"{data} at {size}x{size}", split, len(self.images), network, generator, how)
 
 
 def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
@@ -47,6 +60,11 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
             return ImageSet(prepared_images(files, cfg.data.resolution or size, cfg.data.fit), labels, cfg.data.mirror)
 
 
+def training_data(cfg: DictConfig) -> str:
+    """What :func:`training_images` gives, as it is called beside figures."""
+    return f"rendered {cfg.data.style}" if _kind(cfg) == "avatars" else f"images of {cfg.images}"
+
+
 def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Reference:
     """At most ``n`` images to compare samples with.
 
@@ -63,30 +81,34 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
     match _kind(cfg):
         case "avatars":
             images = _avatars(cfg, n, "heldout", 0)
-            what = f"{len(images)} held-out {cfg.data.style} (split heldout, seed 0)"
+            source = Source(f"held-out {cfg.data.style}", "split heldout, seed 0")
         case _:
             files = _files(cfg)
             images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
             which = f" of {len(files.names)}, evenly by name" if len(images) < len(files.names) else ""
-            what = f"{len(images)} images of {cfg.images}{which}, which training may have seen"
+            source = Source(f"images of {cfg.images}{which}, which training may have seen")
             if cfg.data.labels:
                 labels = torch.from_numpy(files.labels()[spread(len(files.names), n)])
     if len(images) < 2:
         raise GanvasError(few.format(len(images)))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to them
-        return Reference(torch.from_numpy(images), f"{what} at {images.shape[-1]}x{images.shape[-1]}", labels)
+        return Reference(torch.from_numpy(images), source, labels)
 
 
-def refuse_image_options(cfg: DictConfig) -> None:
+def refuse_image_options(cfg: DictConfig, purpose: str) -> None:
     """Refuse what a folder's images may be given for a generator, where it would have no effect.
+
+    Args:
+        cfg: with ``data``.
+        purpose: what the images are for instead.
 
     Raises:
         GanvasError: naming the option.
     """
     for key, default in (("fit", "pad"), ("mirror", False), ("labels", False)):
         if cfg.data.get(key, default) != default:
-            raise GanvasError(f"data.{key} is for generators and encoders, not for {cfg.task.name}: leave it out.")
+            raise GanvasError(f"data.{key} is for generators and encoders, not for {purpose}: leave it out.")
 
 
 def require_size(images: np.ndarray, generator: Generator) -> None:

@@ -10,11 +10,13 @@ from omegaconf import DictConfig
 from datamodules.avatars import render_avatars
 from datamodules.masks import LabelledImages
 from editors.invert import Inversion, InversionSettings
+from launch.figures import Source
 from launch.segmentation_scores import (
     GENERATED,
     INVERTED,
     Scored,
     Teacher,
+    heldout_source,
     invert_images,
     load_teacher,
     score_generated,
@@ -38,7 +40,7 @@ class Evaluation:
     classes: ClassList
     settings: InversionSettings          # how held-out images are inverted
     heldout: LabelledImages | None = None
-    what: str = ""                       # which the held-out images are, for the protocol
+    source: Source = Source("no held-out images")
     teacher: Teacher | None = None       # None: generated images are not scored
     generated: int = 0                   # how many of them
 
@@ -58,9 +60,9 @@ class Evaluation:
         teacher = load_teacher(cfg.task.teacher, classes.names, size) if wanted else None
         count = cfg.task.heldout if cfg.n is None else cfg.n
         heldout = render_avatars(count, "heldout", HELDOUT_SEED, size, masks=True, style=style)
-        what = f"rendered {style} with exact masks (split heldout, seed {HELDOUT_SEED})"
+        source = heldout_source(style, HELDOUT_SEED)
         return cls(
-            generator, classes, settings, heldout, what, teacher=teacher, generated=cfg.task.generated
+            generator, classes, settings, heldout, source, teacher=teacher, generated=cfg.task.generated
         )  # fmt: skip
 
     @cached_property
@@ -69,7 +71,7 @@ class Evaluation:
 
     def inverted(self, head: Head) -> Scored:
         """The head on the inverted held-out images."""
-        return score_inverted(head, self.generator, self.heldout, self._codes, self.what)
+        return score_inverted(head, self.generator, self.heldout, self._codes, self.source)
 
     def scores(self, head: Head) -> dict[str, Scored]:
         """The head in every evaluation there is, by name."""

@@ -12,7 +12,8 @@ from datamodules.avatars import stratified_labels
 from datamodules.folder import read_folder
 from datamodules.masks import LabelledImages
 from editors.invert import encoder_for
-from launch.data import refuse_image_options
+from launch.data import refuse_image_options, training_data
+from launch.figures import Figure, Protocol, all_by, values
 from launch.hardware import device_of, trainer_arguments
 from launch.invert import inversion_settings
 from launch.labelled_codes import Codes, inverted_codes, known_codes
@@ -51,7 +52,7 @@ class Branch:
         return self.trained.head
 
 
-def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
+def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     """Find the codes of the labelled images, train the head, score it, export the bundle, write the report.
 
     Whatever can be refused is refused first: nobody waits for an inversion to hear of a missing file.
@@ -89,14 +90,14 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     branch = Branch(generator, trained, labelled, codes, scores, curve)
     figures = headline(branch)
     if evaluation.teacher is not None:
-        figures["mIoU_teacher"] = evaluation.teacher.miou  # on rendered images held out from it
+        figures["mIoU_teacher"] = Figure(evaluation.teacher.miou, evaluation.teacher.protocol)
     save_head(
         record.export / "segmentation.safetensors", branch.head, generator, labelled.classes.to_json(),
-        asdict(settings), _described(cfg, branch, figures), include_generator=cfg.export.embed_generator,
+        asdict(settings), _described(cfg, branch, values(figures)), include_generator=cfg.export.embed_generator,
     )  # fmt: skip
     if not record.resumed:  # a resumed run would give the seconds of its last part only
-        figures["train_seconds"] = trained.seconds
-    write_report(cfg, record, branch, figures)
+        figures["train_seconds"] = Figure(trained.seconds, _of_training(cfg, branch))
+    write_report(cfg, record, branch, values(figures))
     return figures
 
 
@@ -117,7 +118,7 @@ def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
     """
     if "kind" not in cfg.data:
         raise GanvasError("nothing says which images are labelled: add data=avatars, or data=folder images= masks=.")
-    refuse_image_options(cfg)
+    refuse_image_options(cfg, cfg.task.name)
     if cfg.data.resolution not in (None, generator.img_resolution):
         raise GanvasError(f"data.resolution={cfg.data.resolution}, but {cfg.generator} makes images of "
                           f"{generator.img_resolution} pixels: set it to the same number.")  # fmt: skip
@@ -183,7 +184,11 @@ def fold_scores(
     fresh = partial(new_head, cfg, generator, len(labels.class_names))
     settings = training_settings(cfg)
     found = k_fold(fresh, generator, labels, settings, cfg.task.folds, cfg.seed, trainer_arguments(cfg.trainer))
-    protocol = f"each of the {len(labels)} labelled images, {codes.protocol}, segmented by a head that did not see it"
+    how = f"{codes.protocol}, segmented by a head that did not see it"
+    protocol = Protocol(
+        training_data(cfg), f"{cfg.task.folds}-fold", len(labels), generator=generator.hash, how=how,
+        text=f"each of the {len(labels)} labelled images, {how}",
+    )  # fmt: skip
     return {FOLDS: Scored.of(found, labels.masks, protocol, labelled.names, codes.target, codes.caption)}
 
 
@@ -220,22 +225,33 @@ def label_curve(
     return found
 
 
-def headline(branch: Branch) -> dict[str, float]:
+def headline(branch: Branch) -> dict[str, Figure]:
     """The figures printed last; both mIoU rules, of each evaluation by its name."""
-    figures: dict[str, float] = {}
+    figures: dict[str, Figure] = {}
     for name, scored in branch.scores.items():
         found = scored.figures
         if name == INVERTED:
-            figures |= {"mIoU": found["miou"], "n": len(scored.truth), "mIoU_datasetgan_rule": found["miou_datasetgan"],
-                        "pixel_accuracy": found["pixel_accuracy"], "ece": found["ece"]}  # fmt: skip
+            figures |= all_by(scored.protocol, {
+                "mIoU": found["miou"], "n": len(scored.truth), "mIoU_datasetgan_rule": found["miou_datasetgan"],
+                "pixel_accuracy": found["pixel_accuracy"], "ece": found["ece"],
+            })  # fmt: skip
         else:
-            figures[HEADLINES[name] if figures else "mIoU"] = found["miou"]
-    return figures | {f"mIoU_{count}": value for count, value in branch.curve.items()}
+            figures[HEADLINES[name] if figures else "mIoU"] = Figure(found["miou"], scored.protocol)
+    if branch.curve:
+        curve = {f"mIoU_{count}": value for count, value in branch.curve.items()}
+        figures |= all_by(branch.scores[INVERTED].protocol, curve)
+    return figures
+
+
+def _of_training(cfg: DictConfig, branch: Branch) -> Protocol:
+    """What the seconds of training are of."""
+    steps = f"{branch.trained.steps} steps of {cfg.task.training.recipe}"
+    return Protocol(training_data(cfg), "labels", len(branch.labelled), generator=branch.generator.hash, how=steps)
 
 
 def _described(cfg: DictConfig, branch: Branch, figures: dict[str, float]) -> dict:
     """What the bundle says of itself."""
-    protocol = {name: scored.protocol for name, scored in branch.scores.items()}
+    protocol = {name: str(scored.protocol) for name, scored in branch.scores.items()}
     codes = "known" if branch.codes.known else "inverted"
     learned = {"labels": len(branch.labelled), "codes": codes, "steps": branch.trained.steps, "seed": cfg.seed,
                "classes_without_labels": branch.trained.absent}  # fmt: skip
