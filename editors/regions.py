@@ -44,15 +44,16 @@ def edit_region(
     after: Tensor,                                  # uint8 [N, H, W], as they are or should be; 255: no wish
     margin: float,                                  # dilation, as a share of the side
     classes: Sequence[int] | None = None,           # those that are edited; None: edited_classes of each image
+    changed: bool = True,                           # every other pixel whose class changes, too
 ) -> Tensor:  # fmt: skip
-    """Q_edit of each image, bool ``[N, H, W]``: the edited classes before and after, and every changed pixel.
+    """Q_edit of each image, bool ``[N, H, W]``: the edited classes, before and after, and what else changes.
 
     Raises:
         ValueError: if the masks differ in shape.
     """
     if before.shape != after.shape or before.ndim != 3:
         raise ValueError(f"masks must be [N, H, W] both, got {list(before.shape)} and {list(after.shape)}")
-    region = (after != IGNORE) & (before != after)
+    region = (after != IGNORE) & (before != after) & changed
     for i, (old, new) in enumerate(zip(before, after, strict=True)):
         for k in edited_classes(old, new) if classes is None else classes:
             region[i] |= (old == k) | (new == k)

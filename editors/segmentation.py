@@ -126,6 +126,7 @@ class SegmentationEditor:
         masks: Tensor | Sequence[np.ndarray] | Callable[[np.ndarray, ClassList], np.ndarray],
         classes: Sequence[str] | None = None,
         settings: EditSettings | None = None,
+        names: Sequence[str] = (),
         progress: bool = True,
     ) -> Edited:
         """Change what images show so that the branch sees the wished masks; the rest stays.
@@ -136,6 +137,7 @@ class SegmentationEditor:
                 function from the branch's mask and the class list to the wished one (``editors.mask_programs``).
             classes: names of those that are edited, wherever they are; None: those that come or go.
             settings: see :class:`editors.mask_edit.EditSettings`.
+            names: of the images, for sentences.
             progress: show a progress bar.
 
         Raises:
@@ -143,7 +145,7 @@ class SegmentationEditor:
         """
         seen = what if isinstance(what, Segmentation) else self.segment(what, progress=progress)
         editor = MaskEditor(self.head, self.generator, settings)
-        return editor.edit(seen.latent, self._wished(seen, masks), self._ids(classes), progress=progress)
+        return editor.edit(seen.latent, self._wished(seen, masks), self._ids(classes), names=names, progress=progress)
 
     def apply(
         self,

@@ -83,7 +83,8 @@ def apply_vector(
         raise GanvasError(f"the vector {vector.name} cannot be applied: {error}") from error
     device = editor.generator.device
     before, after = editor.see(latents.to(device)), editor.see(moved.to(device))
-    where = edit_region(before[1], after[1], editor.settings.margin, region)
+    # A vector moves outlines everywhere by a pixel. Where it names its classes, that is no part of the edit.
+    where = edit_region(before[1], after[1], editor.settings.margin, region, changed=region is None)
     if refine > 0:
         return editor.edit(latents, after[1], start=moved, region=where, steps=refine, progress=progress)
     return Edited.of(latents, moved, before, after, after[1], where)

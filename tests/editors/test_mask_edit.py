@@ -128,9 +128,9 @@ def test_vectors_are_learned_in_both_ways_and_applied(editor: MaskEditor, wish) 
 
 def test_refinement_takes_back_what_changed_outside(editor: MaskEditor, wish, edited: Edited) -> None:
     vector = edited.vector()
-    careful = MaskEditor(editor.head, editor.generator, replace(FAST, labels=0.01), editor.critic)
-    plain = apply_vector(careful, wish[0], vector, [], strength=0.4)
-    refined = apply_vector(careful, wish[0], vector, [], strength=0.4, refine=10)
+    careful = MaskEditor(editor.head, editor.generator, replace(FAST, labels=0.0, pixel=100.0), editor.critic)
+    plain = apply_vector(careful, wish[0], vector, strength=0.15)
+    refined = apply_vector(careful, wish[0], vector, strength=0.15, refine=10)
     assert torch.equal(plain.region, refined.region)
     assert refined.outside.mean() < plain.outside.mean()
     assert torch.equal(refined.target, plain.mask)
@@ -200,6 +200,9 @@ def test_the_region_is_the_classes_before_and_after_with_a_margin() -> None:
     after[0, :, :10] = IGNORE  # no wish there: what was before still counts, a change does not
     assert torch.equal(edit_region(before, after, 0.0, [1]), exact)
     assert not edit_region(before, after, 0.0, [])[0, :, :10].any()
+    after[0, 0, 19] = 2  # another class, far away
+    assert edit_region(before, after, 0.0, [1])[0, 0, 19]
+    assert not edit_region(before, after, 0.0, [1], changed=False)[0, 0, 19]
     with pytest.raises(ValueError, match="both"):
         edit_region(before, after[0], 0.0)
 
