@@ -38,6 +38,10 @@ VERBS = {
         "launch.invert", "find the codes of images",
         "ganvas invert images=DIR generator=G.safetensors out=DIR",
     ),
+    "edit": Verb(
+        "launch.edit", "change images by a mask, a program or vectors",
+        "ganvas edit segmentation=B.safetensors image=photo.png program='remove glasses' out=DIR",
+    ),
     "evaluate": Verb(
         "launch.evaluate", "measure a generator or a segmentation",
         "ganvas evaluate generator=G.safetensors data=avatars",

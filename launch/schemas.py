@@ -201,6 +201,53 @@ class InvertConfig(LoggedConfig):
 
 
 @dataclass
+class MaskEditConfig:
+    """Arguments of ``editors.mask_edit.EditSettings``."""
+
+    _target_: str = option("editors.mask_edit.EditSettings", "class", runtime=("identity", "rows"))
+    steps: int = option(60, "Adam steps for each image, at most")
+    rate: float = option(0.1, "largest step, in standard deviations of W")
+    ramp_up: float = option(0.05, "share of the steps in which the rate rises")
+    ramp_down: float = option(0.25, "share of the steps in which it falls")
+    patience: int = option(15, "an image stops after as many steps without gain")
+    tolerance: float = option(0.005, "share of the lowest loss that counts as a gain")
+    margin: float = option(0.02, "how far the region reaches beyond the edited classes, as a share of the side")
+    labels: float = option(0.02, "weight of the wished classes inside the region")
+    pixel: float = option(1.0, "weight of the mean squared pixel difference outside")
+    perceptual: float = option(0.1, "weight of the perceptual distance outside")
+    delta: float = option(0.01, "weight of the mean squared length of the step")
+    critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
+    batch: int = option(16, "images edited at once", memory=True, free=True)
+
+
+@dataclass
+class EditConfig(LoggedConfig):
+    """Edit images: by a wished mask, by a program that makes one, or by editing vectors."""
+
+    segmentation: str = option(MANDATORY, "segmentation bundle", bundle=True)
+    generator: str | None = option(
+        None, "generator bundle, if it lies neither beside that bundle nor in a zoo", bundle=True
+    )
+    image: str | None = option(None, "an image, or a folder of images")
+    latents: str | None = option(None, "codes as `ganvas sample` or `ganvas invert` wrote them, instead of image=")
+    mask: str | None = option(None, "the wished mask, or a folder of masks named like the images")
+    program: str | None = option(
+        None, "how to make the wished mask from the one that the branch sees, e.g. `grow hair 0.05; remove glasses`; "
+        "actions are grow, shrink, scale, shift, remove, replace"
+    )  # fmt: skip
+    classes: list[str] = option(list, "classes that are edited wherever they are; [] for those that come or go")
+    vector: list[str] = option(list, "editing vectors, applied together: bundles, or EditGAN's .npy")
+    strength: list[float] = option(lambda: [1.0], "of each vector; one for all; negative for the opposite")
+    refine: int = option(0, "steps of descent after a vector, which take back what it changed beside")
+    strip: list[float] = option(lambda: [-1.0, 0.0, 0.5, 1.0, 1.5], "factors of the strength that strip.png shows")
+    paste: str | None = option(None, "feather or poisson: show the edit in the image itself; null: as rendered")
+    name: str = option("edit", "what the vector of a mask edit is called")
+    out: str = option(MANDATORY, "folder to write to")
+    device: str = option("cpu", "cpu or cuda")
+    edit: MaskEditConfig = option(MaskEditConfig, "how a mask is edited")
+
+
+@dataclass
 class EvaluateConfig(LoggedConfig):
     """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration."""
 
@@ -285,6 +332,7 @@ VERBS: dict[str, type[VerbConfig]] = {
     "sample": SampleConfig,
     "convert": ConvertConfig,
     "invert": InvertConfig,
+    "edit": EditConfig,
     "evaluate": EvaluateConfig,
     "sweep": SweepConfig,
     "report": ReportConfig,
