@@ -12,11 +12,28 @@ from cuda_ops import backend, build
 from cuda_ops.registration import REFERENCES
 
 
-@pytest.fixture(scope="session")
-def host_kernels() -> None:
-    """CPU kernels of the CUDA sources, under the registered ops."""
+@pytest.fixture(scope="module")
+def host_kernels() -> Iterator[None]:
+    """CPU kernels of the CUDA sources, under the registered ops. A library stays loaded: afterwards it is covered up."""
     verdict = build.load(build.host_target())
     assert verdict.library is not None, verdict.reason
+    while COVERS:
+        COVERS.pop()._destroy()
+    yield
+    COVERS.append(references())
+
+
+COVERS: list[torch.library.Library] = []  # between the modules that ask for the kernels, the references are the ops
+
+
+def references() -> torch.library.Library:
+    """Makes the references the ops' CPU kernels until it is destroyed."""
+    library = torch.library.Library("ganvas", "IMPL")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Warning only once for all operators", UserWarning)
+        for name, reference in REFERENCES.items():
+            library.impl(name, reference, "CPU", allow_override=True)
+    return library
 
 
 @pytest.fixture(params=["host", "reference", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -33,17 +50,13 @@ def registered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     else:
         request.getfixturevalue("host_kernels")
         monkeypatch.setattr(backend, "has_kernels", lambda x: True)
-    library = torch.library.Library("ganvas", "IMPL")
-    if request.param == "reference":
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Warning only once for all operators", UserWarning)
-            for name, reference in REFERENCES.items():
-                library.impl(name, reference, "CPU", allow_override=True)
+    library = references() if request.param == "reference" else None
     torch.use_deterministic_algorithms(True, warn_only=True)
     assert torch.empty(1).isnan().all()
     yield request.param
     torch.use_deterministic_algorithms(False)
-    library._destroy()
+    if library:
+        library._destroy()
 
 
 @pytest.fixture
