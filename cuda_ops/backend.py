@@ -75,8 +75,10 @@ def _no_gpu() -> str:
 
 def _cannot_run() -> str:
     """Why the library does not run on the GPU at hand: TORCH_CUDA_ARCH_LIST may name others."""
+    from cuda_ops.bias_act import BIAS_ACT  # which imports this module
+
     try:
-        torch.ops.ganvas.bias_act(torch.zeros(1, 1, device="cuda"), None, 1, 0, 0.0, 1.0, float("inf"))
+        BIAS_ACT(torch.zeros(1, 1, device="cuda"), None, 1, 0, 0.0, 1.0, float("inf"))
     except RuntimeError as error:
         wanted = os.environ.get("TORCH_CUDA_ARCH_LIST")
         return f"{str(error).splitlines()[0]} (TORCH_CUDA_ARCH_LIST={wanted})"

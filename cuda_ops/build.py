@@ -27,7 +27,7 @@ NAME = "ganvas_ops"
 # The oldest LibTorch whose stable ABI the sources keep to: 2.11, the least version in pyproject.toml.
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
 CXX_FLAGS = (TARGET, "-O2")
-NVCC_FLAGS = (TARGET, "-O3", "-DUSE_CUDA")
+NVCC_FLAGS = (TARGET, "-O3", "-DUSE_CUDA", "-std=c++17")
 
 
 class Verdict(NamedTuple):
@@ -178,6 +178,8 @@ def _build(target: Target, place: Path) -> Verdict:
     work = place / "build"
     shutil.rmtree(work, ignore_errors=True)  # left by a process that was killed
     work.mkdir()
+    if target.name == "cuda":  # a silence of half a minute would look like a fault
+        sys.stderr.write(f"Building the kernels of the custom operations, once, into {place} ...\n")
     try:
         _compile(target, work)
     except Exception as error:  # whatever a compiler, ninja or the loader has to say
@@ -220,9 +222,10 @@ def _on_path(programs: Path) -> Iterator[None]:
 
 
 def _gist(log: str) -> str:
-    """The first line that tells of an error."""
+    """The first line that tells what is wrong."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    told = [line for line in lines if "error" in line.lower() and not line.startswith("Error building extension")]
+    signs = ("cannot find", "error:", "fatal", "error")
+    told = [line for sign in signs for line in lines[1:] if sign in line.lower()]  # the first names the library
     return (told or lines or ["the build failed without a word"])[0][:300]
 
 

@@ -18,7 +18,7 @@ Backward = Callable[..., Any]
 
 
 def register(
-    schema: str,                            # "name(Tensor x, ...) -> Tensor"; numbers are int and float only
+    schema: str,                            # "name(Tensor x, ...) -> Tensor"; no strings, no absent numbers
     reference: Callable[..., Any],          # plain PyTorch; the result shares no memory with an argument
     fake: Callable[..., Any],               # shapes, strides and dtypes of the result, without data
     setup_context: Callable[..., None] | None = None,  # (ctx, inputs, output), by name: keeps what is needed

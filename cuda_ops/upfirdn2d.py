@@ -186,12 +186,15 @@ def _plain(
     f = f.flip(0, 1) if flip else f
     x = F.conv_transpose2d(x, _depthwise(f, x), stride=(up[1], up[0]), padding=even, groups=x.shape[1])
     rest = [even[1] - x_before, even[1] - x_after, even[0] - y_before, even[0] - y_after]
-    return _padded(x, rest)[:, :, :: down[1], :: down[0]]
+    x = _padded(x, rest)
+    return x if tuple(down) == (1, 1) else x[:, :, :: down[1], :: down[0]]
 
 
 def _padded(x: Tensor, sides: Sequence[int]) -> Tensor:
     """Zeros around ``x``, then cropped where a side is negative: a crop may reach into the other side's zeros."""
     x = F.pad(x, [max(side, 0) for side in sides]) if max(sides) > 0 else x
+    if min(sides) >= 0:
+        return x
     left, right, top, bottom = (max(-side, 0) for side in sides)
     return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
 

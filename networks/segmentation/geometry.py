@@ -1,7 +1,8 @@
 """Bilinear enlargement (half-pixel centres, clamped border) of windows and single pixels: parts of the whole, exactly.
 
 A 1x1 convolution commutes with these, so heads project at native resolution and enlarge the few projected channels.
-All functions agree with ``interpolate(x, size, mode="bilinear", align_corners=False)``.
+All functions agree with ``interpolate(x, size, mode="bilinear", align_corners=False)``; those that take ``nearest``
+also with ``mode="nearest"``.
 """
 
 from __future__ import annotations
@@ -84,13 +85,14 @@ def enlarge_window(project: Tensor, have: Window, factor: int, want: Window) -> 
     return want.within(fine).cut(enlarge(project, factor))
 
 
-def neighbours(position: Tensor, size: int, out: int) -> tuple[Tensor, Tensor, Tensor]:
+def neighbours(position: Tensor, size: int, out: int, nearest: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Where output positions fall between the samples of a map (half-pixel centres, clamped).
 
     Args:
         position: integer output coordinates, any shape, ``0 <= position < out``.
         size: samples of the map along this axis.
         out: samples of the output along this axis.
+        nearest: all weight on the sample that the position lies in, the lower one.
 
     Returns:
         lower index, upper index, and the weight of the upper one (float64), each shaped like ``position``.
@@ -99,25 +101,30 @@ def neighbours(position: Tensor, size: int, out: int) -> tuple[Tensor, Tensor, T
         >>> [t.tolist() for t in neighbours(torch.tensor([0, 1, 2, 3]), 2, 4)]
         [[0, 0, 0, 1], [1, 1, 1, 1], [0.0, 0.25, 0.75, 0.25]]
     """
-    source = ((position.double() + 0.5) * (size / out) - 0.5).clamp(min=0.0)
+    if nearest:
+        source = (position.double() * size / out).floor()
+    else:
+        source = ((position.double() + 0.5) * (size / out) - 0.5).clamp(min=0.0)
     low = source.floor().clamp(max=size - 1)
     return low.long(), (low.long() + 1).clamp(max=size - 1), source - low
 
 
-def interpolation_matrix(position: Tensor, size: int, out: int) -> Tensor:
+def interpolation_matrix(position: Tensor, size: int, out: int, nearest: bool = False) -> Tensor:
     """What turns ``size`` samples into those at ``position`` of ``out``: ``[P, size]``, float64.
 
     Example:
         >>> interpolation_matrix(torch.tensor([0, 1]), 2, 4).tolist()
         [[1.0, 0.0], [0.75, 0.25]]
     """
-    low, high, t = neighbours(position, size, out)
+    low, high, t = neighbours(position, size, out, nearest)
     weights = torch.zeros(len(position), size, dtype=torch.float64, device=position.device)
     weights.scatter_add_(1, low[:, None], 1 - t[:, None])
     return weights.scatter_add_(1, high[:, None], t[:, None])
 
 
-def sample_table(table: Tensor, size: tuple[int, int], image: Tensor, yx: Tensor, out: int) -> Tensor:
+def sample_table(
+    table: Tensor, size: tuple[int, int], image: Tensor, yx: Tensor, out: int, nearest: bool = False
+) -> Tensor:
     """Values of enlarged maps at single pixels, in one pass and without making the maps.
 
     Args:
@@ -126,13 +133,14 @@ def sample_table(table: Tensor, size: tuple[int, int], image: Tensor, yx: Tensor
         image: which of the N images each pixel is in, ``[P]``.
         yx: output coordinates, ``[P, 2]``.
         out: pixels a side of the output.
+        nearest: enlarge by repetition instead.
 
     Returns:
         ``[P, C]``, differentiable in ``table``.
     """
     height, width = size
-    y0, y1, ty = neighbours(yx[:, 0], height, out)
-    x0, x1, tx = neighbours(yx[:, 1], width, out)
+    y0, y1, ty = neighbours(yx[:, 0], height, out, nearest)
+    x0, x1, tx = neighbours(yx[:, 1], width, out, nearest)
     rows = torch.stack([y0 * width + x0, y0 * width + x1, y1 * width + x0, y1 * width + x1], dim=1)
     rows = rows + image[:, None] * (height * width)
     weights = torch.stack([(1 - ty) * (1 - tx), (1 - ty) * tx, ty * (1 - tx), ty * tx], dim=1)

@@ -23,7 +23,7 @@ from networks.segmentation.geometry import Window, interpolation_matrix
 INIT_STD = 0.02     # standard deviation of the original's weights; biases start at zero
 
 
-def enlarge_directly(x: Tensor, out: int, window: Window) -> Tensor:
+def enlarge_directly(x: Tensor, out: int, window: Window, nearest: bool = False) -> Tensor:
     """The window of ``x`` ``[N, C, h, w]`` resized to ``out`` pixels a side in one step.
 
     As two small matrix products: ``interpolate`` lays maps of many channels out anew, which takes ten times as long.
@@ -31,7 +31,7 @@ def enlarge_directly(x: Tensor, out: int, window: Window) -> Tensor:
     if x.shape[2:] == (out, out):
         return window.cut(x)
     rows, columns = (
-        interpolation_matrix(torch.arange(*edges, device=x.device), size, out).to(x.dtype)
+        interpolation_matrix(torch.arange(*edges, device=x.device), size, out, nearest).to(x.dtype)
         for edges, size in zip((window[:2], window[2:]), x.shape[2:], strict=True)
     )
     return rows @ (x @ columns.T)
@@ -40,8 +40,13 @@ def enlarge_directly(x: Tensor, out: int, window: Window) -> Tensor:
 class _Pointwise(Head):
     """A head whose logits at a pixel depend on that pixel's enlarged features alone."""
 
-    upsampling: ClassVar[str] = "each level directly to the output size, bilinear, align_corners=False"
+    nearest: bool = False  # how maps are enlarged: by repetition, or else bilinear
     first: nn.Parameter    # [M, O, D]
+
+    @property
+    def upsampling(self) -> str:
+        how = "nearest" if self.nearest else "bilinear, align_corners=False"
+        return f"each level directly to the output size, {how}"
 
     def sums(self, features: Features, window: Window) -> Tensor:
         """First layer without its bias, over a window: ``[M, O, N, h, w]``."""
@@ -49,7 +54,7 @@ class _Pointwise(Head):
         for name, columns in self.columns().items():
             weight, size = self.first[:, :, columns].flatten(0, 1)[None], self.shapes[name][1]
             small[size] = add_projection(small.get(size, weight.new_zeros(1, 1, 1, 1)), features[name], weight)
-        large = [enlarge_directly(x, self.out_resolution, window) for x in small.values()]
+        large = [enlarge_directly(x, self.out_resolution, window, self.nearest) for x in small.values()]
         return functools.reduce(torch.add, large).unflatten(1, self.first.shape[:2]).permute(1, 2, 0, 3, 4)
 
     def tail(self, x: Tensor) -> Tensor:
@@ -65,7 +70,11 @@ class ReferenceHead(_Pointwise):
     """``D -> 128 -> 32 -> K`` (from 32 classes ``D -> 256 -> 128 -> K``), hidden layers with ReLU, then batch norm.
 
     In training mode the normalisation uses the statistics of the pixels at hand, for each member its own, as in the
-    original; the columns of ``first`` follow the order of the maps, so released weights can be copied in.
+    original; the columns of ``first`` follow the order of the maps, so released weights can be copied in. DatasetGAN's
+    paper enlarged the maps by repetition, its released code and EditGAN bilinearly.
+
+    Raises:
+        ValueError: if ``upsampling`` is neither, or as :class:`Head`.
     """
 
     kind: ClassVar[str] = "reference"
@@ -77,8 +86,13 @@ class ReferenceHead(_Pointwise):
         out_resolution: int,
         members: int = 10,
         left_out: Iterable[str] = (),
+        upsampling: str = "bilinear",                   # or nearest
     ) -> None:  # fmt: skip
         super().__init__(feature_shapes, num_classes, out_resolution, members, left_out)
+        if upsampling not in ("bilinear", "nearest"):
+            raise ValueError(f"upsampling must be bilinear or nearest, got {upsampling!r}")
+        self.nearest = upsampling == "nearest"
+        self.arguments["upsampling"] = upsampling
         wide, narrow = (128, 32) if num_classes < 32 else (256, 128)
         self.first, self.first_bias = _layer(members, wide, self.width_in)
         self.first_norm = nn.BatchNorm1d(members * wide)

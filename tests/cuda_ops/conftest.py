@@ -14,7 +14,7 @@ from cuda_ops.registration import REFERENCES
 
 @pytest.fixture(scope="module")
 def host_kernels() -> Iterator[None]:
-    """CPU kernels of the CUDA sources, under the registered ops; a library cannot be unloaded, so it is covered up."""
+    """CPU kernels of the CUDA sources, under the registered ops. They stay loaded: afterwards they are covered up."""
     verdict = build.load(build.host_target())
     assert verdict.library is not None, verdict.reason
     while COVERS:

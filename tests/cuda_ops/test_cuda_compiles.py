@@ -26,7 +26,7 @@ def device_code(source: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [NVCC, "-fatbin", str(source), "-o", str(folder / f"{source.stem}.fatbin")]
     command += ["-Xcicc", "-O0", "-Xptxas", "-O0"]
     command += [flag for flag in build.NVCC_FLAGS if not flag.startswith("-O")]
-    command += ["-std=c++17", "--expt-relaxed-constexpr", f"-I{Path(torch.__file__).parent / 'include'}"]
+    command += ["--expt-relaxed-constexpr", f"-I{Path(torch.__file__).parent / 'include'}"]
     for number in ARCHITECTURES:
         command += ["-gencode", f"arch=compute_{number},code=sm_{number}"]
     return subprocess.run(command, capture_output=True, text=True)
