@@ -74,6 +74,7 @@ class Turns(pl.Callback):
     bare: Callable[[], None]           # one step of the bare loop
     steps: int                         # of a turn
     turns: int                         # that are timed, after one that is not
+    together: int = 1                  # steps that Lightning sees as one batch
     framework: list[Spent] = field(default_factory=list)
     loop: list[Spent] = field(default_factory=list)
 
@@ -81,7 +82,7 @@ class Turns(pl.Callback):
         self.done, self.start = 0, Spent.now()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.done += 1
+        self.done += self.together
         if self.done % self.steps:
             return
         middle = Spent.now()
@@ -132,11 +133,12 @@ def segmentation(turns: int, steps: int, folder: Path) -> dict[str, Any]:
     stores = [FeatureStore.of(head, generator, labels, settings) for _ in range(2)]
     module = HeadTrainer(head, stores[0], settings)
     bare = BareBranch(module.head, stores[1], settings)
-    watch = Turns(bare.step, steps, turns)
+    watch = Turns(bare.step, steps, turns, HeadTrainer.TOGETHER)
+    progress = Progress(True, lambda step, figures: record.log(figures, step))
     pl.Trainer(
         accelerator="cpu", devices=1, max_epochs=1, limit_train_batches=module.most_steps, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        use_distributed_sampler=False, callbacks=[Progress(True, lambda step, figures: record.log(figures, step)), watch],
+        use_distributed_sampler=False, callbacks=[progress, watch],
     ).fit(module)  # fmt: skip
     record.close()
     size = generator.img_resolution
@@ -150,7 +152,7 @@ def difference(one: nn.Module, other: nn.Module) -> float:
 
 
 def startup(repeats: int, folder: Path) -> dict[str, Any]:
-    """From the shell to the end of the first step of a run whose images are in the cache; W&B offline, as by default."""
+    """From the shell to the end of the first step of a run whose images are in the cache; W&B as by default."""
     found = [first_step(folder / f"start-{i}") for i in range(repeats + 1)][1:]  # the first fills the caches
     return {"what": "ganvas train to its first step", **spread(found)}
 
@@ -167,7 +169,8 @@ def first_step(out: Path) -> Spent:
     try:
         while not ((out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size):
             if process.poll() is not None or time.perf_counter() - start > WAIT:
-                raise RuntimeError(f"the run ended before its first step: {process.stderr.read().strip()[-300:]}")
+                said = (process.stderr.read().strip().splitlines() or ["nothing"])[-1]
+                raise RuntimeError(f"the run ended before its first step, saying: {said}")
             time.sleep(0.01)
         return Spent(time.perf_counter() - start, cpu_of(process.pid))
     finally:
@@ -206,15 +209,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     torch.set_num_threads(arguments.threads)
     prepare()
-    turns, repeats = (8, 3) if arguments.quick else (30, 7)
-    with tempfile.TemporaryDirectory() as folder:
-        steps = [gan(turns, 16, Path(folder)), segmentation(turns, 40, Path(folder))]
+    turns, repeats = (8, 3) if arguments.quick else (24, 7)
+    with tempfile.TemporaryDirectory() as folder:  # short turns, so that both loops meet the same load
+        steps = [gan(turns, 4, Path(folder)), segmentation(12 * turns, 8, Path(folder))]
         starts = [startup(repeats, Path(folder)), help_page(2 * repeats)]
     table = report.align([list(starts[0]), *[[report.show(value) for value in row.values()] for row in starts]])
     print(table)
     figures = figures_of(steps, starts)
     verdicts = {f"{name} <= {bound:g}": figures[name] <= bound for name, bound in TARGETS.items()}
-    load = "load average before and after: {:.1f}, {:.1f}".format(arguments.load, os.getloadavg()[0])
+    load = f"load average before and after: {arguments.load:.1f}, {os.getloadavg()[0]:.1f}"
     report.keep_rows(
         arguments.out, f"Overhead\n\n{title(arguments.quick)}; {load}.\n\n{table}", command(arguments), steps,
         {**figures, "starts": {row["what"]: row for row in starts}, "reached": verdicts},
@@ -223,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def figures_of(steps: Sequence[dict[str, Any]], starts: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Headline figures: of the steps by CPU time, which another process's load does not stretch; of the starts by the wall.
+    """Headline figures: of the steps by CPU time, which other processes do not stretch; of the starts by the wall.
 
     Example:
         >>> figures_of([{"overhead, cpu %": 1.0, "overhead, wall %": 9.0}, {"overhead, cpu %": 2.0,
@@ -241,9 +244,9 @@ def figures_of(steps: Sequence[dict[str, Any]], starts: Sequence[dict[str, Any]]
 
 def title(quick: bool) -> str:
     """What the page says above its tables."""
-    size = "A quick run" if quick else "A full run"
-    return (f"{size}. Steps: medians over turns of the framework and of a bare loop in one process, by the wall and by "
-            "CPU time (user and system, all threads); starts: medians of whole processes, their caches filled")  # fmt: skip
+    return (f"A {'quick' if quick else 'full'} run. Steps: medians over turns of the framework and of a bare loop in "
+            "one process, by the wall and by CPU time (user and system, all threads). Starts: medians of whole "
+            "processes, their caches filled")  # fmt: skip
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
