@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import overhead
-from benchmarks.overhead import Spent, Turns
+from benchmarks import overhead, overhead_steps
+from benchmarks.overhead_steps import Spent, Turns
 
 TINY = [
     "data.count=16", "data.resolution=16", "task.generator.channel_max=8", "task.discriminator.channels=[4,4]",
@@ -27,8 +27,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_bare_gan_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overhead, "GAN", [*overhead.GAN, *TINY])
-    row = overhead.gan(turns=2, steps=3, folder=tmp_path)
+    monkeypatch.setattr(overhead_steps, "GAN", [*overhead_steps.GAN, *TINY])
+    row = overhead_steps.gan(turns=2, steps=3, folder=tmp_path)
     assert row["largest difference of the weights"] == 0.0
     assert (row["step"], row["steps"]) == ("GAN, 16x16, batch 4", 6)
     assert row["framework, cpu ms"] > 0
@@ -37,7 +37,7 @@ def test_a_bare_gan_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_bare_branch_ends_with_the_same_weights(tmp_path: Path) -> None:
-    row = overhead.segmentation(turns=2, steps=8, folder=tmp_path)
+    row = overhead_steps.segmentation(turns=2, steps=8, folder=tmp_path)
     assert row["largest difference of the weights"] == 0.0
     assert row["bare, wall ms"] > 0
 
