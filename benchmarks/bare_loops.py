@@ -1,7 +1,7 @@
 """Two trainings as bare loops: no Lightning, no record, no callbacks, no checks, no figures; only what the step is.
 
-They do the same as ``trainers.stylegan2`` and ``trainers.segmentation_default`` from the same weights and draws, so that
-after as many steps the weights are the same to the last bit: what takes longer there is the framework.
+They do the same as ``trainers.stylegan2`` and ``trainers.segmentation_default`` from the same weights and draws, so
+that after as many steps the weights are the same to the last bit: what takes longer there is the framework.
 """
 
 from __future__ import annotations

@@ -28,15 +28,16 @@ def in_step_three(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spoil], None]:
     def spoil(change: Spoil) -> None:
         steps: list[int] = []
 
-        def training_step(self: HeadTrainer, *arguments: Any) -> None:
-            steps.append(self.global_step)
-            original_step(self, *arguments)
+        def take(self: HeadTrainer, step: int) -> None:
+            steps.append(step)
+            original_step(self, step)
 
         def loss(*arguments: Any) -> torch.Tensor:
             return change(original_loss(*arguments)) if steps[-1] == 3 else original_loss(*arguments)
 
-        original_step, original_loss = HeadTrainer.training_step, segmentation_default.segmentation_loss
-        monkeypatch.setattr(HeadTrainer, "training_step", training_step)
+        original_step, original_loss = HeadTrainer.take, segmentation_default.segmentation_loss
+        monkeypatch.setattr(HeadTrainer, "take", take)
+        monkeypatch.setattr(HeadTrainer, "TOGETHER", 1)  # so that there is a checkpoint of every step
         monkeypatch.setattr(segmentation_default, "segmentation_loss", loss)
 
     return spoil
@@ -93,6 +94,7 @@ def test_a_checkpoint_never_holds_weights_that_are_not_numbers(
     # The fourth step's loss is a number, and its update is not.
     rate = lambda step, total: math.inf if step == 3 else 1e-3  # noqa: E731
     monkeypatch.setattr(segmentation_default, "warm_up_then_cosine", rate)
+    monkeypatch.setattr(HeadTrainer, "TOGETHER", 1)
     assert train_folder("task.save_every=0") == cli.REFUSED
     for file in (tmp_path / "run" / "checkpoints").iterdir():
         assert all_finite(torch.load(file, weights_only=True))
