@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 
 from launch.errors import Interrupted
 from launch.sweep_launch import check_launcher, launch
-from launch.sweep_plan import Job, Plan, plan
+from launch.sweep_plan import Job, Plan, folder_of, plan
 from launch.sweep_progress import progress, remaining
 from launch.sweep_state import DONE, FAILED, OVER, RUNNING, Status, Sweep, expected_seconds
 from networks.checkpoints.errors import GanvasError
@@ -29,7 +28,7 @@ def run(cfg: DictConfig) -> None:
     """
     check_launcher(cfg)
     found = plan(cfg)
-    sweep = Sweep(Path(cfg.out or f"runs/{found.experiment or 'sweep'}/{found.size}"))
+    sweep = Sweep(folder_of(cfg))
     if cfg.dry_run:
         _list(sweep, found)
         return
