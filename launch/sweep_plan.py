@@ -62,11 +62,11 @@ def plan(cfg: DictConfig) -> Plan:
     if "trials" in cfg.sweeper:
         return _search_plan(cfg, paper, size)
     axes = {**_axes(paper, size), **_axes_of_words(cfg, paper)}
-    fixed = [*_group(cfg, paper), *_fixed(paper, size)]
+    fixed = _fixed(paper, size)
     seeds = cfg.seeds if cfg.seeds is not None else size.seeds if size else 1
     if seeds < 1:
         raise GanvasError(f"seeds={seeds} leaves nothing to run: give at least 1.")
-    last = _single(cfg, paper)  # what the command says stands above what the file says
+    last = [*_single(cfg, paper), *_group(cfg, paper)]  # what the command says stands above what the file says
     combinations = [
         (at, merged([*fixed, *words, *_further(size, at), *last])) for at, words in _combinations(axes)
     ]
@@ -124,7 +124,7 @@ def _search_plan(cfg: DictConfig, paper: DictConfig, size: DictConfig | None) ->
         raise GanvasError("sweeper.trials and sweeper.startup must be at least 1, and sweeper.seed at least 0.")
     search = {**OmegaConf.to_container(paper.search), "seed": cfg.sweeper.seed, "startup": cfg.sweeper.startup}
     check_search(search)
-    words = merged([*_group(cfg, paper), *_fixed(paper, size, search.pop("overrides")), *_single(cfg, paper)])
+    words = merged([*_fixed(paper, size, search.pop("overrides")), *_single(cfg, paper), *_group(cfg, paper)])
     told = _settings(paper, [(search, words)])
     compose(paper.verb, [*words, *(f"{key}={example(value)}" for key, value in search["space"].items()), "out=job"])
     places = [f"{trial:03d}" for trial in range(cfg.sweeper.trials)]
@@ -133,9 +133,10 @@ def _search_plan(cfg: DictConfig, paper: DictConfig, size: DictConfig | None) ->
 
 
 def _group(cfg: DictConfig, paper: DictConfig) -> list[str]:
-    """The word that files all runs of a sweep together, for a verb that logs."""
+    """The word that files all runs of a sweep together, for a verb that logs, where nobody said otherwise."""
     logs = "wandb" in {item.name for item in fields(VERBS[paper.verb])}
-    return [f"wandb.group={folder_of(cfg).name}"] if logs else []
+    given = any(word.startswith("wandb.group=") for word in cfg.passed)
+    return [f"wandb.group={folder_of(cfg).name}"] if logs and not given else []
 
 
 def _fixed(paper: DictConfig, size: DictConfig | None, search: Sequence[str] = ()) -> list[str]:
