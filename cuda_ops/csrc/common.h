@@ -28,29 +28,29 @@ template <class T> using Accumulate = typename AccumulateIn<T>::type;
 
 constexpr int ACCESS_BYTES = 16;  // the widest load and store of a thread
 
-// As many values as one access moves.
-template <class T> struct alignas(ACCESS_BYTES) Pack {
-  static constexpr int SIZE = ACCESS_BYTES / sizeof(T);
-  T value[SIZE];
+// Values that one access moves: by default as many as it can.
+template <class T, int N = ACCESS_BYTES / static_cast<int>(sizeof(T))> struct alignas(N * sizeof(T)) Pack {
+  static constexpr int SIZE = N;
+  T value[N];
 };
 
 // `count` values from `from`: in one access where they are whole and aligned.
-template <class T> GANVAS_BODY Pack<T> load(const T* from, int count, bool aligned) {
-  if (aligned && count == Pack<T>::SIZE) return *reinterpret_cast<const Pack<T>*>(from);
-  Pack<T> pack{};
+template <class T, int N = Pack<T>::SIZE> GANVAS_BODY Pack<T, N> load(const T* from, int count, bool aligned) {
+  if (aligned && count == N) return *reinterpret_cast<const Pack<T, N>*>(from);
+  Pack<T, N> pack{};
   GANVAS_UNROLL
-  for (int i = 0; i < Pack<T>::SIZE; ++i)
+  for (int i = 0; i < N; ++i)
     if (i < count) pack.value[i] = from[i];
   return pack;
 }
 
-template <class T> GANVAS_BODY void store(T* to, const Pack<T>& pack, int count, bool aligned) {
-  if (aligned && count == Pack<T>::SIZE) {
-    *reinterpret_cast<Pack<T>*>(to) = pack;
+template <class T, int N> GANVAS_BODY void store(T* to, const Pack<T, N>& pack, int count, bool aligned) {
+  if (aligned && count == N) {
+    *reinterpret_cast<Pack<T, N>*>(to) = pack;
     return;
   }
   GANVAS_UNROLL
-  for (int i = 0; i < Pack<T>::SIZE; ++i)
+  for (int i = 0; i < N; ++i)
     if (i < count) to[i] = pack.value[i];
 }
 

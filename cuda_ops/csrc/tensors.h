@@ -20,8 +20,10 @@
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
 #define GANVAS_KEY CUDA
+constexpr bool GANVAS_ON_HOST = false;
 #else
 #define GANVAS_KEY CPU
+constexpr bool GANVAS_ON_HOST = true;
 #endif
 
 // GANVAS_KERNELS(m) { m.impl("name", TORCH_BOX(&function)); }: kernels of ops whose schemas Python has defined.
@@ -73,6 +75,13 @@ inline Tensor laid_out_as(const Tensor& t, const Tensor& like) {
   Tensor copy = torch::stable::empty_like(like);
   torch::stable::copy_(copy, t);
   return copy;
+}
+
+// [N, C, H, W] with the dtype and device of `x`.
+inline Tensor empty_images(const Tensor& x, std::initializer_list<int64_t> sizes, bool channels_last) {
+  using torch::headeronly::MemoryFormat;
+  return torch::stable::empty(std::vector<int64_t>(sizes), x.scalar_type(), std::nullopt, x.device(), std::nullopt,
+                              channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
 }
 
 // Whether every pointer (null or not) allows accesses of ACCESS_BYTES.
