@@ -1,14 +1,14 @@
-"""What stands around a modulated convolution: scales, noise and a bias for each channel, then a leaky ReLU, in one pass.
+"""What stands around a modulated convolution: scales, noise and a bias of each channel, and a leaky ReLU, in one pass.
 
-``z = x * scale + noise * noise_scale + bias`` and ``clamp(gain * leaky_relu(z))``: the style before the convolution, and
+``z = x * scale + noise * noise_scale + bias``, then ``clamp(gain * leaky_relu(z))``: the style before the convolution;
 after it demodulation, noise, bias and activation (Karras et al. 2020, equations 1 and 3, appendix B).
 
-Two ops are closed under differentiation. The first also takes a second map with its scale, and a ``mask``: the output of
-an earlier call, whose slope at each position then stands in the activation's place. It is its own second derivative.
+Two ops are closed under differentiation. The first also takes a second map with its scale, and a ``mask``, the output
+of an earlier call, whose slope at each position then takes the activation's place: so it is its own second derivative.
 
     channel_affine(x, scale, y, y_scale, noise, noise_scale, bias, mask): clamp(gain * act(z)), or slope(mask) * z
-    channel_affine_backward(grad, x, scale, noise, mask): with e = slope(mask) * grad, the gradients e * scale for x,
-        and sums of e * x, e * noise and e over the pixels for the scales and the bias
+    channel_affine_backward(grad, x, scale, noise, mask): with e = slope(mask) * grad, the gradient e * scale for x,
+        and the sums of e * x, e * noise and e over the pixels, for the scales and the bias
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cuda_ops.checks import check_floating, check_same_device
 from cuda_ops.registration import register
 
 # Slope below zero, gain, and bound of the magnitude (infinite for none).
@@ -53,10 +54,20 @@ def channel_affine(
         ValueError: if a shape, a type or a number is another one.
     """
     _check(x, {"scale": scale, "noise_scale": noise_scale, "bias": bias}, noise, activation)
-    return _forward(x, scale, None, None, noise, noise_scale, bias, None, *activation)
+    # What is small comes in the type that kernels compute in.
+    scale, noise, noise_scale, bias = (
+        None if value is None else value.to(_sums_type(x)) for value in (scale, noise, noise_scale, bias)
+    )
+    return CHANNEL_AFFINE(x, scale, None, None, noise, noise_scale, bias, None, *activation)
+
+
+def _sums_type(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _check(x: Tensor, channels: dict[str, Tensor | None], noise: Tensor | None, activation: Activation) -> None:
+    check_floating(x=x, noise=noise, **channels)
+    check_same_device(x=x, noise=noise, **channels)
     if x.ndim != 4:
         raise ValueError(f"x must be [N, C, H, W], got {list(x.shape)}")
     n, c, height, width = x.shape
@@ -67,11 +78,6 @@ def _check(x: Tensor, channels: dict[str, Tensor | None], noise: Tensor | None, 
         raise ValueError("noise and noise_scale go together, got only one")
     if noise is not None and (noise.ndim != 4 or noise.shape[0] not in (1, n) or noise.shape[1:] != (1, height, width)):
         raise ValueError(f"noise must be [{n} or 1, 1, {height}, {width}], got {list(noise.shape)}")
-    for name, value in {**channels, "noise": noise}.items():
-        if value is not None and value.device != x.device:
-            raise ValueError(f"{name} is on {value.device}, but x on {x.device}")
-        if not (x if value is None else value).is_floating_point():
-            raise ValueError(f"{name} must be of floating point numbers, got {x.dtype if value is None else value.dtype}")
     slope, gain, clamp = activation
     if slope < 0 or gain <= 0 or clamp <= 0:
         raise ValueError(f"slope must be at least 0, gain and bound above 0, got {slope}, {gain}, {clamp}")
@@ -157,7 +163,7 @@ def _backward_fake(
     grad: Tensor, x: Tensor | None, scale: Tensor | None, noise: Tensor | None, mask: Tensor | None,
     slope: float, gain: float, clamp: float, want: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    sums = torch.promote_types(grad.dtype, torch.float32)
+    sums = _sums_type(grad)
     dx = torch.empty_like(grad) if want & 1 else grad.new_empty(0)
     shapes = (grad.shape[:2] if want & bit else [0] for bit in (2, 4, 8))
     return dx, *(grad.new_empty(shape, dtype=sums) for shape in shapes)
@@ -204,13 +210,13 @@ def _wanted(
     want = sum(1 << i for i, wish in enumerate(wanted) if wish)
     if not want:
         return [None] * 4
-    found = _backward(grad, x, scale, noise, mask, *activation, want)
+    found = CHANNEL_AFFINE_BACKWARD(grad, x, scale, noise, mask, *activation, want)
     return [value if wish else None for value, wish in zip(found, wanted, strict=True)]
 
 
 def _over_channels(grad: Tensor, scale: Tensor, mask: Tensor | None, activation: Activation) -> Tensor:
     """The gradient for a noise map, ``[N, 1, H, W]``."""
-    return _forward(grad, scale, None, None, None, None, None, mask, *activation).sum(1, keepdim=True)
+    return CHANNEL_AFFINE(grad, scale, None, None, None, None, None, mask, *activation).sum(1, keepdim=True)
 
 
 def _rows(sums: Tensor | None, rows: int | None) -> Tensor | None:
@@ -237,19 +243,19 @@ def _backward_grads(ctx: Any, *towards: Tensor | None) -> tuple[Tensor | None, .
     if len(maps) == 1:
         maps.append((None, None))
     noises = (None, None) if of_noise is None else (noise, of_noise)
-    of_grad = _forward(*maps[0], *maps[1], *noises, of_bias, mask, *act) if need[0] else None
+    of_grad = CHANNEL_AFFINE(*maps[0], *maps[1], *noises, of_bias, mask, *act) if need[0] else None
     wanted = need[1] and of_scale is not None, need[2] and u is not None, False, False
     dx, dscale, _, _ = _wanted(grad, u, of_scale, None, mask, act, wanted)
     dnoise = _over_channels(grad, of_noise, mask, act) if need[3] and of_noise is not None else None
     return of_grad, dx, _rows(dscale, ctx.rows[0]), _rows(dnoise, ctx.rows[1]), None, None, None, None, None
 
 
-_forward = register(
+CHANNEL_AFFINE = register(
     "channel_affine(Tensor x, Tensor? scale, Tensor? y, Tensor? y_scale, Tensor? noise, Tensor? noise_scale, "
     "Tensor? bias, Tensor? mask, float slope, float gain, float clamp) -> Tensor",
     _reference, _fake, _setup, _grads,
 )  # fmt: skip
-_backward = register(
+CHANNEL_AFFINE_BACKWARD = register(
     "channel_affine_backward(Tensor grad, Tensor? x, Tensor? scale, Tensor? noise, Tensor? mask, float slope, "
     "float gain, float clamp, int want) -> (Tensor, Tensor, Tensor, Tensor)",
     _backward_reference, _backward_fake, _backward_setup, _backward_grads,
