@@ -11,7 +11,6 @@ import torch
 from cuda_ops import backend, build
 from cuda_ops.registration import REFERENCES
 
-
 _elsewhere: list[torch.library.Library] = []  # once the kernels are loaded: keeps them from what other modules test
 
 
