@@ -197,7 +197,7 @@ def saved_bytes(forward: Callable[[], Tensor], leaves: Sequence[Tensor]) -> int:
 
 
 def figures(rows: Sequence[dict[str, Any]], device: str) -> dict[str, float]:
-    """``<op>_<device>_ratio``, the least of an op's cases forward and backward; medians of that and of what is saved."""
+    """``<op>_<device>_ratio``, the least of an op, forward and backward; medians of that and of what is saved."""
     found = {}
     for op in dict.fromkeys(row["op"] for row in rows):
         own = [row for row in rows if row["op"] == op]
