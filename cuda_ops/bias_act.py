@@ -149,15 +149,19 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     reference, bias = ctx.saved_tensors
     settings = (ctx.dim, ctx.act, ctx.alpha, ctx.gain, ctx.clamp)
+    of_bias = ctx.has_bias and ctx.needs_input_grad[1]
+    if of_bias and reference is not None and ctx.name in PIECEWISE_LINEAR:
+        return *BIAS_ACT_BACKWARD_WITH_BIAS(dy, reference, *settings), *[None] * 5
     if reference is None:
         dx = dy if ctx.gain == 1 else BIAS_ACT(dy, None, *settings)
     else:
         dx = BIAS_ACT_BACKWARD(dy, reference, bias, *settings)
-    return dx, _sum_to_bias(dx, ctx.dim) if ctx.has_bias and ctx.needs_input_grad[1] else None, *[None] * 5
+    return dx, _sum_to_bias(dx, ctx.dim) if of_bias else None, *[None] * 5
 
 
 def _sum_to_bias(dx: Tensor, dim: int) -> Tensor:
-    return dx.sum([i for i in range(dx.ndim) if i != dim])
+    others = [i for i in range(dx.ndim) if i != dim]
+    return dx.sum(others) if others else dx.clone()  # no dimensions would mean all
 
 
 BIAS_ACT = register(
@@ -240,6 +244,38 @@ BIAS_ACT_BACKWARD = register(
     "bias_act_backward(Tensor dy, Tensor reference, Tensor? bias, int dim, int act, float alpha, float gain, "
     "float clamp) -> Tensor",
     _backward_reference, _fake_of_second, _keep_for_second, _second_backward,
+)  # fmt: skip
+
+
+def _with_bias_reference(dy: Tensor, y: Tensor, dim: int, *settings: Any) -> tuple[Tensor, Tensor]:
+    dx = _backward_reference(dy, y, None, dim, *settings)
+    return dx, _sum_to_bias(dx, dim)
+
+
+def _fake_with_bias(dy: Tensor, y: Tensor, dim: int, *_: Any) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(y), y.new_empty(y.shape[dim])
+
+
+def _keep_with_bias(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    _, y, *ctx.settings = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(y)
+
+
+def _second_backward_with_bias(ctx: Any, ddx: Tensor | None, ddb: Tensor | None) -> tuple[Tensor | None, ...]:
+    (y,) = ctx.saved_tensors
+    if ddb is not None:
+        wide = _along(ddb, ctx.settings[0], y)
+        ddx = wide.expand_as(y) if ddx is None else ddx + wide
+    of_dy = None if ddx is None else BIAS_ACT_BACKWARD(ddx, y, None, *ctx.settings)
+    return of_dy, *[None] * 6
+
+
+# For piecewise linear activations: the gradients for x and the bias, in one pass over memory.
+BIAS_ACT_BACKWARD_WITH_BIAS = register(
+    "bias_act_backward_with_bias(Tensor dy, Tensor y, int dim, int act, float alpha, float gain, float clamp) "
+    "-> (Tensor, Tensor)",
+    _with_bias_reference, _fake_with_bias, _keep_with_bias, _second_backward_with_bias,
 )  # fmt: skip
 
 BIAS_ACT_DOUBLE_BACKWARD = register(

@@ -13,7 +13,7 @@ inline bool is_piecewise_linear(Act act) { return act <= Act::Lrelu; }
 // Tensors are dense: the channel of an element follows from its place in memory.
 struct Channels {
   int64_t stride;  // of the bias's dimension
-  int64_t count;   // length of the bias
+  int64_t count;   // length of the bias: in memory a tensor is [rows / count, count, stride]
 
   GANVAS_BODY int64_t row(int64_t i) const { return quotient(i, stride); }
   GANVAS_BODY int64_t of_row(int64_t row) const { return row - quotient(row, count) * count; }
@@ -77,6 +77,81 @@ template <class T, int ORDER> struct PiecewiseLinear {
   GANVAS_BODY A gradient(A y, A dy_) const {
     const A act = gain < 0 ? -y : y;
     return y > -clamp && y < clamp ? dy_ * (act > 0 ? gain : gain * alpha) : A(0);
+  }
+};
+
+// The gradients of PiecewiseLinear for x and for the bias in one pass over memory. Each thread also adds up what it
+// writes, so that the sum over all else than channels is left with a few percent of the numbers. No two threads add to
+// one place: the result is the same in each run.
+template <class T> struct PiecewiseLinearGradients {
+  using A = Accumulate<T>;
+
+  PiecewiseLinear<T, 1> slope;
+  A* sums;
+  int64_t rows;     // of `stride` neighbours in memory, all of one channel
+  int64_t threads;  // for a row; for neighbouring channels (stride 1), for a column of rows
+  bool aligned;
+
+  static constexpr int64_t PACKS = 8;  // of a thread, at least
+
+  // Rows of neighbours: sums are [rows, threads]. A stride of 1: [threads, channels].
+  static int64_t threads_for(int64_t stride, int64_t rows, int64_t channels) {
+    if (stride > 1) return ((stride + Pack<T>::SIZE - 1) / Pack<T>::SIZE + PACKS - 1) / PACKS;
+    const int64_t columns = rows / channels, packs = columns < 4096 ? PACKS : 4 * PACKS;
+    return (columns + packs - 1) / packs;
+  }
+
+  static bool is_aligned(int64_t stride, int64_t channels) {
+    return (stride > 1 ? stride : channels) % Pack<T>::SIZE == 0;
+  }
+
+  int64_t count() const {
+    return threads * (slope.channels.stride > 1 ? rows : (slope.channels.count + Pack<T>::SIZE - 1) / Pack<T>::SIZE);
+  }
+
+  GANVAS_BODY void operator()(int64_t i) const {
+    if (slope.channels.stride > 1)
+      along_row(i);
+    else
+      across_rows(i);
+  }
+
+  GANVAS_BODY void along_row(int64_t i) const {
+    const int64_t row = quotient(i, threads), length = slope.channels.stride;
+    A sum = 0;
+    for (int64_t at = (i - row * threads) * Pack<T>::SIZE; at < length; at += threads * Pack<T>::SIZE) {
+      const Pack<T> dxs = one_pack(row * length + at, length - at);
+      GANVAS_UNROLL
+      for (int l = 0; l < Pack<T>::SIZE; ++l) sum += static_cast<A>(dxs.value[l]);
+    }
+    sums[i] = sum;
+  }
+
+  GANVAS_BODY void across_rows(int64_t i) const {
+    const int64_t channels = slope.channels.count, columns = quotient(rows, channels);
+    const int64_t packs = (channels + Pack<T>::SIZE - 1) / Pack<T>::SIZE, thread = quotient(i, packs);
+    const int64_t channel = (i - thread * packs) * Pack<T>::SIZE;
+    A sum[Pack<T>::SIZE] = {};
+    for (int64_t column = thread; column < columns; column += threads) {
+      const Pack<T> dxs = one_pack(column * channels + channel, channels - channel);
+      GANVAS_UNROLL
+      for (int l = 0; l < Pack<T>::SIZE; ++l) sum[l] += static_cast<A>(dxs.value[l]);
+    }
+    GANVAS_UNROLL
+    for (int l = 0; l < Pack<T>::SIZE; ++l)
+      if (channel + l < channels) sums[thread * channels + channel + l] = sum[l];
+  }
+
+  // Gradients for x of up to `left` values, zero beyond.
+  GANVAS_BODY Pack<T> one_pack(int64_t start, int64_t left) const {
+    const int n = left < Pack<T>::SIZE ? static_cast<int>(left) : Pack<T>::SIZE;
+    const Pack<T> ys = load(slope.x + start, n, aligned), dys = load(slope.dy + start, n, aligned);
+    Pack<T> dxs;
+    GANVAS_UNROLL
+    for (int l = 0; l < Pack<T>::SIZE; ++l)
+      dxs.value[l] = static_cast<T>(l < n ? slope.gradient(ys.value[l], dys.value[l]) : A(0));
+    store(slope.out + start, dxs, n, aligned);
+    return dxs;
   }
 };
 

@@ -78,7 +78,9 @@ def test_the_ops_are_registered_well(registered: str, options: dict[str, Any]) -
     smooth = options["act"] not in module.PIECEWISE_LINEAR
     reference = x if smooth else bias_act(x.detach(), bias.detach(), **options)
     torch.library.opcheck(module.BIAS_ACT_BACKWARD, (dy, reference, bias if smooth else None, *settings))
-    if smooth:
+    if not smooth:
+        torch.library.opcheck(module.BIAS_ACT_BACKWARD_WITH_BIAS, (dy, reference, *settings))
+    else:
         torch.library.opcheck(module.BIAS_ACT_DOUBLE_BACKWARD, (ddx, dy, x, bias, *settings))
 
 
@@ -112,10 +114,27 @@ def test_any_shape_and_dimension(host_kernels: None, shape: list[int], data: st.
     x = torch.randn([shape[i] for i in order]).permute([order.index(i) for i in range(len(shape))]).to(dtype)
     bias = torch.randn(shape[dim], dtype=dtype)
     expected = bias_act(x, bias, act="lrelu", gain=1.5, clamp=3.0, dim=dim)
+    settings = (dim, module.NAMES.index("lrelu"), 0.2, 1.5, 3.0)
     for op in (module.BIAS_ACT, REFERENCES["bias_act"]):
-        got = op(x, bias, dim, module.NAMES.index("lrelu"), 0.2, 1.5, 3.0)
+        got = op(x, bias, *settings)
         torch.testing.assert_close(got, expected, rtol=1e-2, atol=1e-2)
         assert strides(got) == strides(torch.empty_like(x))
+    dx, db = module.BIAS_ACT_BACKWARD_WITH_BIAS(x, expected, *settings)
+    wanted = REFERENCES["bias_act_backward_with_bias"](x.double(), expected.double(), *settings)
+    torch.testing.assert_close((dx.double(), db.double()), wanted, rtol=1e-2, atol=1e-2 * math.sqrt(1 + x.numel()))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("shape", [(2, 16, 70, 50), (700, 16), (9000, 9)])
+def test_the_gradient_for_the_bias_is_the_sum_over_all_threads(
+    host_kernels: None, shape: tuple[int, ...], layout: str
+) -> None:
+    x = torch.randn(shape, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
+    x = x.contiguous(memory_format=torch.channels_last) if layout == "channels_last" and len(shape) == 4 else x
+    arguments = (x, bias_act(x, act="relu"), 1, module.NAMES.index("relu"), 0.0, 1.5, math.inf)
+    got = module.BIAS_ACT_BACKWARD_WITH_BIAS(*arguments)
+    wanted = REFERENCES["bias_act_backward_with_bias"](*arguments)
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize(("act", "limit"), [("relu", 0.0), ("lrelu", -math.inf), ("softplus", 0.0), ("elu", -1.0)])
