@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cuda_ops import backend
 from cuda_ops.checks import check_floating, check_same_device
 from cuda_ops.registration import register
 
@@ -26,6 +27,7 @@ from cuda_ops.registration import register
 Activation = tuple[float, float, float]
 IDENTITY: Activation = (1.0, 1.0, float("inf"))
 
+SMALL = 1 << 19  # numbers in a map up to which plain operations take less time on a CPU than calling an op
 PART = 1 << 20  # numbers that the reference's backward treats at a time: its steps then find them in a cache
 
 
@@ -54,11 +56,44 @@ def channel_affine(
         ValueError: if a shape, a type or a number is another one.
     """
     _check(x, {"scale": scale, "noise_scale": noise_scale, "bias": bias}, noise, activation)
+    return unchecked(x, scale, noise, noise_scale, bias, activation)
+
+
+def unchecked(
+    x: Tensor,
+    scale: Tensor | None,
+    noise: Tensor | None,
+    noise_scale: Tensor | None,
+    bias: Tensor | None,
+    activation: Activation,
+) -> Tensor:
+    """:func:`channel_affine` for who has made sure of the arguments."""
+    if x.numel() <= SMALL and not backend.has_kernels(x):
+        return _plain(x, scale, noise, noise_scale, bias, activation)
     # What is small comes in the type that kernels compute in.
     scale, noise, noise_scale, bias = (
         None if value is None else value.to(_sums_type(x)) for value in (scale, noise, noise_scale, bias)
     )
     return CHANNEL_AFFINE(x, scale, None, None, noise, noise_scale, bias, None, *activation)
+
+
+def _plain(
+    x: Tensor, scale: Tensor | None, noise: Tensor | None, noise_scale: Tensor | None, bias: Tensor | None,
+    activation: Activation,
+) -> Tensor:  # fmt: skip
+    """As PyTorch's own operations, which it differentiates to any order."""
+    slope, gain, clamp = activation
+    scale, noise_scale, bias = (_small(value, x, gain) for value in (scale, noise_scale, bias))
+    if noise is not None:
+        bias = _added(noise, noise_scale, bias, x)
+    x = x * gain if scale is None and gain != 1 else x
+    if bias is None:
+        z = x if scale is None else x * scale
+    else:
+        z = x + bias if scale is None else torch.addcmul(bias, x, scale)
+    if slope != 1:
+        z = F.leaky_relu(z, slope)
+    return z if clamp == float("inf") else z.clamp(-clamp, clamp)
 
 
 def _sums_type(x: Tensor) -> torch.dtype:
@@ -93,14 +128,21 @@ def _small(value: Tensor | None, like: Tensor, gain: float = 1.0) -> Tensor | No
     return (value if gain == 1 else value * gain).to(like.dtype)[:, :, None, None]
 
 
+def _added(noise: Tensor, noise_scale: Tensor, bias: Tensor | None, like: Tensor) -> Tensor:
+    """What is added to each value of a sample; in the layout of the maps, or adding it takes several times as long."""
+    noise = noise.to(like.dtype)
+    total = noise * noise_scale if bias is None else torch.addcmul(bias, noise, noise_scale)
+    last = like.is_contiguous(memory_format=torch.channels_last)
+    return total.contiguous(memory_format=torch.channels_last) if last else total
+
+
 def _reference(
     x: Tensor, scale: Tensor | None, y: Tensor | None, y_scale: Tensor | None, noise: Tensor | None,
     noise_scale: Tensor | None, bias: Tensor | None, mask: Tensor | None, slope: float, gain: float, clamp: float,
 ) -> Tensor:  # fmt: skip
     scale, y_scale, noise_scale, bias = (_small(v, x, gain) for v in (scale, y_scale, noise_scale, bias))
     if noise is not None:
-        noise = noise.to(x.dtype) * noise_scale
-        bias = noise if bias is None else noise + bias
+        bias = _added(noise, noise_scale, bias, x)
     out = torch.empty_like(x)
     if scale is not None and bias is not None:
         torch.addcmul(bias, x, scale, out=out)

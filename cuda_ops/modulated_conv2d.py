@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops.bias_act import ACTIVATIONS
-from cuda_ops.channel_affine import channel_affine
+from cuda_ops.channel_affine import IDENTITY, unchecked
 from cuda_ops.checks import check_floating, check_same_device
 from cuda_ops.conv2d import conv2d
 from cuda_ops.upfirdn2d import upsample2d
@@ -70,7 +70,7 @@ def modulated_conv2d(
     if noise is not None:
         noise_strength = x.new_ones([]) if noise_strength is None else noise_strength
         noise_strength = noise_strength.expand(1, channels)
-    return channel_affine(
+    return unchecked(
         y,
         demodulation(weight, styles) if demodulate else None,
         noise,
@@ -97,7 +97,7 @@ def _modulated(x: Tensor, weight: Tensor, styles: Tensor, f: Tensor | None) -> T
         return y if f is None else upsample2d(y, f)  # a filter without a kernel: zeros between, then the low-pass
     if len(x) == 1 and not (torch.is_grad_enabled() and weight.requires_grad):
         return conv2d(x, (weight * styles[:, :, None, None]).to(x.dtype), f)
-    return conv2d(channel_affine(x, styles), weight.to(x.dtype), f)
+    return conv2d(unchecked(x, styles, None, None, None, IDENTITY), weight.to(x.dtype), f)
 
 
 def _pointwise(x: Tensor, matrices: Tensor) -> Tensor:

@@ -193,7 +193,7 @@ def test_batches_beyond_a_part_of_the_reference_are_the_batch(monkeypatch: pytes
         torch.testing.assert_close(value, expected)
 
 
-def test_the_least_is_saved() -> None:
+def test_the_least_is_saved(registered: str) -> None:
     saved: list[Tensor] = []
     a = Arguments(*(t.requires_grad_() for t in drawn(2, 3, 8, 8, "shared noise")))
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):

@@ -178,7 +178,7 @@ def test_a_layer_compiles_with_its_gradients(registered: str) -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_maps_that_a_layer_keeps_for_its_backward_pass() -> None:
+def test_maps_that_a_layer_keeps_for_its_backward_pass(registered: str) -> None:
     saved: dict[int, int] = {}
 
     def keep(t: Tensor) -> Tensor:
