@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 from benchmarks.settings import ROOT
+from launch.hardware import cpu_name
+from launch.reports.document import align
 from networks.checkpoints.atomic import atomic_path
 
 Figure = float | int | str | None
@@ -50,7 +52,7 @@ def reached(name: str, value: Figure) -> bool | None:
 
 def hardware(device: str) -> dict[str, Any]:
     """The machine, as far as it bears on a figure."""
-    machine = {"cpu": _cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    machine = {"cpu": cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
     if device == "cuda":
         machine["gpu"] = torch.cuda.get_device_name()
     return machine
@@ -93,20 +95,6 @@ def table(sections: Mapping[str, Any]) -> str:
         for name, value in entry["figures"].items():
             rows.append((name, show(value), _verdict(name, value), section))
     return align(rows)
-
-
-def align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as a Markdown table that also reads well on a terminal.
-
-    Example:
-        >>> print(align([("a", "b"), ("long", "1")]))
-        | a    | b |
-        |------|---|
-        | long | 1 |
-    """
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
 def show(value: Any) -> str:
@@ -178,10 +166,3 @@ def _verdict(name: str, value: Figure) -> str:
     how, bound = TARGETS[name]
     met = {True: "reached", False: "MISSED", None: "not measured"}[reached(name, value)]
     return f"{how} {bound:g} {met}"
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "unknown"

@@ -56,11 +56,16 @@ def host_target() -> Target:
 
 
 def find_nvcc() -> str:
-    """The CUDA compiler: that of ``CUDA_HOME``, on the path, or in the usual place; may not exist."""
+    """The CUDA compiler: that of ``CUDA_HOME``, on the path, or in the usual place; may not exist.
+
+    One that stands apart from its toolkit, a wrapper, comes last: the build needs the toolkit's libraries.
+    """
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     if home:
         return str(Path(home) / "bin" / "nvcc")
-    return shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
+    found = [path for path in (shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc") if path and Path(path).exists()]
+    whole = [path for path in found if (Path(path).parents[1] / "include" / "cuda_runtime.h").exists()]
+    return [*whole, *found, "nvcc"][0]
 
 
 def _cxx() -> str:
@@ -83,7 +88,7 @@ def folder(target: Target) -> Path:
         key.update(f"{part}\n".encode())
     if target.name == "cuda":
         key.update(architectures().encode())
-    for path in sorted(SOURCES.iterdir()):
+    for path in (*target.sources, *sorted(SOURCES.iterdir())):
         key.update(path.name.encode() + path.read_bytes())
     return cache_dir() / "ops" / f"{target.name}-{key.hexdigest()[:16]}"
 
@@ -179,9 +184,8 @@ def _build(target: Target, place: Path) -> Verdict:
         (place / "build.log").write_text(str(error))
         return Verdict(None, f"{_gist(str(error))} (all of it: {place / 'build.log'})")
     finally:
-        library = work / f"{NAME}.so"
-        if library.is_file():
-            library.replace(place / library.name)
+        for library in work.glob("*.so"):
+            library.replace(place / f"{NAME}.so")
         shutil.rmtree(work, ignore_errors=True)
     return Verdict(place / f"{NAME}.so")
 
@@ -191,10 +195,10 @@ def _compile(target: Target, work: Path) -> None:
 
     with warnings.catch_warnings(), _on_path(Path(sys.executable).parent):
         warnings.simplefilter("ignore")
-        if target.name == "cuda" and cpp_extension.CUDA_HOME is None:
-            cpp_extension.CUDA_HOME = str(Path(find_nvcc()).parents[1])
+        if target.name == "cuda":
+            cpp_extension.CUDA_HOME = str(Path(find_nvcc()).parents[1])  # it looks once, when it is imported
         cpp_extension.load(
-            NAME,
+            f"{NAME}_{work.parent.name.replace('-', '_')}",  # torch counts builds of one name in a process
             [str(path) for path in target.sources],
             extra_cflags=list(CXX_FLAGS),
             extra_cuda_cflags=list(NVCC_FLAGS),

@@ -68,7 +68,8 @@ def unchecked(
     activation: Activation,
 ) -> Tensor:
     """:func:`channel_affine` for who has made sure of the arguments."""
-    if x.numel() <= SMALL and not backend.has_kernels(x):
+    # A compiler can fuse plain operations, an op it cannot look into.
+    if (torch.compiler.is_compiling() or x.numel() <= SMALL) and not backend.has_kernels(x):
         return _plain(x, scale, noise, noise_scale, bias, activation)
     # What is small comes in the type that kernels compute in.
     scale, noise, noise_scale, bias = (

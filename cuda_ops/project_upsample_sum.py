@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cuda_ops.bilinear import span
 from cuda_ops.checks import check_floating, check_same_device
+from cuda_ops.resize import span
 from cuda_ops.upsample_sum import Frame, Piece, upsample_sum
 
 Window = tuple[int, int, int, int]  # rows top:bottom and columns left:right, in the order top, bottom, left, right
@@ -23,9 +23,9 @@ Size = tuple[int, int]
 
 def project_upsample_sum(
     maps: Sequence[Tensor], weights: Sequence[Tensor], size: Size, bias: Tensor | None = None,
-    window: Window | None = None,
+    window: Window | None = None, nearest: bool = False,
 ) -> Tensor:  # fmt: skip
-    """``sum_i enlarge(weights[i] maps[i]) + bias``, bilinear with half-pixel centres, differentiable to any order.
+    """``sum_i enlarge(weights[i] maps[i]) + bias``, differentiable to any order.
 
     Args:
         maps: ``[N, C_i, h_i, w_i]``, stored in any floating type: they are projected in the type of the weights.
@@ -33,6 +33,7 @@ def project_upsample_sum(
         size: height and width that the maps are enlarged to, or reduced.
         bias: ``[O]``.
         window: a part of the output, ``(top, bottom, left, right)``: computed from the parts of the maps that it needs.
+        nearest: enlarge by repetition; otherwise bilinearly, with half-pixel centres.
 
     Returns:
         ``[N, O, *size]``, or that window of it.
@@ -46,14 +47,14 @@ def project_upsample_sum(
     start = total.view(1, -1, 1, 1)
     small, large = dict[Size, Piece](), list[tuple[Tensor, Tensor]]()
     for x, weight in zip(maps, weights, strict=True):
-        whole, piece = _needed(x, size, window)
+        whole, piece = _needed(x, size, window, nearest)
         if whole == size:
             large.append((piece.x, weight))
             continue
         before = small[whole].x if whole in small else (start if not small else start.new_zeros(1, 1, 1, 1))
         small[whole] = piece._replace(x=add_projection(before, piece.x, weight[None]))
     frame = Frame(window[0], window[2], window[1] - window[0], window[3] - window[2], *size)
-    result = upsample_sum(list(small.values()), frame) if small else start
+    result = upsample_sum(list(small.values()), frame, nearest) if small else start
     for x, weight in large:
         result = add_projection(result, x, weight[None])
     return result
@@ -73,13 +74,14 @@ def add_projection(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     return torch.baddbmm(total.flatten(2), weight, x.flatten(2).to(weight.dtype)).unflatten(2, x.shape[2:])
 
 
-def _needed(x: Tensor, size: Size, window: Window) -> tuple[Size, Piece]:
+def _needed(x: Tensor, size: Size, window: Window, nearest: bool) -> tuple[Size, Piece]:
     """The size of a map, and the piece of it that the window of the output needs."""
     height, width = x.shape[2:]
     if (height, width) == size:
         top, bottom, left, right = window
     else:
-        (top, bottom), (left, right) = span(*window[:2], height, size[0]), span(*window[2:], width, size[1])
+        top, bottom = span(*window[:2], height, size[0], nearest)
+        left, right = span(*window[2:], width, size[1], nearest)
     return (height, width), Piece(x[:, :, top:bottom, left:right], top, left, height, width)
 
 

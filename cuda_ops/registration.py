@@ -56,8 +56,7 @@ def _as_reference(reference: Callable[..., Any]) -> Backward:
         saved = iter(ctx.saved_tensors)
         higher = torch.is_grad_enabled()
         with torch.enable_grad():
-            # Views, so that an argument which is computed from another one counts as an argument of its own.
-            args = [_alias(next(saved)) if other is None else other[0] for other in ctx.others]
+            args = [as_argument(next(saved)) if other is None else other[0] for other in ctx.others]
             outputs = reference(*args)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             pairs = [(y, g) for y, g in zip(outputs, gradients, strict=True) if g is not None and y.requires_grad]
@@ -74,5 +73,11 @@ def _as_reference(reference: Callable[..., Any]) -> Backward:
     return backward
 
 
-def _alias(x: Tensor) -> Tensor:
+def as_argument(x: Tensor) -> Tensor:
+    """A view, so that an argument which was computed from another one counts as an argument of its own."""
     return x.view_as(x) if x.requires_grad else x
+
+
+def as_variable(x: Tensor) -> Tensor:
+    """An argument that is differentiated for, whether anybody asks for the result or not."""
+    return as_argument(x if x.requires_grad else x.detach().requires_grad_())

@@ -9,6 +9,7 @@ import difflib
 import re
 import types
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra import compose as hydra_compose
@@ -24,6 +25,8 @@ from launch.paths import CONF
 from launch.schemas import SHORT, VERBS, group_schemas, options, register
 from networks.checkpoints.errors import GanvasError
 
+GRIDS = "paper/"  # folder of conf/experiment with what only a sweep runs
+
 
 def compose(verb: str, words: Sequence[str], command: str = "") -> DictConfig:
     """The configuration of ``ganvas <verb> <words>``, read-only and complete.
@@ -38,6 +41,8 @@ def compose(verb: str, words: Sequence[str], command: str = "") -> DictConfig:
     """
     register()
     presets.register()
+    _refuse_grid(verb, words)
+    words, passed = _divide(verb, words)
     words = _in_full(verb, words)
     overrides = [_override(verb, word) for word in words]
     try:
@@ -47,6 +52,8 @@ def compose(verb: str, words: Sequence[str], command: str = "") -> DictConfig:
             with open_dict(cfg):
                 del cfg["hydra"]
             cfg.command = literal(command)
+            if verb == "sweep":
+                cfg.own, cfg.passed = [literal(word) for word in overrides], [literal(word) for word in passed]
             if "experiment" in cfg:
                 cfg.experiment = choices.get("experiment")
             OmegaConf.to_container(cfg, resolve=True)  # finds a dangling ${...} of a file here, not in mid-run
@@ -57,6 +64,30 @@ def compose(verb: str, words: Sequence[str], command: str = "") -> DictConfig:
         raise GanvasError(_missing_sentence(verb, missing))
     OmegaConf.set_readonly(cfg, True)
     return cfg
+
+
+def _refuse_grid(verb: str, words: Sequence[str]) -> None:
+    """Refuse a paper's grid where one run is wanted.
+
+    Raises:
+        GanvasError: naming the command that runs it.
+    """
+    for word in words:
+        if verb != "sweep" and word.startswith(f"experiment={GRIDS}"):
+            raise GanvasError(f"{word.partition('=')[2]} is a paper's grid of runs: use `ganvas sweep {word}`.")
+
+
+def _divide(verb: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words that are the verb's own, and those that a sweep passes on to its jobs: all that it does not know."""
+    if verb != "sweep":
+        return [*words], []
+    known = {key.partition(".")[0] for key in known_keys(verb)}
+    own, passed = [], []
+    for word in words:
+        key = word.partition("=")[0]
+        is_own = word.startswith(f"experiment={GRIDS}") or (key != "experiment" and key.partition(".")[0] in known)
+        (own if is_own else passed).append(word)
+    return own, passed
 
 
 def _in_full(verb: str, words: Sequence[str]) -> list[str]:
@@ -90,6 +121,8 @@ def _override(verb: str, word: str) -> str:
         raise GanvasError(f"`{word}` cannot be read; a list is written {key}=[a,b].") from error
     if parsed.is_sweep_override():
         raise GanvasError(f"`{word}` gives several values: `ganvas {verb}` takes one; write a list as {key}=[a,b].")
+    if key in list_keys(verb) and isinstance(parsed.value(), (str, int, float)):
+        return f"{key}=[{value}]"  # a list of one may go without its brackets
     return word
 
 
@@ -103,13 +136,25 @@ def literal(text: str) -> str:
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
+@cache
 def text_keys(verb: str) -> frozenset[str]:
     """Keys whose values are text, taken as typed: commas, quotes, brackets, spaces and ``=`` included."""
-    found = {key for key, kind in _typed_keys(VERBS[verb], "") if _is_text(kind)}
+    found = {key for key, kind in _all_keys(verb) if _is_text(kind)}
+    return frozenset(found - {"experiment"})  # the name of a file in conf/experiment, not text
+
+
+@cache
+def list_keys(verb: str) -> frozenset[str]:
+    """Keys whose values are lists."""
+    return frozenset(key for key, kind in _all_keys(verb) if get_origin(kind) is list)
+
+
+def _all_keys(verb: str) -> Iterator[tuple[str, Any]]:
+    """Every key of the verb and of its groups' choices, with its type."""
+    yield from _typed_keys(VERBS[verb], "")
     for group, choices in group_schemas(verb).items():
         for schema in choices.values():
-            found |= {key for key, kind in _typed_keys(schema, f"{group}.") if _is_text(kind)}
-    return frozenset(found - {"experiment"})  # the name of a file in conf/experiment, not text
+            yield from _typed_keys(schema, f"{group}.")
 
 
 def _typed_keys(schema: type, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -137,6 +182,8 @@ def _sentence(verb: str, words: Sequence[str], error: Exception) -> str:
         word = next((word for word in words if f"'{word.partition('=')[0]}'" in str(error)), None)
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and word:
         key = word.partition("=")[0]
+        if elsewhere := choices_with(verb, key):
+            return f"`{key}` is an option of {' and '.join(elsewhere)}: choose that, or leave the option out."
         return f"`ganvas {verb}` has no option `{key}`{_nearest(key, known_keys(verb)) or '.'}"
     return f"`{word or key or verb}` does not fit: {_first_line(cause)}."
 
@@ -150,6 +197,21 @@ def known_keys(verb: str) -> list[str]:
     return sorted(found)
 
 
+def choices_with(verb: str, key: str) -> list[str]:
+    """The choices of groups that have an option of this name, as ``group=choice``.
+
+    Example:
+        >>> choices_with("sweep", "launcher.partition")
+        ['launcher=submitit_slurm']
+    """
+    return [
+        f"{group.replace('.', '/')}={name}"
+        for group, choices in group_schemas(verb).items()
+        for name, schema in choices.items()
+        if key in dict(options(schema, f"{group}."))
+    ]
+
+
 def _nearest(word: str, known: Sequence[str]) -> str:
     """The known words most like ``word``, comparing last parts too, as the end of a sentence."""
     tail = word.rpartition(".")[2]
@@ -160,6 +222,9 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 def _choice_sentence(error: MissingConfigException) -> str:
     path = str(error.missing_cfg_file or "")
     group, _, name = path.partition("/")
+    if path.startswith("hydra/launcher/"):
+        name = path.rpartition("/")[2]
+        return f"launcher={name} needs a package that is not installed: `pip install 'ganvas[sweep]'`."
     available = choices_of(group)
     known = f"; known: {', '.join(available)}." if available else "."
     return f"there is no {group} `{name}`{_nearest(name, available) or known}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,17 +16,35 @@ from datamodules.avatars import render_avatars
 from datamodules.image_cache import prepared_images, spread
 from datamodules.image_files import ImageFiles
 from datamodules.images import ImageSet
+from launch.figures import Protocol, Source
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.squares import FITS
 from networks.protocol import Generator
+
+_GANS = "generators and encoders"
+FOR = {  # option of a folder -> its default, and what it is for
+    "fit": ("pad", _GANS), "mirror": (False, _GANS), "labels": (False, _GANS), "heldout": (0, "segmentation"),
+}  # fmt: skip
 
 
 class Reference(NamedTuple):
     """Images that a generator's samples are compared with."""
 
     images: Tensor                # uint8 [N, 3, R, R]
-    what: str                     # which they are, said beside every figure
+    source: Source                # which they are
     labels: Tensor | None = None  # float [N, c_dim], if data.labels
+
+    @property
+    def what(self) -> str:
+        """Which they are, said beside every figure."""
+        size = self.images.shape[-1]
+        return f"{len(self.images)} {self.source} at {size}x{size}"
+
+    def protocol(self, network: str | None = None, generator: str | None = None, how: str = "") -> Protocol:
+        """That of a figure on these images; the arguments are those of :class:`launch.figures.Protocol`."""
+        size = self.images.shape[-1]
+        data, split = self.source
+        return Protocol(f"{data} at {size}x{size}", split, len(self.images), network, generator, how)
 
 
 def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
@@ -47,6 +66,11 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
             return ImageSet(prepared_images(files, cfg.data.resolution or size, cfg.data.fit), labels, cfg.data.mirror)
 
 
+def training_data(cfg: DictConfig) -> str:
+    """What :func:`training_images` gives, as it is called beside figures."""
+    return f"rendered {cfg.data.style}" if _kind(cfg) == "avatars" else f"images of {cfg.images}"
+
+
 def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Reference:
     """At most ``n`` images to compare samples with.
 
@@ -63,30 +87,36 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
     match _kind(cfg):
         case "avatars":
             images = _avatars(cfg, n, "heldout", 0)
-            what = f"{len(images)} held-out {cfg.data.style} (split heldout, seed 0)"
+            source = Source(f"held-out {cfg.data.style}", "split heldout, seed 0")
         case _:
             files = _files(cfg)
             images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
             which = f" of {len(files.names)}, evenly by name" if len(images) < len(files.names) else ""
-            what = f"{len(images)} images of {cfg.images}{which}, which training may have seen"
+            source = Source(f"images of {cfg.images}{which}, which training may have seen")
             if cfg.data.labels:
                 labels = torch.from_numpy(files.labels()[spread(len(files.names), n)])
     if len(images) < 2:
         raise GanvasError(few.format(len(images)))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to them
-        return Reference(torch.from_numpy(images), f"{what} at {images.shape[-1]}x{images.shape[-1]}", labels)
+        return Reference(torch.from_numpy(images), source, labels)
 
 
-def refuse_image_options(cfg: DictConfig) -> None:
-    """Refuse what a folder's images may be given for a generator, where it would have no effect.
+def refuse_image_options(cfg: DictConfig, purpose: str, keys: Sequence[str] = tuple(FOR)) -> None:
+    """Refuse what a folder's images may be given for something else, where it would have no effect.
+
+    Args:
+        cfg: with ``data``.
+        purpose: what the images are for.
+        keys: the options that have no effect there.
 
     Raises:
         GanvasError: naming the option.
     """
-    for key, default in (("fit", "pad"), ("mirror", False), ("labels", False)):
+    for key in keys:
+        default, others = FOR[key]
         if cfg.data.get(key, default) != default:
-            raise GanvasError(f"data.{key} is for generators and encoders, not for {cfg.task.name}: leave it out.")
+            raise GanvasError(f"data.{key} is for {others}, not for {purpose}: leave it out.")
 
 
 def require_size(images: np.ndarray, generator: Generator) -> None:
@@ -123,6 +153,7 @@ def _avatars(cfg: DictConfig, count: int, split: str, seed: int) -> np.ndarray:
 
 
 def _files(cfg: DictConfig) -> ImageFiles:
+    refuse_image_options(cfg, _GANS, ["heldout"])
     if not cfg.images:
         raise GanvasError("data=folder needs images=DIR, a folder or a zip of PNG or JPEG files.")
     if cfg.data.fit not in FITS:

@@ -6,6 +6,7 @@ import torch
 from omegaconf import DictConfig
 
 from launch.data import reference_images, require_size
+from launch.figures import Figure, all_by
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.critics import PACKAGED_FEATURES
@@ -14,8 +15,8 @@ from networks.metrics.generator_metrics import GeneratorMetrics
 IMAGES = 2000  # where n= says nothing
 
 
-def run(cfg: DictConfig) -> None:
-    """Print every figure by every feature network, KID with its deviation over subsets, and the protocol.
+def measure(cfg: DictConfig) -> dict[str, Figure]:
+    """Every figure by every feature network, KID with its deviation over subsets; all printed, with the protocol.
 
     Raises:
         GanvasError: if the generator or the images cannot be read, do not fit, or are too few.
@@ -50,7 +51,12 @@ def run(cfg: DictConfig) -> None:
         )
         for name in cfg.metrics_features
     ]
-    for score in scores:
-        for name, value in score(generator, cfg.seed, cfg.truncation).items():
-            print(f"{name}: {value:.4g}")
+    figures: dict[str, Figure] = {}
+    drawn = f"samples with seed {cfg.seed} and truncation {cfg.truncation:g}"
+    for name, score in zip(cfg.metrics_features, scores, strict=True):
+        found = score(generator, cfg.seed, cfg.truncation)
+        for figure, value in found.items():
+            print(f"{figure}: {value:.4g}")
+        figures |= all_by(reference.protocol(network=name, how=f"{drawn}; {score.protocol}"), found)
     print(f"protocol: {scores[0].protocol}")
+    return figures

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,6 +38,23 @@ def check_devices(settings: DictConfig) -> None:
     """
     if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise GanvasError(f"trainer.accelerator={settings.accelerator} but torch sees no GPU here: use trainer=cpu.")
+
+
+def machine(device: torch.device | str) -> str:
+    """What work on ``device`` ran on, in words, as it stands beside figures."""
+    threads = torch.get_num_threads()
+    words = [cpu_name(), f"{os.cpu_count()} cores", f"{threads} thread{'s' if threads > 1 else ''}"]
+    if torch.device(device).type == "cuda":
+        words.append(torch.cuda.get_device_name(device))
+    return ", ".join(words)
+
+
+def cpu_name() -> str:
+    """The processor's name, as far as the system says it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or "unknown"
 
 
 def device_of(settings: DictConfig) -> torch.device:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -12,11 +11,17 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
+from datamodules.avatars import render_avatars
 from datamodules.folder import read_folder
 from editors.images import gather
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings, invert
+from launch.data import refuse_image_options
 from launch.errors import Interrupted
+from launch.figures import Figure, Protocol, Source, values, write_config, write_figures
+from launch.hardware import machine
+from launch.limits import require_at_least
+from launch.loggers import check_loggers, log_result
 from launch.reports.pictures import heat, panels
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
@@ -25,13 +30,15 @@ from networks.checkpoints.latents import save_latent
 from networks.grids import save_png, to_uint8
 from networks.protocol import Generator
 
+HELDOUT = 100        # avatars where n= says nothing
 SHOWN = 64           # images on the contact sheet
 PANEL = 128          # pixels a side of a panel on it, at least
+SHEET, LATENTS = "contact_sheet.png", "latents.safetensors"   # files in out=
 LARGEST_ERROR = 0.5  # mean absolute difference in [0, 1] that is painted white
 
 
 def run(cfg: DictConfig) -> None:
-    """Invert ``cfg.images`` and write ``latents.safetensors``, ``reconstructions/``, a contact sheet and figures.
+    """Invert images and write ``latents.safetensors``, ``reconstructions/``, a contact sheet and ``figures.json``.
 
     Files are written when all images are done. A run that stops before keeps its finished images in the cache; the
     same command goes on from there.
@@ -42,16 +49,24 @@ def run(cfg: DictConfig) -> None:
     """
     if cfg.device.startswith("cuda") and not torch.cuda.is_available():
         raise GanvasError(f"device={cfg.device} but torch sees no GPU here: use device=cpu.")
-    settings = inversion_settings(cfg.inversion)
+    check_loggers(cfg)
+    begun, settings = time.monotonic(), inversion_settings(cfg.inversion)
     generator = load_generator(cfg.generator).to(cfg.device)
-    images, windows, names = read_images(Path(cfg.images), generator)
+    images, windows, names, source = images_of(cfg, generator)
     cache = InversionCache()
     try:
         found = invert(generator, images, settings, cache=cache, names=names, progress=True, windows=windows)
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; finished images are kept in {cache.folder}, the same command goes on.") from stop
-    for line in write(Path(cfg.out), found, names, cfg):
+    out, figures = Path(cfg.out), figures_of(found, source)
+    for line in write(out, found, names, cfg):
         print(line)
+    each = [
+        {"name": name, "psnr": psnr, "perceptual": distance}
+        for name, psnr, distance in zip(names, found.psnr.tolist(), found.distance.tolist(), strict=True)
+    ]
+    write_figures(out, "invert", cfg, figures, time.monotonic() - begun, machine(cfg.device), each)
+    log_result(cfg, "invert", out, values(figures), {"contact sheet": out / SHEET}, each, [out / LATENTS])
 
 
 def inversion_settings(options: DictConfig) -> InversionSettings:
@@ -62,6 +77,28 @@ def inversion_settings(options: DictConfig) -> InversionSettings:
     """
     arguments = OmegaConf.to_container(options)
     return InversionSettings(**{name: value for name, value in arguments.items() if name != "_target_"})
+
+
+def images_of(cfg: DictConfig, generator: Generator) -> tuple[Tensor, Tensor | None, tuple[str, ...], Source]:
+    """What is to be inverted: images, where each lies in its square, names, and which they are.
+
+    Raises:
+        GanvasError: if nothing says which images, two things do, or they cannot be used.
+    """
+    kind = cfg.data.get("kind")
+    if kind == "avatars":
+        if cfg.images:
+            raise GanvasError("images= and data=avatars both say what to invert: leave one of them out.")
+        require_at_least(cfg, {"n": 1, "seed": 0})
+        avatars = render_avatars(cfg.n or HELDOUT, "heldout", cfg.seed, generator.img_resolution, style=cfg.data.style)
+        source = Source(f"rendered {cfg.data.style}", f"split heldout, seed {cfg.seed}")
+        return torch.as_tensor(avatars.images), None, avatars.names, source
+    if not cfg.images:
+        raise GanvasError("nothing says what to invert: give images=, an image or a folder, or data=avatars.")
+    if cfg.n is not None:
+        raise GanvasError(f"n={cfg.n} counts held-out avatars, and images= gives all it has: leave n= out.")
+    refuse_image_options(cfg, "inversion")
+    return *read_images(Path(cfg.images), generator), Source(f"images of {cfg.images}")
 
 
 def read_images(path: Path, generator: Generator) -> tuple[Tensor, Tensor, tuple[str, ...]]:
@@ -82,32 +119,31 @@ def read_images(path: Path, generator: Generator) -> tuple[Tensor, Tensor, tuple
 
 def write(out: Path, found: Inversion, names: Sequence[str], cfg: DictConfig) -> list[str]:
     """Write the results; returns the lines that end the command."""
-    latents = save_latent(out / "latents.safetensors", found.latent.to("cpu"), names, {"command": cfg.command})
+    latents = save_latent(out / LATENTS, found.latent.to("cpu"), names, {"command": cfg.command})
     for name, pixels in zip(names, to_uint8(found.reconstruction), strict=True):
         save_png(pixels, out / "reconstructions" / f"{name}.png")
-    figures = {"images": len(names), "psnr": found.psnr.mean().item(), "perceptual": found.distance.mean().item()}
-    record = {
-        **figures,
-        "generator": found.latent.generator_hash,
-        "settings": asdict(found.settings),
-        "command": cfg.command,
-        "each": [
-            {"name": name, "psnr": psnr, "perceptual": distance}
-            for name, psnr, distance in zip(names, found.psnr.tolist(), found.distance.tolist(), strict=True)
-        ],
-    }
-    with atomic_path(out / "inversion.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
-    sheet = out / "contact_sheet.png"
+    write_config(out, cfg)
+    sheet = out / SHEET
     with atomic_path(sheet) as temporary:
         contact_sheet(found).save(temporary, format="PNG")
     return [
-        f"images: {figures['images']}",
-        f"psnr: {figures['psnr']:.2f}",
-        f"perceptual: {figures['perceptual']:.4f}",
+        f"images: {len(names)}",
+        f"psnr: {found.psnr.mean():.2f}",
+        f"perceptual: {found.distance.mean():.4f}",
         f"contact sheet: {sheet}",
         f"latents: {latents}",
     ]
+
+
+def figures_of(found: Inversion, source: Source) -> dict[str, Figure]:
+    """How close the images that the codes render to are, on average."""
+    count, owner = len(found.psnr), found.latent.generator_hash
+    return {
+        "psnr": Figure(found.psnr.mean().item(), Protocol(*source, count, generator=owner)),
+        "perceptual": Figure(
+            found.distance.mean().item(), Protocol(*source, count, network=found.settings.critic, generator=owner)
+        ),
+    }
 
 
 def contact_sheet(found: Inversion) -> Image.Image:

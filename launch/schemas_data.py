@@ -24,6 +24,7 @@ class FolderConfig(DataConfig):
     kind: str = option("folder", "folder", hidden=True)
     resolution: int | None = option(None, "pixels a side; null for the size of the images")
     fit: str = option("pad", "how a picture becomes square: pad (black), crop (its middle) or stretch")
+    heldout: int = option(0, "labelled images that a branch is scored on; it learns from task.labels others")
     mirror: bool = option(False, "train on each image from right to left too")
     labels: bool = option(False, "use the labels in dataset.json, as NVIDIA's dataset tool writes it")
 

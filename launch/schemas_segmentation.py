@@ -39,6 +39,7 @@ class ReferenceHeadConfig(HeadConfig):
     """Arguments of ``networks.segmentation.ReferenceHead`` (EditGAN, DatasetGAN)."""
 
     kind: str = option("reference", "name in the registry", hidden=True)
+    upsampling: str = option("bilinear", "how maps are enlarged: bilinear, or nearest as in DatasetGAN's paper")
     constants: bool = option(True, "also read the maps that are the same for every image, as the original does")
 
 
@@ -69,11 +70,11 @@ class SegmentationConfig(TaskConfig):
     """A segmentation branch from a few labelled images."""
 
     name: str = option("segmentation", "which training function runs", hidden=True)
-    labels: int = option(16, "labelled avatars to learn from; a folder gives all it has")
+    labels: int = option(16, "labelled images to learn from; a folder without data.heldout gives all")
     label_seed: int = option(0, "which avatars are labelled")
     heldout: int = option(300, "held-out avatars that are inverted and scored; n= overrides it")
     generated: int = option(300, "generated images that are scored against the teacher's labels; 0 for none")
-    teacher: str | None = option(None, "segmenter bundle that labels generated images; null for none")
+    teacher: str | None = option(None, "segmenter bundle that labels generated images; null for none", bundle=True)
     folds: int = option(0, "parts of the k-fold score on the labels; 0 for none")
     curve: list[int] = option(list, "also train on so many of the labels, e.g. [1,2,4,8]: mIoU by number of labels")
     save_every: float = option(15.0, "seconds between two checkpoints", free=True)

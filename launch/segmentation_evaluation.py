@@ -10,11 +10,13 @@ from omegaconf import DictConfig
 from datamodules.avatars import render_avatars
 from datamodules.masks import LabelledImages
 from editors.invert import Inversion, InversionSettings
+from launch.figures import Source
 from launch.segmentation_scores import (
     GENERATED,
     INVERTED,
     Scored,
     Teacher,
+    heldout_source,
     invert_images,
     load_teacher,
     score_generated,
@@ -29,7 +31,7 @@ HELDOUT_SEED = 0  # the held-out images are the same for every seed of training
 
 @dataclass
 class Evaluation:
-    """Held-out avatars with exact masks, and generated images with a teacher's; a folder has neither.
+    """Held-out images with masks, and generated avatars with a teacher's; a folder may have neither.
 
     The held-out images are inverted when first asked for, once for all heads.
     """
@@ -38,29 +40,38 @@ class Evaluation:
     classes: ClassList
     settings: InversionSettings          # how held-out images are inverted
     heldout: LabelledImages | None = None
-    what: str = ""                       # which the held-out images are, for the protocol
+    source: Source = Source("no held-out images")
     teacher: Teacher | None = None       # None: generated images are not scored
     generated: int = 0                   # how many of them
 
     @classmethod
     def of(
-        cls, cfg: DictConfig, generator: Generator, classes: ClassList, settings: InversionSettings
-    ) -> Evaluation:
+        cls, cfg: DictConfig, generator: Generator, classes: ClassList, settings: InversionSettings,
+        heldout: LabelledImages | None = None,
+    ) -> Evaluation:  # fmt: skip
         """What ``cfg`` asks for.
+
+        Args:
+            cfg: of the run.
+            generator: the branch's.
+            classes: the branch's.
+            settings: how held-out images are inverted.
+            heldout: of a folder; avatars are rendered here.
 
         Raises:
             GanvasError: if the teacher cannot be used, or ``n=`` is not a number of images.
         """
         if cfg.data.kind != "avatars":
-            return cls(generator, classes, settings)
+            source = Source(f"images of {cfg.images}", "held out evenly by name")
+            return cls(generator, classes, settings, heldout, source)
         size, style = generator.img_resolution, cfg.data.style
         wanted = cfg.task.generated > 0 and cfg.task.teacher is not None
         teacher = load_teacher(cfg.task.teacher, classes.names, size) if wanted else None
         count = cfg.task.heldout if cfg.n is None else cfg.n
         heldout = render_avatars(count, "heldout", HELDOUT_SEED, size, masks=True, style=style)
-        what = f"rendered {style} with exact masks (split heldout, seed {HELDOUT_SEED})"
+        source = heldout_source(style, HELDOUT_SEED)
         return cls(
-            generator, classes, settings, heldout, what, teacher=teacher, generated=cfg.task.generated
+            generator, classes, settings, heldout, source, teacher=teacher, generated=cfg.task.generated
         )  # fmt: skip
 
     @cached_property
@@ -69,7 +80,7 @@ class Evaluation:
 
     def inverted(self, head: Head) -> Scored:
         """The head on the inverted held-out images."""
-        return score_inverted(head, self.generator, self.heldout, self._codes, self.what)
+        return score_inverted(head, self.generator, self.heldout, self._codes, self.source)
 
     def scores(self, head: Head) -> dict[str, Scored]:
         """The head in every evaluation there is, by name."""

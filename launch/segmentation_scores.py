@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from datamodules.masks import LabelledImages
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings, invert
+from launch.figures import Protocol, Source
 from networks.checkpoints.classes import IGNORE
 from networks.checkpoints.errors import GanvasError
 from networks.metrics.uncertainty import RiskCoverage, image_uncertainty, risk_coverage
@@ -27,7 +29,7 @@ GENERATED_SEED = 10  # generated images are the same for every seed of training
 class Scored:
     """A branch's predictions on one set of images, and their score."""
 
-    protocol: str             # which images, which truth, how many
+    protocol: Protocol        # which images, which truth, how many
     figures: dict             # see SegmentationScore.compute
     images: Tensor            # what the truth belongs to, [N, 3, H, W] in [-1, 1]
     rendered: Tensor          # what the generator made of the latents, [N, 3, H, W]
@@ -44,7 +46,7 @@ class Scored:
         cls,
         found: Assessment,                   # what the branch said
         truth: Tensor,                       # uint8 [N, H, W], 255 = ignore
-        protocol: str,                       # said beside every figure
+        protocol: Protocol,                  # said beside every figure
         names: tuple[str, ...] = (),         # of the images; numbers if left out
         images: Tensor | None = None,        # [N, 3, H, W]; None: what the generator renders is the image
         rendered_is: str = "inverted",
@@ -92,14 +94,25 @@ def invert_images(
     return found
 
 
-def score_inverted(head: Head, generator: Generator, images: LabelledImages, found: Inversion, what: str) -> Scored:
+def heldout_source(style: str, seed: int) -> Source:
+    """What held-out avatars with masks are called beside figures."""
+    return Source(f"rendered {style} with exact masks", f"split heldout, seed {seed}")
+
+
+def score_inverted(
+    head: Head, generator: Generator, images: LabelledImages, found: Inversion, source: Source
+) -> Scored:
     """The real-image path: segment the codes of inverted images, compare with the images' masks.
 
     Args:
         found: the inversions of ``images``.
-        what: which images they are, for the protocol.
+        source: which images they are, for the protocol.
     """
-    protocol = f"{len(images)} {what}, inverted in {found.settings.steps} steps at {found.psnr.mean():.1f} dB"
+    how = f"inverted in {found.settings.steps} steps"
+    protocol = Protocol(
+        *source, len(images), generator=generator.hash, how=how,
+        text=f"{len(images)} {source}, {how} at {found.psnr.mean():.1f} dB",
+    )  # fmt: skip
     truth = torch.as_tensor(images.masks)
     predicted = assess(head, generator, found.latent, truth, images.classes.names, progress=True)
     return Scored.of(predicted, truth, protocol, images.names, found.target)
@@ -110,7 +123,9 @@ class Teacher:
     """A feed-forward network that labels generated images, for which there is no true mask."""
 
     network: UNet
-    miou: float      # on held-out rendered images: how far it can be believed
+    hash: str            # of its bundle
+    miou: float          # on held-out rendered images: how far it can be believed
+    protocol: Protocol   # of that figure
 
 
 def load_teacher(path: str, class_names: tuple[str, ...], resolution: int) -> Teacher:
@@ -125,7 +140,9 @@ def load_teacher(path: str, class_names: tuple[str, ...], resolution: int) -> Te
     if resolution % network.multiple:
         raise GanvasError(f"{path} labels images of multiples of {network.multiple} pixels, and the generator draws "
                           f"{resolution}: set task.teacher=null.")  # fmt: skip
-    return Teacher(network, manifest["metrics"]["miou"])
+    metrics = manifest["metrics"]
+    said = Protocol(f"what {Path(path).name} was held out from", "", None, text=metrics.get("protocol", ""))
+    return Teacher(network, manifest["hash"], metrics["miou"], said)
 
 
 def score_generated(head: Head, generator: Generator, class_names: tuple[str, ...], n: int, teacher: Teacher) -> Scored:
@@ -138,7 +155,10 @@ def score_generated(head: Head, generator: Generator, class_names: tuple[str, ..
     latents = generator.sample(n, GENERATED_SEED)
     images = torch.cat(list(render_batches(generator, latents, 16))).clamp(-1, 1)
     truth = label_images(teacher.network, images)
-    protocol = (f"{n} samples (seed {GENERATED_SEED}, truncation 1) labelled by a U-Net with mIoU "
-                f"{teacher.miou:.3f} on held-out rendered images")  # fmt: skip
+    source = Source("samples", f"seed {GENERATED_SEED}, truncation 1")
+    protocol = Protocol(
+        *source, n, network=f"U-Net {teacher.hash[:12]}", generator=generator.hash,
+        text=f"{n} {source} labelled by a U-Net with mIoU {teacher.miou:.3f} on held-out rendered images",
+    )  # fmt: skip
     predicted = assess(head, generator, latents, truth, class_names, progress=True)
     return Scored.of(predicted, truth, protocol, truth_is="by the U-Net")

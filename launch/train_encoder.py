@@ -15,6 +15,7 @@ from torch import Tensor
 from datamodules.images import GANImages
 from editors.invert import InversionSettings, invert
 from launch.data import licence, reference_images, require_size, training_images
+from launch.figures import Figure, all_by
 from launch.fitting import fit
 from launch.hardware import device_of
 from launch.invert import inversion_settings
@@ -39,7 +40,7 @@ SHOWN = 16  # images on a contact sheet
 BATCH = 64  # images encoded at once when the encoder is scored
 
 
-def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
+def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     """Train, resume where the record holds a checkpoint, score, export.
 
     Returns:
@@ -86,7 +87,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     shown = sheet(found.target, alone.reconstruction, found.reconstruction)
     picture = record.image("heldout", shown, module.images_seen)
     record.write_report(report(cfg, figures, heldout.what, picture.relative_to(record.path)))
-    return figures
+    return all_by(heldout.protocol(network=settings.critic, generator=generator.hash), figures)
 
 
 def check_settings(cfg: DictConfig) -> None:

@@ -8,14 +8,14 @@ from functools import partial
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from datamodules.avatars import stratified_labels
-from datamodules.folder import read_folder
 from datamodules.masks import LabelledImages
 from editors.invert import encoder_for
-from launch.data import refuse_image_options
+from launch.data import training_data
+from launch.figures import Figure, Protocol, all_by, values
 from launch.hardware import device_of, trainer_arguments
 from launch.invert import inversion_settings
 from launch.labelled_codes import Codes, inverted_codes, known_codes
+from launch.labelled_images import labelled_images, split
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
 from launch.resume import clock
@@ -51,7 +51,7 @@ class Branch:
         return self.trained.head
 
 
-def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
+def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     """Find the codes of the labelled images, train the head, score it, export the bundle, write the report.
 
     Whatever can be refused is refused first: nobody waits for an inversion to hear of a missing file.
@@ -65,14 +65,14 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     """
     record.uses = dict.fromkeys(("task.training.tile", "task.training.images_per_step", "task.inversion.batch"), 0)
     generator = _generator(cfg)
-    labelled = labelled_images(cfg, generator)
+    labelled, heldout = split(cfg, labelled_images(cfg, generator))
     require_labels(torch.as_tensor(labelled.masks), len(labelled.classes))
     settings = inversion_settings(cfg.task.inversion)
     perceptual(settings.critic)  # whose weights may be missing ...
     encoder_for(generator, settings)  # ... as may the encoder
     require_fit(new_head(cfg, generator, len(labelled.classes)), training_settings(cfg))
-    _check_curve(cfg, len(labelled))
-    evaluation = Evaluation.of(cfg, generator, labelled.classes, settings)
+    evaluation = Evaluation.of(cfg, generator, labelled.classes, settings, heldout)
+    _check_curve(cfg, len(labelled), evaluation)
     known = known_codes(cfg.latents, generator, labelled) if cfg.latents else None
 
     record.uses = dict.fromkeys(marked(cfg, "memory"), 0) | {"task.inversion.batch": len(labelled)}
@@ -89,14 +89,14 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     branch = Branch(generator, trained, labelled, codes, scores, curve)
     figures = headline(branch)
     if evaluation.teacher is not None:
-        figures["mIoU_teacher"] = evaluation.teacher.miou  # on rendered images held out from it
+        figures["mIoU_teacher"] = Figure(evaluation.teacher.miou, evaluation.teacher.protocol)
     save_head(
         record.export / "segmentation.safetensors", branch.head, generator, labelled.classes.to_json(),
-        asdict(settings), _described(cfg, branch, figures), include_generator=cfg.export.embed_generator,
+        asdict(settings), _described(cfg, branch, values(figures)), include_generator=cfg.export.embed_generator,
     )  # fmt: skip
     if not record.resumed:  # a resumed run would give the seconds of its last part only
-        figures["train_seconds"] = trained.seconds
-    write_report(cfg, record, branch, figures)
+        figures["train_seconds"] = Figure(trained.seconds, _of_training(cfg, branch))
+    write_report(cfg, record, branch, values(figures))
     return figures
 
 
@@ -104,34 +104,6 @@ def _generator(cfg: DictConfig) -> Generator:
     if not cfg.generator:
         raise GanvasError("a segmentation branch needs generator=FILE, e.g. generator=zoo/avatars64.safetensors.")
     return load_generator(cfg.generator).to(device_of(cfg.trainer))
-
-
-def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
-    """The examples to learn from: rendered avatars, or the folder that ``images=`` and ``masks=`` name.
-
-    With ``latents=``, the folder's images without a mask are those that nobody labelled yet, and are left out.
-
-    Raises:
-        GanvasError: if a folder is missing or unusable, there is ``latents=`` without a folder, or the avatars are of
-            another size than the generator's.
-    """
-    if "kind" not in cfg.data:
-        raise GanvasError("nothing says which images are labelled: add data=avatars, or data=folder images= masks=.")
-    refuse_image_options(cfg)
-    if cfg.data.resolution not in (None, generator.img_resolution):
-        raise GanvasError(f"data.resolution={cfg.data.resolution}, but {cfg.generator} makes images of "
-                          f"{generator.img_resolution} pixels: set it to the same number.")  # fmt: skip
-    if cfg.data.kind == "avatars":
-        if cfg.latents:
-            raise GanvasError("latents= goes with data=folder: avatars are rendered, and no codes of them are known.")
-        return stratified_labels(
-            cfg.task.label_seed, cfg.task.labels, resolution=generator.img_resolution, style=cfg.data.style
-        )
-    if not (cfg.images and cfg.masks):
-        raise GanvasError("data=folder needs images=DIR and masks=DIR, with one mask named like each image.")
-    return read_folder(
-        cfg.images, cfg.masks, classes=cfg.classes, resolution=generator.img_resolution, partial=bool(cfg.latents)
-    )  # fmt: skip
 
 
 def new_head(cfg: DictConfig, generator: Generator, classes: int) -> Head:
@@ -183,15 +155,19 @@ def fold_scores(
     fresh = partial(new_head, cfg, generator, len(labels.class_names))
     settings = training_settings(cfg)
     found = k_fold(fresh, generator, labels, settings, cfg.task.folds, cfg.seed, trainer_arguments(cfg.trainer))
-    protocol = f"each of the {len(labels)} labelled images, {codes.protocol}, segmented by a head that did not see it"
+    how = f"{codes.protocol}, segmented by a head that did not see it"
+    protocol = Protocol(
+        training_data(cfg), f"{cfg.task.folds}-fold", len(labels), generator=generator.hash, how=how,
+        text=f"each of the {len(labels)} labelled images, {how}",
+    )  # fmt: skip
     return {FOLDS: Scored.of(found, labels.masks, protocol, labelled.names, codes.target, codes.caption)}
 
 
-def _check_curve(cfg: DictConfig, labels: int) -> None:
+def _check_curve(cfg: DictConfig, labels: int, evaluation: Evaluation) -> None:
     if not cfg.task.curve:
         return
-    if cfg.data.kind != "avatars":
-        raise GanvasError("task.curve needs held-out images, which only data=avatars has: leave it out for a folder.")
+    if evaluation.heldout is None:
+        raise GanvasError("task.curve needs held-out images: give data.heldout=N for a folder, or leave it out.")
     if not all(1 <= count <= labels for count in cfg.task.curve):
         raise GanvasError(f"task.curve={list(cfg.task.curve)} must lie between 1 and the {labels} labelled images: "
                           "raise task.labels, or leave the others out.")  # fmt: skip
@@ -220,22 +196,33 @@ def label_curve(
     return found
 
 
-def headline(branch: Branch) -> dict[str, float]:
+def headline(branch: Branch) -> dict[str, Figure]:
     """The figures printed last; both mIoU rules, of each evaluation by its name."""
-    figures: dict[str, float] = {}
+    figures: dict[str, Figure] = {}
     for name, scored in branch.scores.items():
         found = scored.figures
         if name == INVERTED:
-            figures |= {"mIoU": found["miou"], "n": len(scored.truth), "mIoU_datasetgan_rule": found["miou_datasetgan"],
-                        "pixel_accuracy": found["pixel_accuracy"], "ece": found["ece"]}  # fmt: skip
+            figures |= all_by(scored.protocol, {
+                "mIoU": found["miou"], "n": len(scored.truth), "mIoU_datasetgan_rule": found["miou_datasetgan"],
+                "pixel_accuracy": found["pixel_accuracy"], "ece": found["ece"],
+            })  # fmt: skip
         else:
-            figures[HEADLINES[name] if figures else "mIoU"] = found["miou"]
-    return figures | {f"mIoU_{count}": value for count, value in branch.curve.items()}
+            figures[HEADLINES[name] if figures else "mIoU"] = Figure(found["miou"], scored.protocol)
+    if branch.curve:
+        curve = {f"mIoU_{count}": value for count, value in branch.curve.items()}
+        figures |= all_by(branch.scores[INVERTED].protocol, curve)
+    return figures
+
+
+def _of_training(cfg: DictConfig, branch: Branch) -> Protocol:
+    """What the seconds of training are of."""
+    steps = f"{branch.trained.steps} steps of {cfg.task.training.recipe}"
+    return Protocol(training_data(cfg), "labels", len(branch.labelled), generator=branch.generator.hash, how=steps)
 
 
 def _described(cfg: DictConfig, branch: Branch, figures: dict[str, float]) -> dict:
     """What the bundle says of itself."""
-    protocol = {name: scored.protocol for name, scored in branch.scores.items()}
+    protocol = {name: str(scored.protocol) for name, scored in branch.scores.items()}
     codes = "known" if branch.codes.known else "inverted"
     learned = {"labels": len(branch.labelled), "codes": codes, "steps": branch.trained.steps, "seed": cfg.seed,
                "classes_without_labels": branch.trained.absent}  # fmt: skip

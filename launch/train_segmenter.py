@@ -17,9 +17,11 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from datamodules.avatars import render_avatars
 from datamodules.masks import LabelledImages
 from launch.data import licence
+from launch.figures import Figure, Protocol, all_by
 from launch.hardware import trainer_arguments
 from launch.record import RunRecord
 from launch.resume import clock
+from launch.segmentation_scores import heldout_source
 from networks.checkpoints.errors import GanvasError
 from networks.grids import tile
 from networks.unet import UNet, label_images, save_segmenter
@@ -30,7 +32,7 @@ LOG_EVERY = 20  # batches
 SHOWN = 12      # held-out images in the report's picture
 
 
-def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
+def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     """Train, resume where the record holds a checkpoint, score on held-out images, export.
 
     Returns:
@@ -64,7 +66,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     save_segmenter(record.export / "segmenter.safetensors", module.network, manifest(cfg, scores, seen, heldout))
     picture = record.image("heldout", draw(module.network, heldout.take(range(min(SHOWN, len(heldout))))))
     record.write_report(report(cfg, scores, seen, heldout, picture.relative_to(record.path)))
-    return figures
+    return all_by(_protocol(cfg, len(heldout)), figures)
 
 
 def labelled_images(cfg: DictConfig) -> tuple[LabelledImages, LabelledImages]:
@@ -119,7 +121,7 @@ def manifest(
     """What the bundle says of itself."""
     return {
         "classes": seen.classes.to_json(),
-        "metrics": {**scores, "protocol": _protocol(cfg, len(heldout))},
+        "metrics": {**scores, "protocol": str(_protocol(cfg, len(heldout)))},
         "trained_on": {"data": f"{cfg.data.style}, split teacher", "images": len(seen), "epochs": cfg.task.epochs,
                        "resolution": cfg.data.resolution, "seed": cfg.seed},
         "command": cfg.command,
@@ -127,9 +129,11 @@ def manifest(
     }  # fmt: skip
 
 
-def _protocol(cfg: DictConfig, heldout: int) -> str:
-    size = f"{cfg.data.resolution}x{cfg.data.resolution}"
-    return f"{heldout} rendered {cfg.data.style} (split heldout, seed 0) at {size}, IoU over the pixels of all of them"
+def _protocol(cfg: DictConfig, heldout: int) -> Protocol:
+    source, size = heldout_source(cfg.data.style, 0), f"{cfg.data.resolution}x{cfg.data.resolution}"
+    text = (f"{heldout} rendered {cfg.data.style} ({source.split}) at {size}, "
+            "IoU over the pixels of all of them")  # fmt: skip
+    return Protocol(f"{source.data} at {size}", source.split, heldout, text=text)
 
 
 def draw(network: UNet, images: LabelledImages) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from PIL import Image
 
 from datamodules.image_cache import spread
 from datamodules.images import GANImages, ImageSet
-from launch.data import licence, reference_images, require_size, training_images
+from launch.data import licence, reference_images, require_size, training_data, training_images
+from launch.figures import Figure, Protocol, all_by, read_figures
 from launch.fitting import fit
 from launch.limits import require_at_least, require_one_device
 from launch.record import RunRecord
@@ -30,11 +32,12 @@ from trainers.gan_callbacks import EveryImages, draw_samples
 from trainers.stylegan2 import StyleGAN2Trainer
 
 
-def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
+def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     """Train, resume where the record holds a checkpoint, export the averaged generator.
 
     Returns:
-        Headline figures: images seen, and each metric under a name that tells its feature network.
+        Headline figures: images seen, each metric under a name that tells its feature network, and the seconds that
+        training took with the measurements on its way.
 
     Raises:
         GanvasError: if a setting makes no sense, the images do not fit the network, or training diverges.
@@ -43,8 +46,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     last = record.checkpoints / "last.ckpt"
     export = record.export / f"{(cfg.experiment or cfg.task.name).rpartition('/')[2]}.safetensors"
     seen = clock(last, "state_dict", "clock")
-    if seen >= cfg.task.training.total_images and (figures := finished_figures(export)):
-        return figures
+    if seen >= cfg.task.training.total_images and (done := read_figures(record.path)):
+        return done.figures
     start = starting_networks(cfg)
     size = None if start is None else start.generator.img_resolution
     images, reference = training_images(cfg, size), reference_images(cfg, cfg.task.metrics_samples, size)
@@ -71,13 +74,21 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, float]:
     ])  # fmt: skip
     measured = score(module.G_ema)
     record.log(headline(measured), module.images_seen)
-    protocol = f"samples with seed 0 and truncation 1 against {reference.what}; {score.protocol}"
-    save(export, module, about, {**measured, "protocol": protocol})
+    how = f"samples with seed 0 and truncation 1; {score.protocol}"
+    protocol = replace(
+        reference.protocol(network=cfg.task.metrics_features, how=how),
+        text=f"samples with seed 0 and truncation 1 against {reference.what}; {score.protocol}",
+    )
+    save(export, module, about, {**measured, "protocol": str(protocol)})
     figures = {"images_seen": float(module.images_seen), **headline(measured)}
     samples = record.image(f"samples-{module.images_seen:08d}", sample_grid(module, images), module.images_seen)
     real = record.image("training-images", real_grid(images.images), module.images_seen)
-    write_report(cfg, record, figures, protocol, samples, real)
-    return figures
+    write_report(cfg, record, figures, str(protocol), samples, real)
+    trained = Protocol(training_data(cfg), "training images", len(images.images))
+    return {
+        **all_by(trained, {"images_seen": figures.pop("images_seen")}), **all_by(protocol, figures),
+        **all_by(trained, {"train_seconds": elapsed(record)}),
+    }  # fmt: skip
 
 
 def check_settings(cfg: DictConfig) -> None:
@@ -105,15 +116,6 @@ def check_settings(cfg: DictConfig) -> None:
     if cfg.trainer.precision == "16-mixed":
         raise GanvasError("trainer.precision=16-mixed does not go with the R1 penalty: use bf16-mixed, or half "
                           "precision in the finest blocks by task.generator.num_fp16_res.")  # fmt: skip
-
-
-def finished_figures(export: Path) -> dict[str, float] | None:
-    """The headline figures of a run whose bundle is complete, else None."""
-    if not export.exists():
-        return None
-    manifest = read_manifest(export)
-    measured = {name: value for name, value in manifest["metrics"].items() if name != "protocol"}
-    return {"images_seen": float(manifest["images_seen"]), **headline(measured)} if measured else None
 
 
 def save(export: Path, module: StyleGAN2Trainer, about: dict[str, Any], metrics: dict[str, Any]) -> None:

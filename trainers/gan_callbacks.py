@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from networks.checkpoints.atomic import atomic_path
+from networks.durations import duration
 from networks.rendering import render_batches
 from trainers.batches import Batch
 from trainers.diverged import stop_if_broken
@@ -110,23 +111,6 @@ class Estimate:
         self._start = -1.0  # said
         rate = self._images / elapsed
         return f"about {duration(left / rate)} for {left} images at {rate:.3g} images/s"
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    Example:
-        >>> duration(12_000), duration(90), duration(7.4), duration(200_000)
-        ('3 h 20 min', '2 min', '7 s', '2 d 7 h')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    hours, minutes = divmod(minutes, 60)
-    days, rest = divmod(hours, 24)
-    if days:
-        return f"{days} d {rest} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def draw_samples(module: StyleGAN2Trainer, n: int, labels: Tensor | None = None) -> Tensor:

@@ -12,6 +12,7 @@ from networks.checkpoints.classes import IGNORE
 from networks.segmentation import Head, PyramidHead
 from networks.segmentation.losses import segmentation_loss
 from trainers.diverged import stop_if_not_a_number
+from trainers.draws import seed_step
 from trainers.schedule import warm_up_then_cosine
 from trainers.segmentation_data import FeatureStore, class_weights, stream
 from trainers.segmentation_loop import Clock, SegmentationSettings
@@ -51,7 +52,7 @@ class HeadTrainer(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         step = self.global_step
         seen = self._store.batch(step)
-        torch.manual_seed(int(torch.randint(2**62, (), generator=stream(self.settings.seed, 3, step))))
+        seed_step(int(torch.randint(2**62, (), generator=stream(self.settings.seed, 3, step))))
         optimizer = self.optimizers()
         for group in optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * warm_up_then_cosine(step, self.total_steps)

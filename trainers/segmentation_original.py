@@ -83,7 +83,8 @@ class OriginalTrainer(pl.LightningModule):
         out = self.head.out_resolution
         image, pixel = chosen.flatten() // out**2, chosen.flatten() % out**2
         yx = torch.stack([pixel // out, pixel % out], dim=1)
-        values = torch.cat([sample_table(table, size, image, yx, out) for table, size in self._tables], dim=1)
+        parts = [sample_table(table, size, image, yx, out, self.head.nearest) for table, size in self._tables]
+        values = torch.cat(parts, dim=1)
         return values.to(self.head.first.dtype).view(*chosen.shape, -1), self._store.masks.flatten()[chosen].long()
 
     def _fill_tables(self) -> None:

@@ -184,12 +184,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> channel_affine_backward(
 // `places` holds for each map top, left, height and width: where it begins in a map of that size. `window` holds top,
 // left, height and width of the part of the output, then height and width of the whole.
 inline Axis axis(const std::vector<int64_t>& places, size_t map, int across, int64_t length,
-                 const std::vector<int64_t>& window) {
+                 const std::vector<int64_t>& window, bool nearest) {
   const auto at = [&](size_t i) { return static_cast<int>(places[4 * map + i + across]); };
-  return {at(0), static_cast<int>(length), at(2), static_cast<int>(window[4 + across])};
+  return {at(0), static_cast<int>(length), at(2), static_cast<int>(window[4 + across]), nearest};
 }
 
-Tensor upsample_sum(std::vector<Tensor> maps, std::vector<int64_t> places, std::vector<int64_t> window) {
+Tensor upsample_sum(std::vector<Tensor> maps, std::vector<int64_t> places, std::vector<int64_t> window, bool nearest) {
   STD_TORCH_CHECK(maps.size() <= MOST_LEVELS, "upsample_sum takes at most 16 maps");
   const Tensor& x = maps[0];
   const bool last = is_last(x);
@@ -205,8 +205,8 @@ Tensor upsample_sum(std::vector<Tensor> maps, std::vector<int64_t> places, std::
               static_cast<int>(window[3]), x.size(0), x.size(1), last};
     body.aligned = (last ? x.size(1) : window[3]) % body.COLS == 0 && are_aligned({body.out});
     for (size_t i = 0; i < dense.size(); ++i) {
-      body.levels[i] = {in<T>(dense[i]), axis(places, i, 0, dense[i].size(2), window),
-                        axis(places, i, 1, dense[i].size(3), window)};
+      body.levels[i] = {in<T>(dense[i]), axis(places, i, 0, dense[i].size(2), window, nearest),
+                        axis(places, i, 1, dense[i].size(3), window, nearest)};
       body.aligned = body.aligned && are_aligned({in<T>(dense[i])});
     }
     for_each(x, body.strips(), body);
@@ -215,7 +215,7 @@ Tensor upsample_sum(std::vector<Tensor> maps, std::vector<int64_t> places, std::
 }
 
 std::vector<Tensor> upsample_sum_backward(const Tensor& grad, std::vector<int64_t> sizes, std::vector<int64_t> places,
-                                          std::vector<int64_t> window) {
+                                          std::vector<int64_t> window, bool nearest) {
   const size_t count = sizes.size() / 2;
   STD_TORCH_CHECK(count <= MOST_LEVELS, "upsample_sum takes at most 16 maps");
   const bool last = is_last(grad);
@@ -237,8 +237,8 @@ std::vector<Tensor> upsample_sum_backward(const Tensor& grad, std::vector<int64_
     body.top = static_cast<int>(window[0]);
     body.height = static_cast<int>(window[2]);
     for (size_t i = 0; i < count; ++i)
-      body.levels[i] = {out<A>(rows[i]), axis(places, i, 0, sizes[2 * i], window),
-                        axis(places, i, 1, sizes[2 * i + 1], window)};
+      body.levels[i] = {out<A>(rows[i]), axis(places, i, 0, sizes[2 * i], window, nearest),
+                        axis(places, i, 1, sizes[2 * i + 1], window, nearest)};
     for_each(grad, maps * body.across, body);
     for (size_t i = 0; i < count; ++i) {
       const UpsampleSumColumns<T> columns{{out<T>(result[i]), body.levels[i].rows, body.levels[i].columns},

@@ -1,5 +1,5 @@
-// The sum of maps enlarged to one size, and its transpose (cuda_ops/upsample_sum.py). Bilinear, half-pixel centres,
-// clamped borders; maps may be pieces of larger ones, and the output a window of a larger one.
+// The sum of maps enlarged to one size, and its transpose (cuda_ops/upsample_sum.py): bilinear with half-pixel
+// centres and clamped borders, or by repetition. Maps may be pieces of larger ones, and the output a window of one.
 #pragma once
 
 #include "common.h"
@@ -25,8 +25,14 @@ template <class A> GANVAS_BODY Tap<A> tap_of(int position, int size, int out) {
 // One axis of a map: `length` samples from `start` on, of `size`; enlarged to `out`.
 struct Axis {
   int start, length, size, out;
+  bool nearest;
 
   template <class A> GANVAS_BODY Tap<A> tap(int position) const {  // counted from the piece's beginning
+    if (nearest) {
+      const uint32_t ahead = static_cast<uint32_t>(position) * static_cast<uint32_t>(size);
+      const int sample = static_cast<int>(ahead / static_cast<uint32_t>(out)) - start;
+      return {sample, sample, A(0)};
+    }
     const Tap<A> whole = tap_of<A>(position, size, out);
     return {whole.low - start, whole.high - start, whole.t};
   }

@@ -55,6 +55,10 @@ def write_report(cfg: DictConfig, record: RunRecord, branch: Branch, figures: di
         Section("Use it", USE.format(arguments=_load_arguments(cfg, record))),
     ]  # fmt: skip
     record.write_report("\n\n".join(str(part) for part in parts if part) + "\n")
+    if branch.scores:
+        ious = [scored.iou for scored in branch.scores.values()]
+        rows = [[name, *(None if np.isnan(iou[name]) else iou[name] for iou in ious)] for name in ious[0]]
+        record.table("IoU", ["class", *branch.scores], rows)
 
 
 def _load_arguments(cfg: DictConfig, record: RunRecord) -> str:
@@ -153,7 +157,8 @@ def _predictions(record: RunRecord, branch: Branch, title: str, scored: Scored) 
         del sheet[scored.rendered_is]
     name = title.replace(" ", "-")
     record.overlays(name, sheet["image"], {scored.truth_is: truth, "branch": predicted}, classes.names)
-    text = (f"{scored.protocol[0].upper()}{scored.protocol[1:]}; the first {len(truth)}. *Uncertain* is the members' "
+    said = str(scored.protocol)
+    text = (f"{said[0].upper()}{said[1:]}; the first {len(truth)}. *Uncertain* is the members' "
             f"disagreement (Jensen-Shannon), white at {top:.2f} nats.\n\n{_most_uncertain(scored)}")  # fmt: skip
     picture = _kept(record, name, panels(sheet, across=2, classes=classes))
     return Section(title.capitalize(), text, picture)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from launch.record import RunRecord, read_metrics
 from launch.reports.plots import course
+from networks.durations import duration
 from networks.grids import tile
-from trainers.gan_callbacks import duration
 
 MOST, SHEET = 64, 2048   # pictures in a grid, and pixels a side that it may take
 ELAPSED = "seconds"      # in metrics.jsonl: what the run took up to there, without pauses between resumptions

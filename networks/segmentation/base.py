@@ -22,7 +22,7 @@ class Head(nn.Module, ABC):
     """
 
     kind: ClassVar[str]          # name in the registry
-    upsampling: ClassVar[str]    # how projected maps reach the output's size, for the manifest
+    upsampling: str              # how projected maps reach the output's size, for the manifest
     reads_image: ClassVar[bool] = False  # whether it also reads the maps that are made of the image
 
     def __init__(

@@ -1,7 +1,8 @@
 """Bilinear enlargement (half-pixel centres, clamped border) of windows and single pixels: parts of the whole, exactly.
 
 A 1x1 convolution commutes with these, so heads project at native resolution and enlarge the few projected channels.
-All functions agree with ``interpolate(x, size, mode="bilinear", align_corners=False)``.
+All functions agree with ``interpolate(x, size, mode="bilinear", align_corners=False)``; those that take ``nearest``
+also with ``mode="nearest"``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, interpolate
 
-from cuda_ops.bilinear import neighbours
+from cuda_ops.resize import neighbours
 
 
 class Window(NamedTuple):
@@ -86,7 +87,9 @@ def enlarge_window(project: Tensor, have: Window, factor: int, want: Window) -> 
     return want.within(fine).cut(enlarge(project, factor))
 
 
-def sample_table(table: Tensor, size: tuple[int, int], image: Tensor, yx: Tensor, out: int) -> Tensor:
+def sample_table(
+    table: Tensor, size: tuple[int, int], image: Tensor, yx: Tensor, out: int, nearest: bool = False
+) -> Tensor:
     """Values of enlarged maps at single pixels, in one pass and without making the maps.
 
     Args:
@@ -95,13 +98,14 @@ def sample_table(table: Tensor, size: tuple[int, int], image: Tensor, yx: Tensor
         image: which of the N images each pixel is in, ``[P]``.
         yx: output coordinates, ``[P, 2]``.
         out: pixels a side of the output.
+        nearest: enlarge by repetition instead.
 
     Returns:
         ``[P, C]``, differentiable in ``table``.
     """
     height, width = size
-    y0, y1, ty = neighbours(yx[:, 0], height, out)
-    x0, x1, tx = neighbours(yx[:, 1], width, out)
+    y0, y1, ty = neighbours(yx[:, 0], height, out, nearest)
+    x0, x1, tx = neighbours(yx[:, 1], width, out, nearest)
     rows = torch.stack([y0 * width + x0, y0 * width + x1, y1 * width + x0, y1 * width + x1], dim=1)
     rows = rows + image[:, None] * (height * width)
     weights = torch.stack([(1 - ty) * (1 - tx), (1 - ty) * tx, ty * (1 - tx), ty * tx], dim=1)

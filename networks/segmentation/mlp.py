@@ -26,17 +26,21 @@ INIT_STD = 0.02     # standard deviation of the original's weights; biases start
 class _Pointwise(Head):
     """A head whose logits at a pixel depend on that pixel's enlarged features alone."""
 
-    upsampling: ClassVar[str] = "each level directly to the output size, bilinear, align_corners=False"
+    nearest: bool = False  # how maps are enlarged: by repetition, or else bilinear
     first: nn.Parameter    # [M, O, D]
-
     first_bias: nn.Parameter  # [M, O]
+
+    @property
+    def upsampling(self) -> str:
+        how = "nearest" if self.nearest else "bilinear, align_corners=False"
+        return f"each level directly to the output size, {how}"
 
     def sums(self, features: Features, window: Window) -> Tensor:
         """First layer over a window: ``[M, O, N, h, w]``."""
         columns = self.columns()
         weights = [self.first[:, :, part].flatten(0, 1) for part in columns.values()]
-        size = self.out_resolution, self.out_resolution
-        x = project_upsample_sum([features[name] for name in columns], weights, size, self.first_bias.flatten(), window)
+        maps, size = [features[name] for name in columns], (self.out_resolution, self.out_resolution)
+        x = project_upsample_sum(maps, weights, size, self.first_bias.flatten(), window, self.nearest)
         return x.unflatten(1, self.first.shape[:2]).permute(1, 2, 0, 3, 4)
 
     def tail(self, x: Tensor) -> Tensor:
@@ -52,7 +56,11 @@ class ReferenceHead(_Pointwise):
     """``D -> 128 -> 32 -> K`` (from 32 classes ``D -> 256 -> 128 -> K``), hidden layers with ReLU, then batch norm.
 
     In training mode the normalisation uses the statistics of the pixels at hand, for each member its own, as in the
-    original; the columns of ``first`` follow the order of the maps, so released weights can be copied in.
+    original; the columns of ``first`` follow the order of the maps, so released weights can be copied in. DatasetGAN's
+    paper enlarged the maps by repetition, its released code and EditGAN bilinearly.
+
+    Raises:
+        ValueError: if ``upsampling`` is neither, or as :class:`Head`.
     """
 
     kind: ClassVar[str] = "reference"
@@ -64,8 +72,13 @@ class ReferenceHead(_Pointwise):
         out_resolution: int,
         members: int = 10,
         left_out: Iterable[str] = (),
+        upsampling: str = "bilinear",                   # or nearest
     ) -> None:  # fmt: skip
         super().__init__(feature_shapes, num_classes, out_resolution, members, left_out)
+        if upsampling not in ("bilinear", "nearest"):
+            raise ValueError(f"upsampling must be bilinear or nearest, got {upsampling!r}")
+        self.nearest = upsampling == "nearest"
+        self.arguments["upsampling"] = upsampling
         wide, narrow = (128, 32) if num_classes < 32 else (256, 128)
         self.first, self.first_bias = _layer(members, wide, self.width_in)
         self.first_norm = nn.BatchNorm1d(members * wide)

@@ -38,7 +38,7 @@ class PyramidHead(Head):
 
     kind: ClassVar[str] = "default"
     reads_image: ClassVar[bool] = True
-    upsampling: ClassVar[str] = "coarse to fine: projected sums enlarged level by level, bilinear, align_corners=False"
+    upsampling = "coarse to fine: projected sums enlarged level by level, bilinear, align_corners=False"
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The kernels' arithmetic on the CPU, and the two implementations that every op is held to."""
+"""What every op is held to: the kernels' arithmetic on the CPU, the same in plain PyTorch, and a GPU's kernels."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import torch
 from cuda_ops import backend, build
 from cuda_ops.registration import REFERENCES
 
-_elsewhere: list[torch.library.Library] = []  # once the kernels are loaded: keeps them from what other modules test
-
 
 @pytest.fixture(scope="module")
 def host_kernels() -> Iterator[None]:
-    """CPU kernels of the CUDA sources, under the registered ops, while a module asks for them."""
+    """CPU kernels of the CUDA sources, under the registered ops. A library stays loaded: afterwards it is covered up."""
     verdict = build.load(build.host_target())
     assert verdict.library is not None, verdict.reason
-    while _elsewhere:
-        _elsewhere.pop()._destroy()
+    while COVERS:
+        COVERS.pop()._destroy()
     yield
-    _elsewhere.append(_references())
+    COVERS.append(references())
 
 
-def _references() -> torch.library.Library:
-    """Puts the references over the kernels, until it is destroyed."""
+COVERS: list[torch.library.Library] = []  # between the modules that ask for the kernels, the references are the ops
+
+
+def references() -> torch.library.Library:
+    """Makes the references the ops' CPU kernels until it is destroyed."""
     library = torch.library.Library("ganvas", "IMPL")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Warning only once for all operators", UserWarning)
@@ -35,13 +36,30 @@ def _references() -> torch.library.Library:
     return library
 
 
-@pytest.fixture(params=["host", "reference"])
-def registered(request: pytest.FixtureRequest, host_kernels: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Public functions go to the registered ops, whose kernels are the CUDA sources' or the plain PyTorch ones."""
-    monkeypatch.setattr(backend, "has_kernels", lambda x: True)
-    if request.param == "host":
-        yield "host"
-        return
-    library = _references()
-    yield "reference"
-    library._destroy()
+@pytest.fixture(params=["host", "reference", pytest.param("cuda", marks=pytest.mark.gpu)])
+def registered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Public functions go to the registered ops, with kernels from the CUDA sources or in plain PyTorch.
+
+    New tensors hold NaN, so that an element which a kernel leaves out is seen.
+    """
+    if request.param == "cuda":
+        if not torch.cuda.is_available():
+            pytest.skip("torch sees no GPU here")
+        monkeypatch.setenv("GANVAS_OPS", "cuda")
+        assert backend.ready()
+    else:
+        request.getfixturevalue("host_kernels")
+        monkeypatch.setattr(backend, "has_kernels", lambda x: True)
+    library = references() if request.param == "reference" else None
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    assert torch.empty(1).isnan().all()
+    yield request.param
+    torch.use_deterministic_algorithms(False)
+    if library:
+        library._destroy()
+
+
+@pytest.fixture
+def device(registered: str) -> str:
+    """Where the tensors of a test belong."""
+    return "cuda" if registered == "cuda" else "cpu"

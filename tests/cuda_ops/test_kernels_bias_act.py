@@ -54,9 +54,9 @@ def orders(x: Tensor, bias: Tensor, dy: Tensor, ddx: Tensor, options: dict[str, 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("options", CASES, ids=str)
 def test_values_and_derivatives_are_those_in_float64(
-    registered: str, options: dict[str, Any], dtype: torch.dtype, layout: str, monkeypatch: pytest.MonkeyPatch
+    device: str, options: dict[str, Any], dtype: torch.dtype, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x, bias, dy, ddx = drawn(dtype)
+    x, bias, dy, ddx = (t.to(device) for t in drawn(dtype))
     got = orders(LAYOUTS[layout](x), bias, dy, ddx, options)
     with monkeypatch.context() as patch:
         patch.setattr(module.backend, "has_kernels", lambda x: False)
@@ -66,8 +66,8 @@ def test_values_and_derivatives_are_those_in_float64(
 
 
 @pytest.mark.parametrize("options", CASES, ids=str)
-def test_the_ops_are_registered_well(registered: str, options: dict[str, Any]) -> None:
-    x, bias, dy, ddx = drawn(torch.float64, (2, 3, 4))
+def test_the_ops_are_registered_well(device: str, options: dict[str, Any]) -> None:
+    x, bias, dy, ddx = (t.to(device) for t in drawn(torch.float64, (2, 3, 4)))
     spec = ACTIVATIONS[options["act"]]
     settings = (1, module.NAMES.index(options["act"]), spec.alpha, options.get("gain", spec.gain),
                 options.get("clamp", math.inf))  # fmt: skip
@@ -85,8 +85,8 @@ def test_the_ops_are_registered_well(registered: str, options: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("options", CASES, ids=str)
-def test_derivatives_are_right_to_the_third(registered: str, options: dict[str, Any]) -> None:
-    x, bias, _, _ = (t.requires_grad_() for t in drawn(torch.float64, (2, 3, 2)))
+def test_derivatives_are_right_to_the_third(device: str, options: dict[str, Any]) -> None:
+    x, bias, _, _ = (t.to(device).requires_grad_() for t in drawn(torch.float64, (2, 3, 2)))
     assert gradcheck(lambda x, b: bias_act(x, b, **options), (x, bias))
     assert gradgradcheck(lambda x, b: bias_act(x, b, **options), (x, bias))
 
@@ -127,27 +127,28 @@ def test_any_shape_and_dimension(host_kernels: None, shape: list[int], data: st.
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("shape", [(2, 16, 70, 50), (700, 16), (9000, 9)])
 def test_the_gradient_for_the_bias_is_the_sum_over_all_threads(
-    host_kernels: None, shape: tuple[int, ...], layout: str
+    device: str, shape: tuple[int, ...], layout: str
 ) -> None:
-    x = torch.randn(shape, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(shape, dtype=torch.float32, generator=torch.Generator().manual_seed(0)).to(device)
     x = x.contiguous(memory_format=torch.channels_last) if layout == "channels_last" and len(shape) == 4 else x
     arguments = (x, bias_act(x, act="relu"), 1, module.NAMES.index("relu"), 0.0, 1.5, math.inf)
     got = module.BIAS_ACT_BACKWARD_WITH_BIAS(*arguments)
+    assert all(torch.equal(a, b) for a, b in zip(got, module.BIAS_ACT_BACKWARD_WITH_BIAS(*arguments), strict=True))
     wanted = REFERENCES["bias_act_backward_with_bias"](*arguments)
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize(("act", "limit"), [("relu", 0.0), ("lrelu", -math.inf), ("softplus", 0.0), ("elu", -1.0)])
-def test_infinities_and_nan_pass_as_in_pytorch(registered: str, act: str, limit: float) -> None:
-    y = bias_act(torch.tensor([[-math.inf, math.inf, math.nan]]), act=act, gain=1.0)
+def test_infinities_and_nan_pass_as_in_pytorch(device: str, act: str, limit: float) -> None:
+    y = bias_act(torch.tensor([[-math.inf, math.inf, math.nan]], device=device), act=act, gain=1.0)
     assert y[0, 0].item() == pytest.approx(limit)
     assert y[0, 1].item() == math.inf
     assert y[0, 2].isnan()
 
 
-def test_the_least_is_saved(registered: str) -> None:
+def test_the_least_is_saved(device: str) -> None:
     saved: list[Tensor] = []
-    x, bias = torch.randn(2, 3, 4, requires_grad=True), torch.zeros(3, requires_grad=True)
+    x, bias = (torch.ones(shape, device=device, requires_grad=True) for shape in ((2, 3, 4), (3,)))
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         bias_act(x, bias)
         assert saved == []

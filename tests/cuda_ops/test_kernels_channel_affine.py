@@ -38,6 +38,10 @@ class Arguments(NamedTuple):
     noise_scale: Tensor | None = None
     bias: Tensor | None = None
 
+    def to(self, *place: torch.device | torch.dtype | str) -> Arguments:
+        """Copies of another type, or elsewhere."""
+        return Arguments(*(None if t is None else t.detach().clone().to(*place) for t in self))
+
 
 def draw(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
@@ -86,9 +90,9 @@ def orders(op: Callable[..., Tensor], a: Arguments, activation: Activation) -> l
     """The result, the gradients along one direction, and theirs along others."""
     leaves = [t.requires_grad_() for t in a if t is not None]
     y = op(a, activation)
-    towards = draw(*y.shape, seed=9).to(y.dtype).requires_grad_()
+    towards = draw(*y.shape, seed=9).to(y).requires_grad_()
     first = torch.autograd.grad(y, leaves, towards, create_graph=True)
-    energy = sum((g.double() * draw(*g.shape, seed=10 + i)).sum() for i, g in enumerate(first))
+    energy = sum((g.double() * draw(*g.shape, seed=10 + i).to(g.device)).sum() for i, g in enumerate(first))
     second = torch.autograd.grad(energy, [*leaves, towards], allow_unused=True, materialize_grads=True)
     return [y, *first, *second]
 
@@ -98,13 +102,12 @@ def orders(op: Callable[..., Tensor], a: Arguments, activation: Activation) -> l
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("activation", ["identity", "clamped"])
 def test_values_and_derivatives_are_those_in_float64(
-    registered: str, kind: str, layout: str, dtype: torch.dtype, activation: str
+    device: str, kind: str, layout: str, dtype: torch.dtype, activation: str
 ) -> None:
     act = ACTIVATIONS[activation]
-    exact = away_from_kinks(drawn(2, 5, 4, 6, kind), act)
-    exact = Arguments(*(None if t is None else t.to(dtype).double() for t in exact))
-    rounded = Arguments(LAYOUTS[layout](exact.x.to(dtype)), *(None if t is None else t.to(dtype) for t in exact[1:]))
-    wanted = orders(formula, Arguments(*(None if t is None else t.clone() for t in exact)), act)
+    rounded = away_from_kinks(drawn(2, 5, 4, 6, kind), act).to(dtype).to(device)
+    wanted = orders(formula, rounded.to(torch.float64), act)
+    rounded = rounded._replace(x=LAYOUTS[layout](rounded.x))
     got = orders(lambda a, act: channel_affine(*a, act), rounded, act)
     for a, b in zip(got, wanted, strict=True):
         torch.testing.assert_close(a.double(), b, rtol=0, atol=TOLERANCE[dtype] * max(1.0, b.abs().max().item()))
@@ -114,9 +117,9 @@ def test_values_and_derivatives_are_those_in_float64(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_derivatives_are_right_to_the_third(registered: str, kind: str, activation: str) -> None:
+def test_derivatives_are_right_to_the_third(device: str, kind: str, activation: str) -> None:
     act = ACTIVATIONS[activation]
-    a = away_from_kinks(drawn(2, 2, 1, 2, kind), act)
+    a = away_from_kinks(drawn(2, 2, 1, 2, kind), act).to(device)
     leaves = [t.requires_grad_() for t in a if t is not None]
 
     def op(*given: Tensor) -> Tensor:
@@ -136,14 +139,18 @@ def test_derivatives_are_right_to_the_third(registered: str, kind: str, activati
 
 
 @pytest.mark.parametrize(("kind", "activation"), [("scale", "identity"), ("shared noise", "clamped")])
-def test_the_ops_are_registered_well(registered: str, kind: str, activation: str) -> None:
+def test_the_ops_are_registered_well(device: str, kind: str, activation: str) -> None:
     act = ACTIVATIONS[activation]
-    a = Arguments(*(None if t is None else t.requires_grad_() for t in drawn(2, 3, 2, 4, kind)))
+    a = drawn(2, 3, 2, 4, kind).to(device)
+    for t in a:
+        if t is not None:
+            t.requires_grad_()
     torch.library.opcheck(module.CHANNEL_AFFINE, (a.x, a.scale, None, None, *a[2:], None, *act))
     mask = channel_affine(*a, act).detach() if activation != "identity" else None
-    y, y_scale = draw(2, 3, 2, 4, seed=5).requires_grad_(), draw(2, 3, seed=6).requires_grad_()
+    y, y_scale, grad = (
+        draw(*shape, seed=5).to(device).requires_grad_() for shape in ((2, 3, 2, 4), (2, 3), (2, 3, 2, 4))
+    )
     torch.library.opcheck(module.CHANNEL_AFFINE, (a.x, a.scale, y, y_scale, *a[2:], mask, *act))
-    grad = draw(2, 3, 2, 4, seed=7).requires_grad_()
     for want in (1, 10 if a.noise is None else 15):
         torch.library.opcheck(module.CHANNEL_AFFINE_BACKWARD, (grad, a.x, a.scale, a.noise, mask, *act, want))
 
@@ -193,9 +200,9 @@ def test_batches_beyond_a_part_of_the_reference_are_the_batch(monkeypatch: pytes
         torch.testing.assert_close(value, expected)
 
 
-def test_the_least_is_saved(registered: str) -> None:
+def test_the_least_is_saved(device: str) -> None:
     saved: list[Tensor] = []
-    a = Arguments(*(t.requires_grad_() for t in drawn(2, 3, 8, 8, "shared noise")))
+    a = Arguments(*(t.requires_grad_() for t in drawn(2, 3, 8, 8, "shared noise").to(device)))
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         y = channel_affine(*a, ACTIVATIONS["leaky"])
         large = {t.data_ptr() for t in saved if t.numel() == y.numel()}

@@ -96,11 +96,11 @@ def test_values_are_those_of_the_definition(
 @pytest.mark.parametrize("taps", [1, 2, 3, 4, 5, 6, 12, 31])
 @pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2), (2, 2), (3, 2)])
 def test_all_taps_count(
-    registered: str, taps: int, up: int, down: int, dtype: torch.dtype, layout: str
+    registered: str, device: str, taps: int, up: int, down: int, dtype: torch.dtype, layout: str
 ) -> None:
     """Kernels of a fixed size have been known to cut longer filters off."""
-    x = laid_out(drawn((2, 8, 9, 13), dtype), layout)
-    f = drawn((taps, taps), dtype).float() / taps
+    x = laid_out(drawn((2, 8, 9, 13), dtype).to(device), layout)
+    f = drawn((taps, taps), dtype).float().to(device) / taps
     sides = (taps // 2, (taps + 1) // 2, taps // 2, taps)
     got = upfirdn2d(x, f, up, down, sides)
     expected = definition(x.double(), f.double(), (up, up), (down, down), sides, False, 1.0)
@@ -140,9 +140,9 @@ CASES = [
 
 @pytest.mark.parametrize("arguments", CASES, ids=str)
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-def test_the_op_is_registered_well(registered: str, arguments: dict[str, Any], layout: str) -> None:
-    x = laid_out(drawn((2, 2, 5, 4)), layout).requires_grad_()
-    f = drawn((4, 3))
+def test_the_op_is_registered_well(device: str, arguments: dict[str, Any], layout: str) -> None:
+    x = laid_out(drawn((2, 2, 5, 4)).to(device), layout).requires_grad_()
+    f = drawn((4, 3)).to(device)
     up, down = (module._pair("up", arguments.get(name, 1)) for name in ("up", "down"))
     sides = module._sides(arguments.get("padding", 0))
     torch.library.opcheck(
@@ -153,8 +153,8 @@ def test_the_op_is_registered_well(registered: str, arguments: dict[str, Any], l
 
 
 @pytest.mark.parametrize("taps", [3, 4, 5, 12])
-def test_a_separable_filter_is_its_outer_product(registered: str, taps: int) -> None:
-    x, f = drawn((2, 3, 9, 7)), drawn((taps,))
+def test_a_separable_filter_is_its_outer_product(device: str, taps: int) -> None:
+    x, f = (drawn(shape).to(device) for shape in ((2, 3, 9, 7), (taps,)))
     options = {"up": (2, 1), "down": (1, 2), "padding": (4, 5, 6, 7), "gain": 2.0}
     torch.testing.assert_close(upfirdn2d(x, f, **options), upfirdn2d(x, torch.outer(f, f), **options))
 
@@ -162,9 +162,9 @@ def test_a_separable_filter_is_its_outer_product(registered: str, taps: int) -> 
 @pytest.mark.parametrize("size", [1, 2, 4, 7])
 @pytest.mark.parametrize("taps", [(1, 1), (1, 3, 3, 1), (1, 2, 3, 3, 2, 1)])
 def test_the_networks_steps_are_the_same_through_the_kernels(
-    registered: str, taps: tuple[int, ...], size: int, monkeypatch: pytest.MonkeyPatch
+    device: str, taps: tuple[int, ...], size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x, f = drawn((2, 3, 2 * size, 2 * size), torch.float32), setup_filter(taps)
+    x, f = drawn((2, 3, 2 * size, 2 * size), torch.float32).to(device), setup_filter(taps).to(device)
     steps = [upsample2d, downsample2d, lambda x, f: filter2d(x, f, padding=len(taps) // 2, gain=2.0)]
     got = [step(x, f) for step in steps]
     monkeypatch.setattr(module.backend, "has_kernels", lambda x: False)

@@ -11,8 +11,8 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import interpolate
 
 from cuda_ops import upsample_sum as module
-from cuda_ops.bilinear import span
 from cuda_ops.registration import REFERENCES
+from cuda_ops.resize import span
 from cuda_ops.upsample_sum import Frame, Piece, upsample_sum
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -35,29 +35,31 @@ def whole(x: Tensor) -> Piece:
     return Piece(x, 0, 0, *x.shape[2:])
 
 
-def cut(x: Tensor, frame: Frame) -> Piece:
+def cut(x: Tensor, frame: Frame, nearest: bool = False) -> Piece:
     """The least that the frame needs."""
     height, width = x.shape[2:]
-    top, bottom = span(frame.top, frame.top + frame.height, height, frame.out_height)
-    left, right = span(frame.left, frame.left + frame.width, width, frame.out_width)
+    top, bottom = span(frame.top, frame.top + frame.height, height, frame.out_height, nearest)
+    left, right = span(frame.left, frame.left + frame.width, width, frame.out_width, nearest)
     return Piece(x[:, :, top:bottom, left:right], top, left, height, width)
 
 
-def formula(maps: list[Tensor], frame: Frame) -> Tensor:
-    size = frame.out_height, frame.out_width
-    total = sum(interpolate(x, size, mode="bilinear", align_corners=False) for x in maps)
+def formula(maps: list[Tensor], frame: Frame, nearest: bool = False) -> Tensor:
+    how = {"mode": "nearest"} if nearest else {"mode": "bilinear", "align_corners": False}
+    total = sum(interpolate(x, (frame.out_height, frame.out_width), **how) for x in maps)
     return total[:, :, frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
 
 
 @pytest.mark.parametrize("frame", [Frame(0, 0, *OUT, *OUT), Frame(3, 1, 9, 10, *OUT)], ids=["whole", "window"])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "strided"])
 @pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("nearest", [False, True])
 def test_values_and_gradients_are_those_in_float64(
-    registered: str, frame: Frame, layout: str, dtype: torch.dtype
+    device: str, frame: Frame, layout: str, dtype: torch.dtype, nearest: bool
 ) -> None:
-    exact = [x.to(dtype).double().requires_grad_() for x in drawn(SIZES)]
+    exact = [x.to(dtype).double().to(device).requires_grad_() for x in drawn(SIZES)]
     maps = [laid_out(x.detach().to(dtype), layout).requires_grad_() for x in exact]
-    y, wanted = upsample_sum([cut(x, frame) for x in maps], frame), formula(exact, frame)
+    y = upsample_sum([cut(x, frame, nearest) for x in maps], frame, nearest)
+    wanted = formula(exact, frame, nearest)
     torch.testing.assert_close(y.double(), wanted, rtol=0, atol=TOLERANCE[dtype])
     towards = torch.randn_like(wanted).to(dtype)
     got = torch.autograd.grad(y, maps, towards)
@@ -65,8 +67,8 @@ def test_values_and_gradients_are_those_in_float64(
         torch.testing.assert_close(a.double(), b, rtol=0, atol=TOLERANCE[dtype] * max(1.0, b.abs().max().item()))
 
 
-def test_derivatives_are_right_to_the_second(registered: str) -> None:
-    maps = [x.requires_grad_() for x in drawn([(2, 2), (3, 1)], 1, 2)]
+def test_derivatives_are_right_to_the_second(device: str) -> None:
+    maps = [x.to(device).requires_grad_() for x in drawn([(2, 2), (3, 1)], 1, 2)]
     frame = Frame(1, 0, 3, 3, 5, 4)
 
     def op(*maps: Tensor) -> Tensor:
@@ -77,12 +79,12 @@ def test_derivatives_are_right_to_the_second(registered: str) -> None:
     assert gradgradcheck(lambda *maps: op(*maps).square(), maps)
 
 
-def test_the_ops_are_registered_well(registered: str) -> None:
-    maps = [x.requires_grad_() for x in drawn([(2, 2), (3, 3)], 1, 2)]
+def test_the_ops_are_registered_well(device: str) -> None:
+    maps = [x.to(device).requires_grad_() for x in drawn([(2, 2), (3, 3)], 1, 2)]
     places, window = [0, 0, 2, 2, 0, 0, 3, 3], [1, 0, 3, 3, 5, 4]
-    torch.library.opcheck(module.UPSAMPLE_SUM, (maps, places, window))
-    grad = torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
-    torch.library.opcheck(module.UPSAMPLE_SUM_BACKWARD, (grad, [2, 2, 3, 3], places, window))
+    torch.library.opcheck(module.UPSAMPLE_SUM, (maps, places, window, False))
+    grad = torch.randn(1, 2, 3, 3, dtype=torch.float64, device=device, requires_grad=True)
+    torch.library.opcheck(module.UPSAMPLE_SUM_BACKWARD, (grad, [2, 2, 3, 3], places, window, False))
 
 
 @given(
@@ -91,11 +93,12 @@ def test_the_ops_are_registered_well(registered: str) -> None:
     corners=st.tuples(*[st.floats(0, 1)] * 4),
     channels=st.integers(1, 9),
     layout=st.sampled_from(["contiguous", "channels_last"]),
+    nearest=st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
 def test_any_sizes_and_windows(
     host_kernels: None, sizes: list[tuple[int, int]], out: tuple[int, int], corners: tuple[float, ...], channels: int,
-    layout: str,
+    layout: str, nearest: bool,
 ) -> None:  # fmt: skip
     (top, bottom), (left, right) = (
         sorted(round(corner * (side - 1)) for corner in pair)
@@ -103,13 +106,13 @@ def test_any_sizes_and_windows(
     )
     frame = Frame(top, left, bottom + 1 - top, right + 1 - left, *out)
     maps = [laid_out(x, layout) for x in drawn(sizes, 2, channels)]
-    pieces = [cut(x, frame) for x in maps]
+    pieces = [cut(x, frame, nearest) for x in maps]
     places, parts = [number for piece in pieces for number in piece[1:]], [piece.x for piece in pieces]
-    wanted = formula(maps, frame)
+    wanted = formula(maps, frame, nearest)
     for op in (module.UPSAMPLE_SUM, REFERENCES["upsample_sum"]):
-        torch.testing.assert_close(op(parts, places, list(frame)), wanted)
+        torch.testing.assert_close(op(parts, places, list(frame), nearest), wanted)
     shapes = [side for x in parts for side in x.shape[2:]]
-    back = torch.randn_like(wanted), shapes, places, list(frame)
+    back = torch.randn_like(wanted), shapes, places, list(frame), nearest
     pairs = zip(module.UPSAMPLE_SUM_BACKWARD(*back), REFERENCES["upsample_sum_backward"](*back), strict=True)
     for a, b in pairs:
         torch.testing.assert_close(a, b)

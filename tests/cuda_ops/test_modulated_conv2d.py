@@ -64,15 +64,15 @@ def definition(
 @pytest.mark.parametrize("demodulate", [True, False])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_it_is_equations_1_and_3_sample_by_sample(
-    registered: str, batch: int, learned: bool, kernel: int, up: int, demodulate: bool, layout: torch.memory_format
+    device: str, batch: int, learned: bool, kernel: int, up: int, demodulate: bool, layout: torch.memory_format
 ) -> None:
-    weight = draw(4, 5, kernel, kernel, seed=2).requires_grad_(learned)
-    x, styles, noise = X[:batch].contiguous(memory_format=layout), STYLES[:batch], draw(6 * up, 6 * up, seed=3)
-    strength, bias = torch.tensor(0.3, dtype=torch.float64), draw(4, seed=4)
-    got = modulated_conv2d(
-        x, weight, styles, noise, strength, bias, up, F4, demodulate, act="lrelu", gain=1.3, clamp=2.0
-    )
-    wanted = definition(x, weight, styles, noise, strength, bias, up, F4, demodulate, slope=0.2, gain=1.3, clamp=2.0)
+    weight = draw(4, 5, kernel, kernel, seed=2).to(device).requires_grad_(learned)
+    x, styles, f = (t.to(device) for t in (X[:batch], STYLES[:batch], F4))
+    noise, strength, bias = (draw(*shape, seed=3).to(device) for shape in ((6 * up, 6 * up), (), (4,)))
+    x = x.contiguous(memory_format=layout)
+    given = (x, weight, styles, noise, strength, bias, up, f, demodulate)
+    got = modulated_conv2d(*given, act="lrelu", gain=1.3, clamp=2.0)
+    wanted = definition(*given, slope=0.2, gain=1.3, clamp=2.0)
     torch.testing.assert_close(got, wanted)
     assert got.is_contiguous(memory_format=layout)
 
@@ -105,12 +105,13 @@ def test_upsampling_1x1_is_the_plain_upsample_of_the_result() -> None:
 
 
 @pytest.mark.parametrize(("kernel", "up"), [(1, 1), (3, 1), (3, 2)])
-def test_first_and_second_derivative(registered: str, kernel: int, up: int) -> None:
+def test_first_and_second_derivative(device: str, kernel: int, up: int) -> None:
     shapes = (2, 2, 2, 3), (2, 2, kernel, kernel), (2, 2), (2 * up, 3 * up), (), (2,)
-    leaves = [draw(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
+    leaves = [draw(*shape, seed=i).to(device).requires_grad_() for i, shape in enumerate(shapes)]
+    f = F4.to(device)
 
     def op(*given: Tensor) -> Tensor:
-        return modulated_conv2d(*given, up, F4, act="lrelu")
+        return modulated_conv2d(*given, up, f, act="lrelu")
 
     assert gradcheck(op, leaves)
     assert gradgradcheck(op, leaves)
@@ -127,18 +128,19 @@ def path_penalty(layer: Callable[..., Tensor], x: Tensor, weights: list[Tensor],
     styles = w @ affine + 1
     for i, weight in enumerate(weights):
         last = i == len(weights) - 1
-        arguments = {"demodulate": False} if last else {"up": 2, "resample_filter": F4} if i == 1 else {}
+        arguments = {"demodulate": False} if last else {"up": 2, "resample_filter": F4.to(x)} if i == 1 else {}
         x = layer(x, weight, styles, last, **arguments)
-    noise = draw(*x.shape, seed=8).to(x.dtype) / math.sqrt(x.shape[2] * x.shape[3])
+    noise = draw(*x.shape, seed=8).to(x) / math.sqrt(x.shape[2] * x.shape[3])
     (slope,) = torch.autograd.grad((x * noise).sum(), w, create_graph=True)
     return slope.square().sum()
 
 
-def test_path_length_differentiates_twice(registered: str) -> None:
+def test_path_length_differentiates_twice(device: str) -> None:
     """Its gradients are those of the definition in float64, and none is lost."""
-    weights = [draw(4, 4, 3, 3, seed=i).requires_grad_() for i in (1, 2)] + [draw(3, 4, 1, 1, seed=3).requires_grad_()]
-    affine, w, x = draw(6, 4, seed=4).requires_grad_(), draw(2, 6, seed=5).requires_grad_(), draw(2, 4, 4, 4, seed=6)
-    leaves = [*weights, affine, w]
+    shapes = (4, 4, 3, 3), (4, 4, 3, 3), (3, 4, 1, 1), (6, 4), (2, 6)
+    leaves = [draw(*shape, seed=i).to(device).requires_grad_() for i, shape in enumerate(shapes)]
+    *weights, affine, w = leaves
+    x = draw(2, 4, 4, 4, seed=6).to(device)
 
     def ours(x: Tensor, weight: Tensor, styles: Tensor, last: bool, **arguments) -> Tensor:
         return modulated_conv2d(x, weight, styles, act="linear" if last else "lrelu", **arguments)
@@ -163,22 +165,22 @@ def test_half_precision_survives_large_styles(dtype: torch.dtype, tolerance: flo
     assert (half.float() - full).abs().max() < tolerance * full.abs().max()
 
 
-def test_a_layer_compiles_with_its_gradients(registered: str) -> None:
-    weight, bias = draw(4, 5, 3, 3, seed=2).requires_grad_(), draw(4, seed=4).requires_grad_()
+def test_a_layer_compiles_with_its_gradients(device: str) -> None:
+    weight, bias = (draw(*shape, seed=2).to(device).requires_grad_() for shape in ((4, 5, 3, 3), (4,)))
+    x, styles, noise, f = (t.to(device) for t in (X, STYLES, draw(12, 12, seed=3), F4))
 
     def layer(x: Tensor, styles: Tensor) -> Tensor:
-        return modulated_conv2d(x, weight, styles, draw_once, None, bias, 2, F4, act="lrelu", clamp=2.0)
+        return modulated_conv2d(x, weight, styles, noise, None, bias, 2, f, act="lrelu", clamp=2.0)
 
-    draw_once = draw(12, 12, seed=3)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    outputs = compiled(X, STYLES), layer(X, STYLES)
+    outputs = compiled(x, styles), layer(x, styles)
     torch.testing.assert_close(*outputs)
     pairs = zip(*(torch.autograd.grad(y.square().sum(), (weight, bias)) for y in outputs), strict=True)
     for a, b in pairs:
         torch.testing.assert_close(a, b)
 
 
-def test_maps_that_a_layer_keeps_for_its_backward_pass(registered: str) -> None:
+def test_maps_that_a_layer_keeps_for_its_backward_pass(device: str) -> None:
     saved: dict[int, int] = {}
 
     def keep(t: Tensor) -> Tensor:
@@ -186,10 +188,11 @@ def test_maps_that_a_layer_keeps_for_its_backward_pass(registered: str) -> None:
         return t
 
     x, weight, styles, bias = (
-        torch.randn(shape, requires_grad=True) for shape in ((2, 8, 16, 16), (8, 8, 3, 3), (2, 8), (8,))
+        torch.randn(shape, device=device, requires_grad=True) for shape in ((2, 8, 16, 16), (8, 8, 3, 3), (2, 8), (8,))
     )
+    noise = torch.randn(16, 16, device=device)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        y = modulated_conv2d(x, weight, styles, torch.randn(16, 16), None, bias, act="lrelu", clamp=3.0)
+        y = modulated_conv2d(x, weight, styles, noise, None, bias, act="lrelu", clamp=3.0)
     # x and x scaled, the convolution's output and the layer's; the next layer keeps the last as its x.
     assert sum(size == y.numel() for size in saved.values()) == 4
 

@@ -22,15 +22,18 @@ def drawn() -> tuple[list[Tensor], list[Tensor], Tensor]:
     return maps, weights, torch.randn(3, dtype=torch.float64, generator=g).requires_grad_()
 
 
-def original(maps: list[Tensor], weights: list[Tensor], bias: Tensor) -> Tensor:
+def original(maps: list[Tensor], weights: list[Tensor], bias: Tensor, nearest: bool = False) -> Tensor:
     """Every map enlarged, concatenated, and projected at full size."""
-    large = torch.cat([interpolate(x, OUT, mode="bilinear", align_corners=False) for x in maps], dim=1)
+    how = {"mode": "nearest"} if nearest else {"mode": "bilinear", "align_corners": False}
+    large = torch.cat([interpolate(x, OUT, **how) for x in maps], dim=1)
     return torch.einsum("oc,nchw->nohw", torch.cat(weights, dim=1), large) + bias.view(1, -1, 1, 1)
 
 
-def test_values_and_gradients_are_the_original_s() -> None:
+@pytest.mark.parametrize("nearest", [False, True])
+def test_values_and_gradients_are_the_original_s(nearest: bool) -> None:
     maps, weights, bias = drawn()
-    got, wanted = project_upsample_sum(maps, weights, OUT, bias), original(maps, weights, bias)
+    got = project_upsample_sum(maps, weights, OUT, bias, nearest=nearest)
+    wanted = original(maps, weights, bias, nearest)
     torch.testing.assert_close(got, wanted)
     towards = torch.randn_like(wanted)
     leaves = [*maps, *weights, bias]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from editors.invert import InversionSettings
 from launch import cli
 from launch import invert as verb
+from launch.figures import read_figures, values
 from launch.schemas import InversionConfig
 from networks.checkpoints.generators import load_generator, save_generator
 from networks.checkpoints.latents import load_latent
@@ -44,7 +45,9 @@ def images(bundle: Path, tmp_path: Path) -> Path:
 
 
 def invert(bundle: Path, images: Path, out: Path, *words: str) -> int:
-    return cli.main(["invert", f"images={images}", f"generator={bundle}", f"out={out}", *FAST, *words])
+    given = [f"images={images}", f"generator={bundle}", f"out={out}", *FAST, *words]
+    chosen = dict(word.split("=", 1) for word in given)
+    return cli.main(["invert", *(f"{key}={value}" for key, value in chosen.items())])
 
 
 def test_writes_latents_that_render_to_the_reconstructions(
@@ -60,13 +63,16 @@ def test_writes_latents_that_render_to_the_reconstructions(
         written = np.asarray(Image.open(out / "reconstructions" / f"{name}.png"))
         # Another batch size may round differently, by one step.
         assert np.abs(written.astype(int) - pixels).max() <= 1
-    record = json.loads((out / "inversion.json").read_text())
-    assert [each["name"] for each in record["each"]] == ["a", "b", "c"]
-    assert record["psnr"] == pytest.approx(np.mean([each["psnr"] for each in record["each"]]), rel=1e-4)
-    assert record["settings"]["steps"] == 2
+    record = read_figures(out)
+    assert [each["name"] for each in record.each] == ["a", "b", "c"]
+    found = values(record.figures)
+    assert found["psnr"] == pytest.approx(np.mean([each["psnr"] for each in record.each]), rel=1e-4)
+    assert record.figures["psnr"].protocol.generator == generator.hash
+    assert record.figures["perceptual"].protocol.network == "stlpips-alex"
+    assert OmegaConf.load(out / "config.yaml").inversion.steps == 2
     lines = capsys.readouterr().out.splitlines()
     assert lines[-5:] == [
-        "images: 3", f"psnr: {record['psnr']:.2f}", f"perceptual: {record['perceptual']:.4f}",
+        "images: 3", f"psnr: {found['psnr']:.2f}", f"perceptual: {found['perceptual']:.4f}",
         f"contact sheet: {out / 'contact_sheet.png'}", f"latents: {out / 'latents.safetensors'}",
     ]  # fmt: skip
     assert not list(out.rglob(".*"))
@@ -111,6 +117,18 @@ def test_ctrl_c_says_how_to_go_on_and_the_rest_gives_the_same(
     torch.testing.assert_close(resumed.tensors["ws"], whole.tensors["ws"], rtol=1e-4, atol=1e-4)
 
 
+def test_held_out_avatars_need_no_folder(bundle: Path, tmp_path: Path) -> None:
+    words = ["data=avatars", "n=2", "inversion.start=mean", "logger=csv", f"generator={bundle}", *FAST]
+    for seed in (0, 1):
+        assert cli.main(["invert", *words, f"seed={seed}", f"out={tmp_path / str(seed)}"]) == cli.OK
+    first, second = (read_figures(tmp_path / str(seed)) for seed in (0, 1))
+    protocol = first.figures["psnr"].protocol
+    assert (protocol.data, protocol.split, protocol.images) == ("rendered avataaars", "split heldout, seed 0", 2)
+    assert values(first.figures) != values(second.figures)
+    logged = (tmp_path / "0" / "tables" / "each.csv").read_text().splitlines()
+    assert (logged[0], len(logged)) == ("name,psnr,perceptual", 3)
+
+
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
@@ -119,6 +137,10 @@ def test_ctrl_c_says_how_to_go_on_and_the_rest_gives_the_same(
         ("inversion.start=far", "inversion start must be one of auto, encoder, nearest, mean"),
         ("inversion.critic=eyes", "critic must be one of stlpips-alex, "),
         ("inversion.steps=-1", "inversion steps must be at least 0, got -1"),
+        ("data=avatars", "images= and data=avatars both say what to invert: leave one of them out."),
+        ("logger=paper", "logger=paper is not known: choose of wandb, tensorboard, csv and none."),
+        ("images=null", "nothing says what to invert: give images=, an image or a folder, or data=avatars."),
+        ("n=3", "n=3 counts held-out avatars, and images= gives all it has: leave n= out."),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence_and_nothing_is_written(

@@ -10,6 +10,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from launch.errors import is_disk_full
+from launch.figures import Figure, Protocol, all_by, read_figures, values
 from launch.record import RunRecord, read_metrics
 from launch.schemas import TaskConfig, TrainConfig
 from networks.checkpoints.errors import GanvasError
@@ -32,14 +34,20 @@ def config(out: Path | None, **changes: object) -> DictConfig:
     return OmegaConf.merge(OmegaConf.structured(TrainConfig(task=Toy())), plain, OmegaConf.create(changes))
 
 
+def figures(**numbers: float) -> dict[str, Figure]:
+    return all_by(Protocol("squares", "held out", 64), numbers)
+
+
 def test_holds_what_a_run_directory_holds(tmp_path: Path) -> None:
     record = RunRecord.open(config(tmp_path / "run"))
     record.log({"loss": 1.0}, step=1)
     record.image("samples/1", Image.new("RGB", (2, 2)))
     (record.export / "a.safetensors").touch()
-    record.finish({"mIoU": 0.5})
+    record.finish(figures(mIoU=0.5))
     names = {path.name for path in record.path.iterdir()}
-    assert names == {"config.yaml", "command.txt", "metrics.jsonl", "report.md", "images", "checkpoints", "export"}
+    assert names == {
+        "config.yaml", "command.txt", "metrics.jsonl", "report.md", "figures.json", "images", "checkpoints", "export"
+    }  # fmt: skip
     assert (record.path / "command.txt").read_text() == "ganvas train experiment=a/b seed=0\n"
     assert OmegaConf.load(record.path / "config.yaml").task.note == "${x}"
     assert "| mIoU | 0.5 |" in record.report.read_text()
@@ -70,7 +78,7 @@ def test_the_last_lines_are_the_figures_and_the_paths(tmp_path: Path, capsys: py
     bundle = record.export / "segmentation.safetensors"
     bundle.touch()
     record.write_report("# my own")
-    record.finish({"mIoU": 0.123456, "images": 64})
+    record.finish(figures(mIoU=0.123456, images=64))
     assert capsys.readouterr().out.splitlines() == [
         "mIoU: 0.1235", "images: 64", f"report: {record.report}", f"bundle: {bundle}"
     ]  # fmt: skip
@@ -81,13 +89,25 @@ def test_the_last_line_has_the_figures_however_often_a_run_is_opened(tmp_path: P
     record = RunRecord.open(config(tmp_path))
     record.log({"loss": 2.0}, 5)
     record.log({"loss": 1.0}, 10)
-    record.finish({"mIoU": 0.5, "n": 64, "seconds": 3.0})
+    record.finish(figures(mIoU=0.5, n=64, seconds=3.0))
     again = RunRecord.open(config(tmp_path))
     again.rewind(10)
-    again.finish({"mIoU": 0.5, "n": 64, "note": "words stay out"})
+    again.finish(figures(mIoU=0.5, n=64))
     assert list(read_metrics(again.metrics)) == [
         {"step": 5, "loss": 2.0}, {"step": 10, "loss": 1.0, "mIoU": 0.5, "n": 64, "seconds": 3.0},
     ]  # fmt: skip
+
+
+def test_the_seconds_are_those_of_the_whole_run_or_nobody_s(tmp_path: Path) -> None:
+    RunRecord.open(config(tmp_path / "whole")).finish(figures(mIoU=0.5))
+    seconds = read_figures(tmp_path / "whole").seconds
+    assert seconds > 0
+    RunRecord.open(config(tmp_path / "whole")).finish(figures(mIoU=0.6))
+    again = read_figures(tmp_path / "whole")
+    assert (again.seconds, values(again.figures)) == (seconds, {"mIoU": 0.6})
+    RunRecord.open(config(tmp_path / "parts"))
+    RunRecord.open(config(tmp_path / "parts")).finish(figures(mIoU=0.5))
+    assert read_figures(tmp_path / "parts").seconds is None
 
 
 def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
@@ -115,6 +135,14 @@ def test_figures_that_are_not_finite_stay_json(tmp_path: Path) -> None:
     record = RunRecord.open(config(tmp_path))
     record.log({"loss": float("nan"), "seen": 3}, step=1)
     assert json.loads(record.metrics.read_text()) == {"step": 1, "loss": None, "seen": 3}
+
+
+def test_a_line_that_finds_no_room_is_a_full_disk(tmp_path: Path) -> None:
+    record = RunRecord.open(config(tmp_path))
+    record.metrics.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        record.log({"loss": 1.0}, 1)
+    assert is_disk_full(caught.value)
 
 
 def test_another_configuration_is_refused_by_its_first_key(tmp_path: Path) -> None:

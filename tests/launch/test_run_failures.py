@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 from collections.abc import Callable
@@ -119,8 +120,32 @@ def test_out_of_memory_names_what_lowers_it_and_keeps_the_checkpoint(
 
 
 @pytest.mark.parametrize(
+    "failure",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "last.ckpt"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),  # as safetensors says it
+    ],
+)
+def test_a_full_disk_is_one_sentence_and_the_checkpoint_stays(
+    train_folder: Train, in_step_three: Callable[[Spoil], None], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, failure: Exception,
+) -> None:  # fmt: skip
+    def fail(_: torch.Tensor) -> torch.Tensor:
+        raise failure
+
+    in_step_three(fail)
+    assert train_folder("task.save_every=0") == cli.REFUSED
+    error = capsys.readouterr().err
+    assert f"ganvas: the disk is full ({failure}): free some space and run `ganvas train " in error
+    assert "which goes on from the last checkpoint." in error
+    assert checkpoint(tmp_path / "run")["global_step"] == 3
+
+
+@pytest.mark.parametrize(
     ("failure", "says"),
     [
+        (OSError(errno.ENOSPC, "No space left on device"), "): free some space and run the command again."),
         (MemoryError(), "out of memory: lower task.training.tile below 16 or task.head.members and run the command "),
         (ZeroDivisionError("one"), "ZeroDivisionError: one"),
         (None, "before the first checkpoint: lower task.training.learning_rate or look at these images, and run the "),

@@ -15,15 +15,18 @@ import torch
 from torch.utils.data import DataLoader
 
 from launch import cli
+from launch.figures import Figure, Protocol
 from launch.record import read_metrics
 from networks.checkpoints.errors import GanvasError
+
+PROTOCOL = Protocol("toys", "held out", 1)
 
 
 @pytest.fixture
 def train(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
     """Runs ``ganvas train`` with a training function in place of a task's."""
 
-    def run(function: Callable[..., dict[str, float]], *words: str) -> int:
+    def run(function: Callable[..., dict[str, Figure]], *words: str) -> int:
         module = types.ModuleType("launch.train_toy")
         module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, loader=None)
         module.train = function
@@ -39,7 +42,7 @@ def test_prints_figures_report_and_bundle_last(
     def learn(cfg, record):
         print("working")
         (record.export / "toy.safetensors").touch()
-        return {"mIoU": 0.75}
+        return {"mIoU": Figure(0.75, PROTOCOL)}
 
     assert train(learn) == cli.OK
     run = tmp_path / "run"
@@ -58,7 +61,7 @@ def test_ctrl_c_says_how_to_resume_and_resuming_goes_on(
     def go_on(cfg, record):
         assert record.resumed
         record.log({"loss": 0.5}, 2)
-        return {"loss": 0.5}
+        return {"loss": Figure(0.5, PROTOCOL)}
 
     assert train(stop, "seed=3") == cli.INTERRUPTED
     assert f"stopped; `ganvas train task.name=toy wandb=disabled seed=3 out={tmp_path / 'run'}` resumes it." in (
@@ -123,7 +126,7 @@ def test_a_stopped_run_that_had_not_begun_makes_way_too(train: Callable[..., int
 
     assert train(stop, "seed=1") == cli.INTERRUPTED
     assert train(fail, "seed=1") == cli.REFUSED
-    assert train(lambda cfg, record: {}, "seed=2") == cli.OK
+    assert train(lambda cfg, record: {"loss": Figure(0.5, PROTOCOL)}, "seed=2") == cli.OK
 
 
 @pytest.mark.parametrize("kept", ["checkpoints/last.ckpt", "export/a.safetensors", "thesis.txt", "images/mine.png"])
@@ -149,14 +152,14 @@ def test_an_empty_folder_that_was_there_stays(train: Callable[..., int], tmp_pat
 def test_another_seed_in_the_same_directory_is_refused(
     train: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(lambda cfg, record: {}, "seed=1")
-    assert train(lambda cfg, record: {}, "seed=2") == cli.REFUSED
+    train(lambda cfg, record: {"loss": Figure(0.5, PROTOCOL)}, "seed=1")
+    assert train(lambda cfg, record: {"loss": Figure(0.5, PROTOCOL)}, "seed=2") == cli.REFUSED
     assert "holds a run with seed=1 and this one has seed=2" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there(train: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train(lambda cfg, record: {}, "trainer=gpu") == cli.REFUSED
+    assert train(lambda cfg, record: {"loss": Figure(0.5, PROTOCOL)}, "trainer=gpu") == cli.REFUSED
     assert "use trainer=cpu" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 

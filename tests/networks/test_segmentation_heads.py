@@ -34,9 +34,10 @@ def head(kind: str, members: int = 3, **arguments) -> Head:
     return made
 
 
-def concatenated(maps: dict[str, torch.Tensor], out: int = OUT) -> torch.Tensor:
+def concatenated(maps: dict[str, torch.Tensor], out: int = OUT, mode: str = "bilinear") -> torch.Tensor:
     """What no head ever makes: ``[N * out * out, D]``."""
-    large = [interpolate(x, size=(out, out), mode="bilinear", align_corners=False) for x in maps.values()]
+    how = {"mode": mode} if mode == "nearest" else {"mode": mode, "align_corners": False}
+    large = [interpolate(x, size=(out, out), **how) for x in maps.values()]
     return torch.cat(large, dim=1).movedim(1, -1).flatten(0, 2)
 
 
@@ -62,12 +63,12 @@ def original_member(reference: ReferenceHead, m: int) -> nn.Sequential:
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("classes", [4, 32])
-def test_reference_is_the_original_mlp_on_concatenated_features(classes: int, training: bool) -> None:
-    ours, maps = head("reference", num_classes=classes).train(training), features()
+@pytest.mark.parametrize(("classes", "mode"), [(4, "bilinear"), (32, "bilinear"), (4, "nearest")])
+def test_reference_is_the_original_mlp_on_concatenated_features(classes: int, mode: str, training: bool) -> None:
+    ours, maps = head("reference", num_classes=classes, upsampling=mode).train(training), features()
     members = [original_member(ours, m).train(training) for m in range(3)]
     with torch.no_grad():
-        expected = torch.stack([mlp(concatenated(maps)) for mlp in members])
+        expected = torch.stack([mlp(concatenated(maps, mode=mode)) for mlp in members])
         logits = ours(maps)
     torch.testing.assert_close(logits.permute(0, 1, 3, 4, 2).reshape(expected.shape), expected, rtol=0, atol=1e-10)
     running = torch.cat([mlp[2].running_mean for mlp in members])
@@ -86,6 +87,14 @@ def test_linear_is_one_layer_on_concatenated_features() -> None:
     ours, maps = head("linear", members=1), features()
     expected = concatenated(maps) @ ours.first[0].T + ours.first_bias[0]
     torch.testing.assert_close(ours(maps)[0].permute(0, 2, 3, 1).flatten(0, 2), expected, rtol=0, atol=1e-10)
+
+
+def test_a_bundle_says_how_maps_are_enlarged() -> None:
+    ours = head("reference", upsampling="nearest").eval()
+    assert ours.manifest()["upsampling"] == "each level directly to the output size, nearest"
+    assert build_head(ours.manifest()).nearest
+    with pytest.raises(GanvasError, match="upsampling must be bilinear or nearest, got 'cubic'"):
+        head("reference", upsampling="cubic")
 
 
 def test_output_may_be_smaller_than_the_finest_map() -> None:
@@ -187,8 +196,12 @@ def test_windows_and_pixels_of_an_enlarged_map(size: int, factor: int, seed: int
         have = window.shrink(factor).grow(1, size)
         torch.testing.assert_close(enlarge_window(have.cut(x), have, factor, window), window.cut(whole))
     image, yx = torch.randint(2, (9,), generator=rng), torch.randint(out, (9, 2), generator=rng)
-    found = sample_table(x.movedim(1, -1).flatten(0, 2), (size, size), image, yx, out)
+    table = x.movedim(1, -1).flatten(0, 2)
+    found = sample_table(table, (size, size), image, yx, out)
     torch.testing.assert_close(found, whole[image, :, yx[:, 0], yx[:, 1]])
+    repeated = interpolate(x, size=(out, out), mode="nearest")
+    found = sample_table(table, (size, size), image, yx, out, nearest=True)
+    torch.testing.assert_close(found, repeated[image, :, yx[:, 0], yx[:, 1]])
 
 
 def test_errors_name_what_is_wrong() -> None:

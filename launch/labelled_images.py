@@ -1,0 +1,64 @@
+"""The images that a branch learns from, and those of a folder that are held out from it."""
+
+from __future__ import annotations
+
+import numpy as np
+from omegaconf import DictConfig
+
+from datamodules.avatars import stratified_labels
+from datamodules.folder import read_folder
+from datamodules.image_cache import spread
+from datamodules.masks import LabelledImages
+from launch.data import refuse_image_options
+from networks.checkpoints.errors import GanvasError
+from networks.protocol import Generator
+
+
+def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
+    """The examples to learn from: rendered avatars, or the folder that ``images=`` and ``masks=`` name.
+
+    With ``latents=``, the folder's images without a mask are those that nobody labelled yet, and are left out.
+
+    Raises:
+        GanvasError: if a folder is missing or unusable, there is ``latents=`` without a folder, or the avatars are of
+            another size than the generator's.
+    """
+    if "kind" not in cfg.data:
+        raise GanvasError("nothing says which images are labelled: add data=avatars, or data=folder images= masks=.")
+    refuse_image_options(cfg, cfg.task.name, ["fit", "mirror", "labels"])
+    if cfg.data.resolution not in (None, generator.img_resolution):
+        raise GanvasError(f"data.resolution={cfg.data.resolution}, but {cfg.generator} makes images of "
+                          f"{generator.img_resolution} pixels: set it to the same number.")  # fmt: skip
+    if cfg.data.kind == "avatars":
+        if cfg.latents:
+            raise GanvasError("latents= goes with data=folder: avatars are rendered, and no codes of them are known.")
+        return stratified_labels(
+            cfg.task.label_seed, cfg.task.labels, resolution=generator.img_resolution, style=cfg.data.style
+        )
+    if not (cfg.images and cfg.masks):
+        raise GanvasError("data=folder needs images=DIR and masks=DIR, with one mask named like each image.")
+    return read_folder(
+        cfg.images, cfg.masks, classes=cfg.classes, resolution=generator.img_resolution, partial=bool(cfg.latents)
+    )  # fmt: skip
+
+
+def split(cfg: DictConfig, labelled: LabelledImages) -> tuple[LabelledImages, LabelledImages | None]:
+    """What is learnt from, and what is held out where ``data.heldout`` asks for it.
+
+    The held-out images are taken evenly by name and are the same for every draw; of the others ``task.labels`` are
+    drawn by ``task.label_seed``, a smaller number being the beginning of a larger one.
+
+    Raises:
+        GanvasError: if there are not as many images.
+    """
+    count = cfg.data.get("heldout", 0)
+    if not count:
+        return labelled, None
+    wanted = count + cfg.task.labels
+    if count < 0 or cfg.task.labels < 1 or wanted > len(labelled):
+        raise GanvasError(f"data.heldout={count} and task.labels={cfg.task.labels} ask for {wanted} labelled images, "
+                          f"and {cfg.images} has {len(labelled)}: lower one of them.")  # fmt: skip
+    heldout = spread(len(labelled), count)
+    rest = np.setdiff1d(np.arange(len(labelled)), heldout)
+    drawn = np.random.default_rng(cfg.task.label_seed).permutation(rest)[: cfg.task.labels]
+    return labelled.take(drawn.tolist()), labelled.take(heldout)
