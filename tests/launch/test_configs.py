@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 from launch import configs
 from launch.compose import choices_of, compose
 from launch.hardware import trainer_arguments
+from launch.options import default_of, marked, may_change, option, options
 from launch.paths import CONF
-from launch.schemas import VERBS, default_of, group_schemas, marked, may_change, option, options, schemas
+from launch.schemas import VERBS, group_schemas, schemas
 
 EXPERIMENTS = choices_of("experiment")
 ALL_SCHEMAS = [*VERBS.values(), *schemas().values()]
