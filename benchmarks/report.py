@@ -15,6 +15,7 @@ import torch
 
 from benchmarks.settings import ROOT
 from launch.hardware import cpu_name
+from launch.reports.document import align
 from networks.checkpoints.atomic import atomic_path
 
 Figure = float | int | str | None
@@ -94,20 +95,6 @@ def table(sections: Mapping[str, Any]) -> str:
         for name, value in entry["figures"].items():
             rows.append((name, show(value), _verdict(name, value), section))
     return align(rows)
-
-
-def align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as a Markdown table that also reads well on a terminal.
-
-    Example:
-        >>> print(align([("a", "b"), ("long", "1")]))
-        | a    | b |
-        |------|---|
-        | long | 1 |
-    """
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
 def show(value: Any) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from launch.errors import Terminated, is_out_of_memory, was_raised
+from launch.errors import Terminated, is_disk_full, is_out_of_memory, was_raised
 
 
 class Verb(NamedTuple):
@@ -38,6 +38,10 @@ VERBS = {
         "launch.invert", "find the codes of images",
         "ganvas invert images=DIR generator=G.safetensors out=DIR",
     ),
+    "edit": Verb(
+        "launch.edit", "change images by a mask, a program or vectors",
+        "ganvas edit segmentation=B.safetensors image=photo.png program='remove glasses' out=DIR",
+    ),
     "evaluate": Verb(
         "launch.evaluate", "measure a generator or a segmentation",
         "ganvas evaluate generator=G.safetensors data=avatars",
@@ -46,6 +50,7 @@ VERBS = {
         "launch.sweep", "run a paper's experiment, or any grid of runs",
         "ganvas sweep experiment=paper/editgan_labels size=zoo out=DIR", torch=False,
     ),
+    "report": Verb("launch.report", "put runs into one table, beside a paper's", "ganvas report runs=DIR"),
     "configs": Verb("launch.configs", "list the experiments", "ganvas configs match=avatars", torch=False),
     "doctor": Verb("launch.doctor", "say what is installed and what is missing", "ganvas doctor"),
 }
@@ -134,6 +139,8 @@ def _explain(error: BaseException, cfg: Any) -> int:
         return _complain(str(error) or "stopped.", TERMINATED if was_raised(error, Terminated) else INTERRUPTED)
     if isinstance(error, import_module("networks.checkpoints.errors").GanvasError):
         return _complain(str(error))
+    if is_disk_full(error):
+        return _complain(f"the disk is full ({error}): free some space and run the command again.")
     if is_out_of_memory(error):
         keys = import_module("launch.schemas").marked(cfg, "memory")
         lower = " or ".join(keys) or "the size of the work"

@@ -9,6 +9,7 @@ import difflib
 import re
 import types
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra import compose as hydra_compose
@@ -120,6 +121,8 @@ def _override(verb: str, word: str) -> str:
         raise GanvasError(f"`{word}` cannot be read; a list is written {key}=[a,b].") from error
     if parsed.is_sweep_override():
         raise GanvasError(f"`{word}` gives several values: `ganvas {verb}` takes one; write a list as {key}=[a,b].")
+    if key in list_keys(verb) and isinstance(parsed.value(), (str, int, float)):
+        return f"{key}=[{value}]"  # a list of one may go without its brackets
     return word
 
 
@@ -133,13 +136,25 @@ def literal(text: str) -> str:
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
+@cache
 def text_keys(verb: str) -> frozenset[str]:
     """Keys whose values are text, taken as typed: commas, quotes, brackets, spaces and ``=`` included."""
-    found = {key for key, kind in _typed_keys(VERBS[verb], "") if _is_text(kind)}
+    found = {key for key, kind in _all_keys(verb) if _is_text(kind)}
+    return frozenset(found - {"experiment"})  # the name of a file in conf/experiment, not text
+
+
+@cache
+def list_keys(verb: str) -> frozenset[str]:
+    """Keys whose values are lists."""
+    return frozenset(key for key, kind in _all_keys(verb) if get_origin(kind) is list)
+
+
+def _all_keys(verb: str) -> Iterator[tuple[str, Any]]:
+    """Every key of the verb and of its groups' choices, with its type."""
+    yield from _typed_keys(VERBS[verb], "")
     for group, choices in group_schemas(verb).items():
         for schema in choices.values():
-            found |= {key for key, kind in _typed_keys(schema, f"{group}.") if _is_text(kind)}
-    return frozenset(found - {"experiment"})  # the name of a file in conf/experiment, not text
+            yield from _typed_keys(schema, f"{group}.")
 
 
 def _typed_keys(schema: type, prefix: str) -> Iterator[tuple[str, Any]]:

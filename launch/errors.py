@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 
 
@@ -25,6 +26,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether Python, torch's allocator or a GPU had no memory left."""
     gpu = type(error).__name__ == "OutOfMemoryError"  # torch's, without importing torch here
     return gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a disk, or the share of it that one may use, had no room left."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    words = "No space left on device"  # what libraries written in Rust and C++ leave of the error's number
+    return any((isinstance(link, OSError) and link.errno in full) or words in str(link) for link in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

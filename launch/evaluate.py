@@ -8,8 +8,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from launch.figures import write_config, write_figures
+from launch.figures import values, write_config, write_figures
 from launch.hardware import machine
+from launch.loggers import check_loggers, log_result
 from networks.checkpoints.errors import GanvasError
 
 
@@ -23,9 +24,14 @@ def run(cfg: DictConfig) -> None:
     """
     if not (cfg.segmentation or cfg.generator):
         raise GanvasError("nothing says what to evaluate: give generator=BUNDLE or segmentation=BUNDLE.")
+    check_loggers(cfg)
+    if cfg.logger not in ([], ["none"]) and not cfg.out:
+        raise GanvasError("logger= writes into out=, and there is none: give out=DIR.")
     kind = "segmentation" if cfg.segmentation else "generator"
     begun = time.monotonic()
     figures = import_module(f"launch.evaluate_{kind}").measure(cfg)
     if cfg.out:
         write_config(Path(cfg.out), cfg)
-        print(write_figures(Path(cfg.out), "evaluate", cfg, figures, time.monotonic() - begun, machine(cfg.device)))
+        kept = write_figures(Path(cfg.out), "evaluate", cfg, figures, time.monotonic() - begun, machine(cfg.device))
+        log_result(cfg, "evaluate", Path(cfg.out), values(figures))
+        print(f"figures: {kept}")

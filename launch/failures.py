@@ -38,6 +38,14 @@ def out_of_memory(cfg: DictConfig, record: RunRecord) -> str:
     return f"out of memory: lower {what} in a new out=; the last checkpoint stays in {record.path}."
 
 
+def disk_full(record: RunRecord, error: Exception) -> str:
+    """The sentence for a run that found no room to write."""
+    if not record.begun:
+        return f"the disk is full ({error}): free some space and run the command again."
+    return (f"the disk is full ({error}): free some space and run `{record.resume_command}`, which goes on from the "
+            "last checkpoint.")  # fmt: skip
+
+
 def _what_helps(cfg: DictConfig, record: RunRecord) -> Iterator[tuple[str, str]]:
     """The options that save memory where the run stands, each with what to say of it."""
     for key in marked(cfg, "memory"):

@@ -18,9 +18,10 @@ from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings, invert
 from launch.data import refuse_image_options
 from launch.errors import Interrupted
-from launch.figures import Figure, Protocol, Source, write_config, write_figures
+from launch.figures import Figure, Protocol, Source, values, write_config, write_figures
 from launch.hardware import machine
 from launch.limits import require_at_least
+from launch.loggers import check_loggers, log_result
 from launch.reports.pictures import heat, panels
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
@@ -32,6 +33,7 @@ from networks.protocol import Generator
 HELDOUT = 100        # avatars where n= says nothing
 SHOWN = 64           # images on the contact sheet
 PANEL = 128          # pixels a side of a panel on it, at least
+SHEET, LATENTS = "contact_sheet.png", "latents.safetensors"   # files in out=
 LARGEST_ERROR = 0.5  # mean absolute difference in [0, 1] that is painted white
 
 
@@ -47,6 +49,7 @@ def run(cfg: DictConfig) -> None:
     """
     if cfg.device.startswith("cuda") and not torch.cuda.is_available():
         raise GanvasError(f"device={cfg.device} but torch sees no GPU here: use device=cpu.")
+    check_loggers(cfg)
     begun, settings = time.monotonic(), inversion_settings(cfg.inversion)
     generator = load_generator(cfg.generator).to(cfg.device)
     images, windows, names, source = images_of(cfg, generator)
@@ -63,6 +66,7 @@ def run(cfg: DictConfig) -> None:
         for name, psnr, distance in zip(names, found.psnr.tolist(), found.distance.tolist(), strict=True)
     ]
     write_figures(out, "invert", cfg, figures, time.monotonic() - begun, machine(cfg.device), each)
+    log_result(cfg, "invert", out, values(figures), {"contact sheet": out / SHEET}, each, [out / LATENTS])
 
 
 def inversion_settings(options: DictConfig) -> InversionSettings:
@@ -115,11 +119,11 @@ def read_images(path: Path, generator: Generator) -> tuple[Tensor, Tensor, tuple
 
 def write(out: Path, found: Inversion, names: Sequence[str], cfg: DictConfig) -> list[str]:
     """Write the results; returns the lines that end the command."""
-    latents = save_latent(out / "latents.safetensors", found.latent.to("cpu"), names, {"command": cfg.command})
+    latents = save_latent(out / LATENTS, found.latent.to("cpu"), names, {"command": cfg.command})
     for name, pixels in zip(names, to_uint8(found.reconstruction), strict=True):
         save_png(pixels, out / "reconstructions" / f"{name}.png")
     write_config(out, cfg)
-    sheet = out / "contact_sheet.png"
+    sheet = out / SHEET
     with atomic_path(sheet) as temporary:
         contact_sheet(found).save(temporary, format="PNG")
     return [

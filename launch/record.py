@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from launch.figures import Figures, read_figures, values, write_figures
+from launch.loggers import Cell, check_loggers, open_loggers
 from launch.schemas import may_change
-from launch.wandb_log import WandbLog
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 
@@ -51,15 +51,17 @@ class RunRecord:
         for folder in (self.images, self.checkpoints, self.export):
             folder.mkdir(exist_ok=True)
         self._cfg, self._opened = cfg, time.monotonic()
-        self._wandb = WandbLog(cfg.wandb, path, OmegaConf.to_container(cfg))
+        self._loggers = open_loggers(cfg, "train", path)
 
     @classmethod
     def open(cls, cfg: DictConfig) -> RunRecord:
         """Start the run that ``cfg`` describes, or go on with it where ``cfg.out`` holds it already.
 
         Raises:
-            GanvasError: if ``cfg.out`` holds another run, naming the first key that differs, or is no run directory.
+            GanvasError: if ``cfg.out`` holds another run, naming the first key that differs, or is no run directory, or
+                ``cfg.logger`` cannot be had.
         """
+        check_loggers(cfg)
         path = Path(cfg.out) if cfg.out else _fresh_path(cfg.experiment or cfg.task.name)
         saved = path / "config.yaml"
         resumed = saved.exists()
@@ -87,7 +89,7 @@ class RunRecord:
         return shlex.join([*words, f"out={self.path}"])
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Add one line to ``metrics.jsonl`` (and to W&B).
+        """Add one line to ``metrics.jsonl`` (and to the loggers).
 
         Args:
             values: name -> figure; a figure that is not finite is written as null.
@@ -101,16 +103,18 @@ class RunRecord:
             os.write(descriptor, line.encode())
         finally:
             os.close(descriptor)
-        self._wandb.scalars(values, step)
+        self._loggers.scalars(values, step)
 
     def rewind(self, step: int) -> None:
         """Drop the lines after ``step``: a resumed run writes them again."""
         if self.metrics.exists():
             kept = [json.dumps(line) + "\n" for line in read_metrics(self.metrics) if line["step"] <= step]
             _write_whole(self.metrics, "".join(kept))
+        if self.resumed:
+            self._loggers.rewind(step)
 
     def image(self, name: str, picture: Image, step: int = 0) -> Path:
-        """Keep a picture as ``images/<name>.png`` (and in W&B).
+        """Keep a picture as ``images/<name>.png`` (and show it in the loggers).
 
         Returns:
             Where it lies; ``path.relative_to(record.path)`` is the link for ``report.md``.
@@ -118,7 +122,7 @@ class RunRecord:
         path = self.images / f"{name}.png"
         with atomic_path(path) as temporary:
             picture.save(temporary, format="PNG")
-        self._wandb.image(name, path, step)
+        self._loggers.image(name, path, step)
         return path
 
     def overlays(
@@ -132,7 +136,11 @@ class RunRecord:
             masks: name of a layer -> class ids ``uint8 [N, H, W]``, 255 = ignore.
             classes: name of each class id.
         """
-        self._wandb.overlays(name, images, masks, classes)
+        self._loggers.overlays(name, images, masks, classes)
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+        """Show a table in the loggers; ``report.md`` has its own."""
+        self._loggers.table(name, columns, rows)
 
     def write_report(self, markdown: str) -> None:
         """Write ``report.md``, whole or not at all."""
@@ -146,7 +154,7 @@ class RunRecord:
         self._log_last(numbers)
         write_figures(self.path, "train", self._cfg, figures, self._seconds(), self._hardware())
         bundles = sorted(self.export.glob("*.safetensors"))
-        self._wandb.finish(numbers, bundles)
+        self._loggers.finish(numbers, bundles)
         for name, value in numbers.items():
             print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
         print(f"report: {self.report}")
@@ -185,8 +193,9 @@ class RunRecord:
 
         What somebody else put into the directory keeps all of it in place. What cannot be removed stays.
         """
-        self.close()  # W&B writes until then
-        ours = {"config.yaml", "command.txt", "metrics.jsonl", "images", "checkpoints", "export", "wandb"}
+        self.close()  # the loggers write until then
+        ours = {"config.yaml", "command.txt", "metrics.jsonl", "images", "checkpoints", "export",
+                "wandb", "tensorboard", "metrics.csv", "tables"}  # fmt: skip
         with suppress(OSError):
             foreign = {path.name for path in self.path.iterdir()} - ours
             if self.begun or foreign or any(self.images.iterdir()):
@@ -199,7 +208,7 @@ class RunRecord:
 
     def close(self) -> None:
         """Let go of what an unfinished run holds open; after :meth:`finish` there is nothing to do."""
-        self._wandb.close()
+        self._loggers.close()
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
@@ -218,8 +227,8 @@ def _fresh_path(experiment: str) -> Path:
 
 
 def _refuse_other_run(saved: Path, cfg: DictConfig) -> None:
-    before = _flat(OmegaConf.load(saved))
-    now = _flat(OmegaConf.create(OmegaConf.to_yaml(cfg)))
+    before = flat(OmegaConf.load(saved))
+    now = flat(OmegaConf.create(OmegaConf.to_yaml(cfg)))
     absent = object()
     for key in sorted(before.keys() | now.keys()):
         if not may_change(cfg, key) and before.get(key, absent) != now.get(key, absent):
@@ -229,12 +238,12 @@ def _refuse_other_run(saved: Path, cfg: DictConfig) -> None:
             )
 
 
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists stay whole."""
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """A configuration by dotted keys: ``{"a": {"b": 1}}`` -> ``{"a.b": 1}``; lists stay whole."""
     found: dict[str, Any] = {}
     for key, value in OmegaConf.to_container(node).items() if isinstance(node, DictConfig) else node.items():
         if isinstance(value, dict) and value:
-            found |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value
     return found

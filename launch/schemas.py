@@ -21,7 +21,7 @@ MANDATORY = "???"  # OmegaConf's mark of a value that the user must give
 
 
 def option(
-    default: Any, doc: str, *, memory: bool = False, free: bool = False, diverged: str = "",
+    default: Any, doc: str, *, memory: bool = False, free: bool = False, bundle: bool = False, diverged: str = "",
     runtime: tuple[str, ...] = (), hidden: bool = False,
 ) -> Any:  # fmt: skip
     """A documented field of a schema.
@@ -33,11 +33,12 @@ def option(
         memory: lowering this value saves memory, so an out-of-memory sentence names it.
         free: a run that is resumed may have another value: it says where the run goes on, or how much is held at once,
             but nothing that the run learns from. On a sub-schema it holds for all options inside.
+        bundle: it names a bundle that the run reads, so that W&B knows what was made from what.
         diverged: ``lower`` or ``raise``: what to do with this value when training diverges, so the sentence says it.
         runtime: on a ``_target_`` field, the constructor arguments that code passes at run time.
         hidden: left out of the help.
     """
-    marks = {"memory": memory, "free": free, "diverged": diverged}
+    marks = {"memory": memory, "free": free, "bundle": bundle, "diverged": diverged}
     metadata = {"doc": doc, "runtime": runtime, "hidden": hidden, **marks}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
@@ -76,7 +77,8 @@ class WandbConfig:
     mode: str = option("offline", "offline, online or disabled")
     project: str = option("ganvas", "project that runs are filed under")
     entity: str | None = option(None, "team or user; null for the account's own")
-    group: str | None = option(None, "group that runs are shown in")
+    group: str | None = option(None, "group that runs are shown in; a sweep's name for its runs")
+    tags: list[str] = option(list, "words that runs are found by, beside the task's name")
 
 
 @dataclass
@@ -94,14 +96,28 @@ class VerbConfig:
     command: str = option("", "the command as typed, kept in the record", free=True, hidden=True)
 
 
+def _logger_option(*names: str) -> Any:
+    doc = "where figures and pictures go beside the record: wandb, tensorboard, csv, several as [a,b], or none"
+    return option(lambda: list(names), doc, free=True)
+
+
 @dataclass
-class TrainConfig(VerbConfig):
+class LoggedConfig(VerbConfig):
+    """A verb that leaves figures."""
+
+    logger: list[str] = _logger_option()
+    wandb: WandbConfig = option(WandbConfig, "Weights & Biases", free=True)
+
+
+@dataclass
+class TrainConfig(LoggedConfig):
     """Train what an experiment describes; the same command with the same out= resumes it."""
 
     experiment: str | None = option(None, "a complete run from conf/experiment (`ganvas configs` lists them)")
+    logger: list[str] = _logger_option("wandb")
     seed: int = option(0, "seed of everything random")
     out: str | None = option(None, "run directory; default runs/<experiment>/<time>", free=True)
-    generator: str | None = option(None, "generator bundle, e.g. zoo/avatars64.safetensors")
+    generator: str | None = option(None, "generator bundle, e.g. zoo/avatars64.safetensors", bundle=True)
     images: str | None = option(None, "folder of images; for a generator or an encoder also nested ones, or a zip")
     masks: str | None = option(None, "folder of PNG index masks named like the images")
     classes: str | None = option(
@@ -116,7 +132,6 @@ class TrainConfig(VerbConfig):
     task: TaskConfig = option(TaskConfig, "what is trained")
     data: DataConfig = option(DataConfig, "where images come from")
     trainer: TrainerConfig = option(TrainerConfig, "devices and precision", free=True)
-    wandb: WandbConfig = option(WandbConfig, "Weights & Biases", free=True)
     export: ExportConfig = option(ExportConfig, "what goes into the bundle")
 
 
@@ -173,27 +188,75 @@ class InversionConfig:
 
 
 @dataclass
-class InvertConfig(VerbConfig):
+class InvertConfig(LoggedConfig):
     """Find the codes of real images: latents, reconstructions, a contact sheet and figures for each image."""
 
     images: str | None = option(None, "an image, or a folder of images")
     data: DataConfig = option(DataConfig, "data=avatars inverts held-out avatars instead of images=")
     n: int | None = option(None, "how many held-out avatars; null for 100")
     seed: int = option(0, "which held-out avatars")
-    generator: str = option(MANDATORY, "generator bundle")
+    generator: str = option(MANDATORY, "generator bundle", bundle=True)
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda")
     inversion: InversionConfig = option(InversionConfig, "how")
 
 
 @dataclass
-class EvaluateConfig(VerbConfig):
+class MaskEditConfig:
+    """Arguments of ``editors.mask_edit.EditSettings``."""
+
+    _target_: str = option("editors.mask_edit.EditSettings", "class", runtime=("identity", "rows"))
+    steps: int = option(60, "Adam steps for each image, at most")
+    rate: float = option(0.1, "largest step, in standard deviations of W")
+    ramp_up: float = option(0.05, "share of the steps in which the rate rises")
+    ramp_down: float = option(0.25, "share of the steps in which it falls")
+    patience: int = option(15, "an image stops after as many steps without gain")
+    tolerance: float = option(0.005, "share of the lowest loss that counts as a gain")
+    margin: float = option(0.02, "how far the region reaches beyond the edited classes, as a share of the side")
+    labels: float = option(0.02, "weight of the wished classes inside the region")
+    pixel: float = option(1.0, "weight of the mean squared pixel difference outside")
+    perceptual: float = option(0.1, "weight of the perceptual distance outside")
+    delta: float = option(0.01, "weight of the mean squared length of the step")
+    critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
+    batch: int = option(16, "images edited at once", memory=True, free=True)
+
+
+@dataclass
+class EditConfig(LoggedConfig):
+    """Edit images: by a wished mask, by a program that makes one, or by editing vectors."""
+
+    segmentation: str = option(MANDATORY, "segmentation bundle", bundle=True)
+    generator: str | None = option(
+        None, "generator bundle, if it lies neither beside that bundle nor in a zoo", bundle=True
+    )
+    image: str | None = option(None, "an image, or a folder of images")
+    latents: str | None = option(None, "codes as `ganvas sample` or `ganvas invert` wrote them, instead of image=")
+    mask: str | None = option(None, "the wished mask, or a folder of masks named like the images")
+    program: str | None = option(
+        None, "how to make the wished mask from the one that the branch sees, e.g. `grow hair 0.05; remove glasses`; "
+        "actions are grow, shrink, scale, shift, remove, replace"
+    )  # fmt: skip
+    classes: list[str] = option(list, "classes that are edited wherever they are; [] for those that come or go")
+    vector: list[str] = option(list, "editing vectors, applied together: bundles, or EditGAN's .npy")
+    strength: list[float] = option(lambda: [1.0], "of each vector; one for all; negative for the opposite")
+    refine: int = option(0, "steps of descent after a vector, which take back what it changed beside")
+    strip: list[float] = option(lambda: [-1.0, 0.0, 0.5, 1.0, 1.5], "factors of the strength that strip.png shows")
+    paste: str | None = option(None, "feather or poisson: show the edit in the image itself; null: as rendered")
+    name: str = option("edit", "what the vector of a mask edit is called")
+    out: str = option(MANDATORY, "folder to write to")
+    device: str = option("cpu", "cpu or cuda")
+    edit: MaskEditConfig = option(MaskEditConfig, "how a mask is edited")
+
+
+@dataclass
+class EvaluateConfig(LoggedConfig):
     """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration."""
 
-    segmentation: str | None = option(None, "segmentation bundle, scored on images= with masks=")
+    segmentation: str | None = option(None, "segmentation bundle, scored on images= with masks=", bundle=True)
     out: str | None = option(None, "folder for figures.json and config.yaml; null: the figures are printed alone")
     generator: str | None = option(
-        None, "generator bundle; with segmentation= only if it lies neither beside that bundle nor in a zoo"
+        None, "generator bundle; with segmentation= only if it lies neither beside that bundle nor in a zoo",
+        bundle=True,
     )
     data: DataConfig = option(DataConfig, "the images that a generator is compared with")
     images: str | None = option(None, "folder of images")
@@ -242,6 +305,16 @@ class SweepConfig(VerbConfig):
 
 
 @dataclass
+class ReportConfig(VerbConfig):
+    """Put the runs of a folder into one table, beside what a paper published, with plots and pictures."""
+
+    runs: str = option(MANDATORY, "folder of a sweep, or of any runs")
+    out: str | None = option(None, "folder to write to; default RUNS/report")
+    figures: list[str] = option(list, "which figures, by their names in figures.json; [] for the experiment's own")
+    latex: bool = option(False, "also write rows.tex, the table's rows for a tabular")
+
+
+@dataclass
 class DoctorConfig(VerbConfig):
     """Say what is installed, what is missing and how to mend it."""
 
@@ -260,8 +333,10 @@ VERBS: dict[str, type[VerbConfig]] = {
     "sample": SampleConfig,
     "convert": ConvertConfig,
     "invert": InvertConfig,
+    "edit": EditConfig,
     "evaluate": EvaluateConfig,
     "sweep": SweepConfig,
+    "report": ReportConfig,
     "configs": ConfigsConfig,
     "doctor": DoctorConfig,
 }

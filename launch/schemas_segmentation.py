@@ -74,7 +74,7 @@ class SegmentationConfig(TaskConfig):
     label_seed: int = option(0, "which avatars are labelled")
     heldout: int = option(300, "held-out avatars that are inverted and scored; n= overrides it")
     generated: int = option(300, "generated images that are scored against the teacher's labels; 0 for none")
-    teacher: str | None = option(None, "segmenter bundle that labels generated images; null for none")
+    teacher: str | None = option(None, "segmenter bundle that labels generated images; null for none", bundle=True)
     folds: int = option(0, "parts of the k-fold score on the labels; 0 for none")
     curve: list[int] = option(list, "also train on so many of the labels, e.g. [1,2,4,8]: mIoU by number of labels")
     save_every: float = option(15.0, "seconds between two checkpoints", free=True)

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 
 from omegaconf import DictConfig
 
-from launch.errors import Interrupted, is_out_of_memory, was_raised
-from launch.failures import diverged, out_of_memory
+from launch.errors import Interrupted, is_disk_full, is_out_of_memory, was_raised
+from launch.failures import disk_full, diverged, out_of_memory
 from launch.hardware import check_devices, use_threads
 from launch.limits import require_at_least
 from launch.record import RunRecord
@@ -20,8 +20,8 @@ def run(cfg: DictConfig) -> None:
     """Train ``cfg.task`` by ``launch/train_<name>.py``: ``train(cfg, record) -> figures with their protocols``.
 
     Raises:
-        GanvasError: if something given cannot be used, training diverges, or memory runs out. A run that fails before
-            its first checkpoint leaves nothing, so that ``out=`` is free for the corrected command.
+        GanvasError: if something given cannot be used, training diverges, or memory or the disk is full. A run that
+            fails before its first checkpoint leaves nothing, so that ``out=`` is free for the corrected command.
         Interrupted: on Ctrl-C or SIGTERM, saying how to resume.
     """
     check_devices(cfg.trainer)
@@ -54,4 +54,6 @@ def _sentence(cfg: DictConfig, record: RunRecord, error: Exception) -> str | Non
     """What to say of a failure that depends on the run; None for one that speaks for itself."""
     if isinstance(error, DivergedError):
         return diverged(cfg, record, error)
+    if is_disk_full(error):
+        return disk_full(record, error)
     return out_of_memory(cfg, record) if is_out_of_memory(error) else None

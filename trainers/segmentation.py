@@ -47,7 +47,7 @@ def train_head(
     checkpoint: Path | None = None,                  # where to keep the state; resumed from if it exists
     save_every: float = 15.0,                        # seconds between two writings of it
     progress: bool = True,                           # show a bar
-    listen: StepListener | None = None,              # called with (step, figures) every 50 steps
+    listen: StepListener | None = None,              # called with (step, figures) about every 50 steps
     trainer: Mapping[str, Any] = MappingProxyType({}),  # further arguments of Lightning's Trainer: devices, precision
 ) -> TrainedHead:  # fmt: skip
     """Train a head.

@@ -83,18 +83,20 @@ class Progress(pl.Callback):
         self.show, self.listen, self.name = show, listen, name
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.step = trainer.global_step
         self.bar = tqdm(
             total=pl_module.total_steps, initial=trainer.global_step, desc=self.name, unit="step",
             disable=not self.show, mininterval=0.5,
         )  # fmt: skip
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
-        self.bar.update()
-        if trainer.global_step % 50 == 0 or trainer.global_step == 1:
+        before, self.step = self.step, trainer.global_step
+        self.bar.update(self.step - before)
+        if self.step // 50 > before // 50 or (before == 0 < self.step):
             loss = float(pl_module.loss.mean())
             self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             if self.listen is not None:
-                self.listen(trainer.global_step, {"loss": loss})
+                self.listen(self.step, {"loss": loss})
 
     def on_train_end(self, *_: Any) -> None:
         self.bar.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,6 +14,7 @@ GAP = 4             # pixels between panels
 CAPTION = 26        # height of the line above a column
 TEXT = 16           # size of letters
 INK = (40, 40, 40)
+BEGINNING, PAGE = (790, 300), 1640   # pixels: what is shown of a picture beside others; width of all of them
 SIDE = 128          # pixels a side that small panels are enlarged to; larger ones are thinned to at most twice that
 
 
@@ -65,6 +66,45 @@ def panels(
     picture.paste(Image.fromarray(sheet), (0, CAPTION))
     _captions(picture, list(columns), across, width * scale + GAP, items.shape[2] + 3 * GAP)
     return picture if classes is None else _above(picture, legend(classes, picture.width))
+
+
+def side_by_side(pictures: Mapping[str, Image.Image], size: tuple[int, int] = BEGINNING) -> Image.Image:
+    """The beginnings of pictures that show the same of different things, each under its name.
+
+    Args:
+        pictures: name -> picture; sheets of rows and columns begin with the same items.
+        size: of what is shown of each, at most.
+    """
+    shown = {name: _beginning(picture.convert("RGB"), size) for name, picture in pictures.items()}
+    width, height = (max(picture.size[i] for picture in shown.values()) for i in (0, 1))
+    across = max(1, min(PAGE // (width + 4 * GAP), len(shown)))
+    step = width + 4 * GAP, height + CAPTION + 4 * GAP
+    sheet = Image.new("RGB", (across * step[0] - 4 * GAP, -(-len(shown) // across) * step[1] - 4 * GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT)
+    for i, (name, picture) in enumerate(shown.items()):
+        x, y = i % across * step[0], i // across * step[1]
+        draw.text((x + 1, y + 2), name, fill=INK, font=font)
+        sheet.paste(picture, (x, y + CAPTION))
+    return sheet
+
+
+def _beginning(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The upper left part of a sheet, without the row and the column of panels that its edges would cut."""
+    part = picture.crop((0, 0, *map(min, picture.size, size)))
+    ink = (np.asarray(part) != 255).any(axis=2)  # [H, W]
+    ends = [
+        _end(ink.any(axis=axis), cut=picture.size[i] > size[i]) for i, axis in enumerate((0, 1))
+    ]  # fmt: skip
+    return part.crop((0, 0, *ends))
+
+
+def _end(ink: np.ndarray, cut: bool) -> int:
+    """Where to stop along a line, ``bool [N]``: after its last panel, or the one before if that may be cut."""
+    if not cut or ink.all():
+        return len(ink)
+    blank = int(np.flatnonzero(~ink)[-1])
+    before = np.flatnonzero(ink[:blank])
+    return int(before[-1]) + 1 if len(before) else len(ink)
 
 
 def _above(top: Image.Image, bottom: Image.Image) -> Image.Image:

@@ -1,16 +1,20 @@
-"""Plots of figures: IoU of each class, error against coverage, mIoU against labels, and the course of a training."""
+"""Plots of figures: IoU of each class, error against coverage, the course of a training, runs beside one another."""
 
 from __future__ import annotations
 
 import io
 import math
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 from PIL import Image
 
+from launch.reports.values import Value, digits
 from networks.checkpoints.classes import ClassList
 from networks.metrics.uncertainty import RiskCoverage
+
+MOST_LABELS = 12  # bars that have their values written above them
 
 
 def _figure(width: float, height: float) -> Any:
@@ -90,17 +94,80 @@ def coverage_curves(curves: Mapping[str, RiskCoverage]) -> Image.Image:
 
 def label_curve(curve: Mapping[int, float]) -> Image.Image:
     """MIoU against the number of labels, which doubles from tick to tick."""
+    points = {float(count): Value(miou, None, 1) for count, miou in curve.items()}
+    return lines({"": points}, "labelled images", "mIoU on inverted held-out images", limits=(0, 1))
+
+
+def lines(
+    series: Mapping[str, Mapping[float, Value]], x: str, y: str, published: Mapping[float, Value] | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Image.Image:  # fmt: skip
+    """Values over an axis of numbers, with their deviations; over a logarithmic one where the numbers multiply.
+
+    Args:
+        series: name -> x -> value; a single series without a name has its values written beside its points.
+        x: what the axis is.
+        y: what the values are.
+        published: values of a paper by the same protocol, marked as such.
+        limits: of y.
+    """
     figure = _figure(5.6, 3.4)
     (axes,) = _axes(figure)
-    counts = sorted(curve)
-    axes.plot(counts, [curve[count] for count in counts], marker="o")
-    for count in counts:
-        axes.annotate(f"{curve[count]:.3f}", (count, curve[count]), (0, 7), textcoords="offset points", fontsize=8,
-                      ha="center")  # fmt: skip
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(counts, counts)
-    axes.margins(x=0.08)
-    axes.set_ylim(0, 1)
-    axes.set_xlabel("labelled images")
-    axes.set_ylabel("mIoU on inverted held-out images")
+    ticks = sorted({at for points in [*series.values(), published or {}] for at in points})
+    for (name, points), marker in zip(series.items(), cycle("osv^Dp"), strict=False):
+        at = sorted(points)
+        axes.errorbar(at, [points[i].mean for i in at], [points[i].deviation or 0.0 for i in at], label=name,
+                      marker=marker, markersize=5, capsize=3, linewidth=1.5)  # fmt: skip
+    if published:
+        at = sorted(published)
+        axes.errorbar(at, [published[i].mean for i in at], [published[i].deviation or 0.0 for i in at], color="black",
+                      label="published", marker="x", markersize=7, linestyle=":", capsize=3)  # fmt: skip
+    if len(series) == 1 and "" in series:
+        for at, value in series[""].items():
+            axes.annotate(digits(value.mean), (at, value.mean), (5, 4), textcoords="offset points", fontsize=8)
+    if ticks[0] > 0 and ticks[-1] >= 8 * ticks[0]:
+        axes.set_xscale("log", base=2)
+        axes.minorticks_off()
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.margins(x=0.1, y=0.12)
+    if limits is not None:
+        axes.set_ylim(*limits)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    if published or any(series):
+        axes.legend(fontsize=8, frameon=False)
+    return _picture(figure)
+
+
+def bars(
+    series: Mapping[str, Mapping[str, Value]], y: str, published: Mapping[str, Value] | None = None
+) -> Image.Image:
+    """Values over names, with their deviations: a group of bars a name, a colour a series.
+
+    Args:
+        series: name -> name on the axis -> value.
+        y: what the values are.
+        published: values of a paper by the same protocol, marked as such.
+    """
+    names = list(dict.fromkeys(at for points in [*series.values(), published or {}] for at in points))
+    figure = _figure(max(5.6, 1.1 + 0.34 * len(names) * (len(series) + 1)), 3.4)
+    (axes,) = _axes(figure)
+    width = 0.8 / len(series)
+    for i, (name, points) in enumerate(series.items()):
+        places = [names.index(at) + (i - (len(series) - 1) / 2) * width for at in points]
+        means = [value.mean for value in points.values()]
+        deviations = [value.deviation or 0.0 for value in points.values()]
+        drawn = axes.bar(places, means, 0.92 * width, label=name)
+        axes.errorbar(places, means, deviations, color="#444444", linestyle="", capsize=3)
+        if len(series) * len(names) <= MOST_LABELS:
+            axes.bar_label(drawn, map(digits, means), fontsize=8, padding=2)
+    if published:
+        axes.plot([names.index(at) for at in published], [value.mean for value in published.values()], color="black",
+                  label="published", marker="x", markersize=8, linestyle="")  # fmt: skip
+    slanted = {"rotation": 30, "ha": "right"} if sum(map(len, names)) > 60 else {}
+    axes.set_xticks(range(len(names)), names, fontsize=8, **slanted)
+    axes.margins(y=0.12)
+    axes.set_ylabel(y)
+    if published or any(series):
+        axes.legend(fontsize=8, frameon=False)
     return _picture(figure)

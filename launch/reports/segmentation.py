@@ -55,6 +55,10 @@ def write_report(cfg: DictConfig, record: RunRecord, branch: Branch, figures: di
         Section("Use it", USE.format(arguments=_load_arguments(cfg, record))),
     ]  # fmt: skip
     record.write_report("\n\n".join(str(part) for part in parts if part) + "\n")
+    if branch.scores:
+        ious = [scored.iou for scored in branch.scores.values()]
+        rows = [[name, *(None if np.isnan(iou[name]) else iou[name] for iou in ious)] for name in ious[0]]
+        record.table("IoU", ["class", *branch.scores], rows)
 
 
 def _load_arguments(cfg: DictConfig, record: RunRecord) -> str:

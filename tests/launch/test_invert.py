@@ -118,13 +118,15 @@ def test_ctrl_c_says_how_to_go_on_and_the_rest_gives_the_same(
 
 
 def test_held_out_avatars_need_no_folder(bundle: Path, tmp_path: Path) -> None:
-    words = ["data=avatars", "n=2", "inversion.start=mean", f"generator={bundle}", *FAST]
+    words = ["data=avatars", "n=2", "inversion.start=mean", "logger=csv", f"generator={bundle}", *FAST]
     for seed in (0, 1):
         assert cli.main(["invert", *words, f"seed={seed}", f"out={tmp_path / str(seed)}"]) == cli.OK
     first, second = (read_figures(tmp_path / str(seed)) for seed in (0, 1))
     protocol = first.figures["psnr"].protocol
     assert (protocol.data, protocol.split, protocol.images) == ("rendered avataaars", "split heldout, seed 0", 2)
     assert values(first.figures) != values(second.figures)
+    logged = (tmp_path / "0" / "tables" / "each.csv").read_text().splitlines()
+    assert (logged[0], len(logged)) == ("name,psnr,perceptual", 3)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +138,7 @@ def test_held_out_avatars_need_no_folder(bundle: Path, tmp_path: Path) -> None:
         ("inversion.critic=eyes", "critic must be one of stlpips-alex, "),
         ("inversion.steps=-1", "inversion steps must be at least 0, got -1"),
         ("data=avatars", "images= and data=avatars both say what to invert: leave one of them out."),
+        ("logger=paper", "logger=paper is not known: choose of wandb, tensorboard, csv and none."),
         ("images=null", "nothing says what to invert: give images=, an image or a folder, or data=avatars."),
         ("n=3", "n=3 counts held-out avatars, and images= gives all it has: leave n= out."),
     ],

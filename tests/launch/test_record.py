@@ -10,6 +10,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from launch.errors import is_disk_full
 from launch.figures import Figure, Protocol, all_by, read_figures, values
 from launch.record import RunRecord, read_metrics
 from launch.schemas import TaskConfig, TrainConfig
@@ -134,6 +135,14 @@ def test_figures_that_are_not_finite_stay_json(tmp_path: Path) -> None:
     record = RunRecord.open(config(tmp_path))
     record.log({"loss": float("nan"), "seen": 3}, step=1)
     assert json.loads(record.metrics.read_text()) == {"step": 1, "loss": None, "seen": 3}
+
+
+def test_a_line_that_finds_no_room_is_a_full_disk(tmp_path: Path) -> None:
+    record = RunRecord.open(config(tmp_path))
+    record.metrics.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        record.log({"loss": 1.0}, 1)
+    assert is_disk_full(caught.value)
 
 
 def test_another_configuration_is_refused_by_its_first_key(tmp_path: Path) -> None:

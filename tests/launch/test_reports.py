@@ -12,8 +12,9 @@ from PIL import Image
 
 from editors import load
 from launch import cli
-from launch.reports.pictures import errors, heat, legend, overlay, panels
-from launch.reports.plots import class_bars, coverage_curves, label_curve
+from launch.reports.pictures import errors, heat, legend, overlay, panels, side_by_side
+from launch.reports.plots import bars, class_bars, coverage_curves, label_curve, lines
+from launch.reports.values import Value
 from networks.checkpoints.classes import ClassList
 from networks.metrics.uncertainty import risk_coverage
 from tests.launch.conftest import AvatarRun, Train
@@ -105,6 +106,25 @@ def test_a_sheet_with_classes_has_their_legend_below() -> None:
     plain, named = panels(columns), panels(columns, classes=CLASSES)
     assert named.height > plain.height
     assert (np.asarray(named)[plain.height :] == (200, 100, 0)).all(-1).any()
+
+
+def test_runs_beside_one_another_are_plotted_and_published_values_are_marked() -> None:
+    values = {"a": {1.0: Value(0.2, 0.1, 3), 16.0: Value(0.5, None, 1)}, "b": {1.0: Value(0.1, 0.0, 3)}}
+    plain, marked = lines(values, "labels", "mIoU"), lines(values, "labels", "mIoU", {4.0: Value(0.3, None, 1)})
+    assert np.asarray(plain).std() > 0
+    assert plain.tobytes() != marked.tobytes()
+    named = {"": {"ada": Value(3.0, 0.5, 2), "plain": Value(5.0, None, 1)}}
+    plain, marked = bars(named, "kid"), bars(named, "kid", {"ada": Value(4.0, None, 1)})
+    assert plain.size == marked.size
+    assert plain.tobytes() != marked.tobytes()
+
+
+def test_beginnings_of_sheets_stand_side_by_side_and_end_between_panels() -> None:
+    sheet = panels({"a": np.zeros((6, 64, 64, 3), np.uint8), "b": np.zeros((6, 64, 64, 3), np.uint8)}, across=2)
+    both = np.asarray(side_by_side({"one": sheet, "other": sheet}, size=(300, 200)))
+    assert both.shape[1] == 2 * (2 * 128 + 4) + 16  # two panels each, none cut
+    assert both.shape[0] == 26 + 26 + 128           # the name, the panels' captions, one row
+    assert (both[-10:, 270:274] == 255).all()       # between them
 
 
 def test_plots_take_absent_classes_and_a_single_count() -> None:

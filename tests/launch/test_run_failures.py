@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 from collections.abc import Callable
@@ -27,15 +28,16 @@ def in_step_three(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spoil], None]:
     def spoil(change: Spoil) -> None:
         steps: list[int] = []
 
-        def training_step(self: HeadTrainer, *arguments: Any) -> None:
-            steps.append(self.global_step)
-            original_step(self, *arguments)
+        def take(self: HeadTrainer, step: int) -> None:
+            steps.append(step)
+            original_step(self, step)
 
         def loss(*arguments: Any) -> torch.Tensor:
             return change(original_loss(*arguments)) if steps[-1] == 3 else original_loss(*arguments)
 
-        original_step, original_loss = HeadTrainer.training_step, segmentation_default.segmentation_loss
-        monkeypatch.setattr(HeadTrainer, "training_step", training_step)
+        original_step, original_loss = HeadTrainer.take, segmentation_default.segmentation_loss
+        monkeypatch.setattr(HeadTrainer, "take", take)
+        monkeypatch.setattr(HeadTrainer, "TOGETHER", 1)  # so that there is a checkpoint of every step
         monkeypatch.setattr(segmentation_default, "segmentation_loss", loss)
 
     return spoil
@@ -92,6 +94,7 @@ def test_a_checkpoint_never_holds_weights_that_are_not_numbers(
     # The fourth step's loss is a number, and its update is not.
     rate = lambda step, total: math.inf if step == 3 else 1e-3  # noqa: E731
     monkeypatch.setattr(segmentation_default, "warm_up_then_cosine", rate)
+    monkeypatch.setattr(HeadTrainer, "TOGETHER", 1)
     assert train_folder("task.save_every=0") == cli.REFUSED
     for file in (tmp_path / "run" / "checkpoints").iterdir():
         assert all_finite(torch.load(file, weights_only=True))
@@ -119,8 +122,32 @@ def test_out_of_memory_names_what_lowers_it_and_keeps_the_checkpoint(
 
 
 @pytest.mark.parametrize(
+    "failure",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "last.ckpt"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),  # as safetensors says it
+    ],
+)
+def test_a_full_disk_is_one_sentence_and_the_checkpoint_stays(
+    train_folder: Train, in_step_three: Callable[[Spoil], None], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, failure: Exception,
+) -> None:  # fmt: skip
+    def fail(_: torch.Tensor) -> torch.Tensor:
+        raise failure
+
+    in_step_three(fail)
+    assert train_folder("task.save_every=0") == cli.REFUSED
+    error = capsys.readouterr().err
+    assert f"ganvas: the disk is full ({failure}): free some space and run `ganvas train " in error
+    assert "which goes on from the last checkpoint." in error
+    assert checkpoint(tmp_path / "run")["global_step"] == 3
+
+
+@pytest.mark.parametrize(
     ("failure", "says"),
     [
+        (OSError(errno.ENOSPC, "No space left on device"), "): free some space and run the command again."),
         (MemoryError(), "out of memory: lower task.training.tile below 16 or task.head.members and run the command "),
         (ZeroDivisionError("one"), "ZeroDivisionError: one"),
         (None, "before the first checkpoint: lower task.training.learning_rate or look at these images, and run the "),

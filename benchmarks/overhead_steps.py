@@ -1,0 +1,134 @@
+"""The framework's steps beside those of bare loops, in turns, in one process."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+from torch import nn
+
+from benchmarks.bare_loops import BareBranch, BareGan
+from benchmarks.settings import ROOT
+from benchmarks.workloads import random_labels
+from datamodules.images import GANImages
+from launch.compose import compose
+from launch.data import training_images
+from launch.fitting import fit
+from launch.record import RunRecord
+from launch.stylegan2_networks import build
+from networks.checkpoints.generators import load_generator
+from networks.segmentation import head_for
+from trainers.segmentation import HeadTrainer, SegmentationSettings
+from trainers.segmentation_data import FeatureStore
+from trainers.segmentation_loop import Progress
+
+ZOO = ROOT / "zoo" / "avatars64.safetensors"
+GAN = ["experiment=stylegan2/avatars64", "task.encoder=null", "data.count=512"]
+
+
+class Spent(NamedTuple):
+    """Seconds on the wall, and of all of the process's threads in user and system mode."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Spent:
+        """The clocks."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, start: Spent) -> Spent:
+        """What went by."""
+        return Spent(self.wall - start.wall, self.cpu - start.cpu)
+
+
+@dataclass
+class Turns(pl.Callback):
+    """Lets a bare loop train whenever the framework has trained for a turn, and times both.
+
+    It is the last of the callbacks, so that a turn of the framework has all that the framework does for a step.
+    """
+
+    bare: Callable[[], None]           # one step of the bare loop
+    steps: int                         # of a turn
+    turns: int                         # that are timed, after one that is not
+    together: int = 1                  # steps that Lightning sees as one batch
+    framework: list[Spent] = field(default_factory=list)
+    loop: list[Spent] = field(default_factory=list)
+
+    def on_train_start(self, *_: Any) -> None:
+        self.done, self.start = 0, Spent.now()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.done += self.together
+        if self.done % self.steps:
+            return
+        middle = Spent.now()
+        for _step in range(self.steps):
+            self.bare()
+        end = Spent.now()
+        if self.done > self.steps:  # the first turn warms up
+            self.framework.append(middle.since(self.start))
+            self.loop.append(end.since(middle))
+        trainer.should_stop = len(self.loop) == self.turns
+        self.start = Spent.now()
+
+    def row(self, what: str, apart: float) -> dict[str, Any]:
+        """What the table says of it: medians of the turns, and of the ratio of each turn to the one beside it."""
+        found: dict[str, Any] = {"step": what, "turns": self.turns, "steps": self.turns * self.steps}
+        for clock in Spent._fields:
+            ours, bare = ([getattr(spent, clock) for spent in turns] for turns in (self.framework, self.loop))
+            found[f"framework, {clock} ms"] = 1e3 * statistics.median(ours) / self.steps
+            found[f"bare, {clock} ms"] = 1e3 * statistics.median(bare) / self.steps
+            ratios = [one / other for one, other in zip(ours, bare, strict=True)]
+            found[f"overhead, {clock} %"] = 100 * (statistics.median(ratios) - 1)
+        return {**found, "largest difference of the weights": apart}
+
+
+def gan(turns: int, steps: int, folder: Path) -> dict[str, Any]:
+    """A training of StyleGAN2 by ``launch.fitting``, as ``ganvas train`` runs it: record, W&B offline, progress."""
+    words = [*GAN, f"task.training.total_images={10**9}", f"out={folder / 'gan'}"]
+    cfg = compose("train", [*words, f"task.checkpoint_every={10**9}"])
+    record = RunRecord.open(cfg)
+    images = training_images(cfg)
+    module = build(cfg)
+    bare = BareGan(module.G, module.D, images.images, cfg)
+    watch = Turns(bare.step, steps, turns)
+    fit(cfg, record, module, GANImages(images, cfg.task.batch_size, cfg.seed), [watch])
+    record.close()
+    apart = max(difference(module.G_ema, bare.G_ema), difference(module.D, bare.D))
+    return watch.row(f"GAN, {cfg.data.resolution}x{cfg.data.resolution}, batch {cfg.task.batch_size}", apart)
+
+
+def segmentation(turns: int, steps: int, folder: Path) -> dict[str, Any]:
+    """A training of the default head by the loop of ``trainers.segmentation``; random label maps cost the same."""
+    cfg = compose("train", ["experiment=segmentation/avatars16", f"out={folder / 'segmentation'}"])
+    record = RunRecord.open(cfg)
+    generator = load_generator(ZOO)
+    labels = random_labels(generator, cfg.task.labels, 11)
+    settings = SegmentationSettings()
+    head = head_for(generator, "default", 11, settings.seed)
+    stores = [FeatureStore.of(head, generator, labels, settings) for _ in range(2)]
+    module = HeadTrainer(head, stores[0], settings)
+    bare = BareBranch(module.head, stores[1], settings)
+    watch = Turns(bare.step, steps, turns, HeadTrainer.TOGETHER)
+    progress = Progress(True, lambda step, figures: record.log(figures, step))
+    pl.Trainer(
+        accelerator="cpu", devices=1, max_epochs=1, limit_train_batches=module.most_steps, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False, callbacks=[progress, watch],
+    ).fit(module)  # fmt: skip
+    record.close()
+    size = generator.img_resolution
+    return watch.row(f"segmentation, {size}x{size}, {len(labels)} labels", difference(module.head, bare.head))
+
+
+def difference(one: nn.Module, other: nn.Module) -> float:
+    """The largest difference of two modules' numbers."""
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return max((a.double() - b.double()).abs().max().item() for a, b in pairs)
