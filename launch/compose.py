@@ -174,7 +174,9 @@ def _is_text(kind: Any) -> bool:
 def _sentence(verb: str, words: Sequence[str], error: Exception) -> str:
     """What Hydra or OmegaConf refused, for people."""
     if isinstance(error, MissingConfigException):
-        return _choice_sentence(error)
+        return _choice_sentence(verb, error)
+    if in_file := re.match(r"In '(.+?)': \w+ raised while composing config:\s+(.+)", str(error)):
+        return f"{CONF.name}/{in_file[1]}.yaml is wrong: {in_file[2].rstrip('.')}."
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key = getattr(cause, "full_key", None) or ""
     word = next((word for word in words if word.partition("=")[0] == key), None)
@@ -219,9 +221,11 @@ def _nearest(word: str, known: Sequence[str]) -> str:
     return "; did you mean " + " or ".join(f"`{key}`" for key in close) + "?" if close else ""
 
 
-def _choice_sentence(error: MissingConfigException) -> str:
+def _choice_sentence(verb: str, error: MissingConfigException) -> str:
     path = str(error.missing_cfg_file or "")
-    group, _, name = path.partition("/")
+    group, _, name = path.rpartition("/")
+    if group.replace("/", ".") not in group_schemas(verb):  # not one inside another: a file in folders of a group
+        group, _, name = path.partition("/")
     if path.startswith("hydra/launcher/"):
         name = path.rpartition("/")[2]
         return f"launcher={name} needs a package that is not installed: `pip install 'ganvas[sweep]'`."

@@ -10,6 +10,7 @@ Hydra knows each as ``group/name_schema``, and ``conf/<group>/<name>.yaml`` star
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from importlib import import_module
@@ -306,6 +307,7 @@ def schemas() -> dict[str, type]:
     return found
 
 
+@functools.cache  # once a process: it takes as long as composing
 def register() -> None:
     """Tell Hydra of all schemas: ``<verb>_schema`` at the root, ``<name>_schema`` in each group."""
     from hydra.core.config_store import ConfigStore  # here, so that the help does not wait for Hydra

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 
 from launch.errors import Interrupted
 from launch.sweep_launch import check_launcher, launch
-from launch.sweep_plan import Job, Plan, plan
+from launch.sweep_plan import Job, Plan, folder_of, plan
 from launch.sweep_progress import progress, remaining
 from launch.sweep_state import DONE, FAILED, OVER, RUNNING, Status, Sweep, expected_seconds
 from networks.checkpoints.errors import GanvasError
@@ -29,7 +28,7 @@ def run(cfg: DictConfig) -> None:
     """
     check_launcher(cfg)
     found = plan(cfg)
-    sweep = Sweep(Path(cfg.out or f"runs/{found.experiment or 'sweep'}/{found.size}"))
+    sweep = Sweep(folder_of(cfg))
     if cfg.dry_run:
         _list(sweep, found)
         return
@@ -44,7 +43,8 @@ def run(cfg: DictConfig) -> None:
 
 
 def _run(cfg: DictConfig, sweep: Sweep, found: Plan) -> None:
-    missing = [job.name for job in found.jobs if sweep.status(job.name).status not in (DONE, RUNNING)]
+    ended = OVER if found.search else (DONE,)  # a trial that failed has told what its values are worth
+    missing = [job.name for job in found.jobs if sweep.status(job.name).status not in (*ended, RUNNING)]
     if not missing:
         return
     try:
@@ -83,8 +83,9 @@ def _conclude(sweep: Sweep, found: Plan) -> None:
     print(f"sweep: {sweep.folder}")
     if failed:
         named = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in failed.items())
+        again = "" if found.search else ", and the same command tries these again"
         raise GanvasError(f"{len(failed)} of {len(known)} jobs failed, each tried twice ({named}); what the others "
-                          "found is kept, and the same command tries these again.")  # fmt: skip
+                          f"found is kept{again}.")  # fmt: skip
     if done < len(known):
         raise GanvasError(f"{len(known) - done} jobs are still running in other processes: run the same command once "
                           "they have ended.")  # fmt: skip

@@ -45,4 +45,13 @@ def launch(cfg: DictConfig, folder: Path, names: Sequence[str]) -> None:
             hydra_context=HydraContext(config_loader=loader, callbacks=Callbacks()),
             task_function=run_job, config=config,
         )  # fmt: skip
-        launcher.launch([[*words, f"job={quoted(name)}"] for name in names], initial_job_idx=0)
+        try:
+            results = launcher.launch([[*words, f"job={quoted(name)}"] for name in names], initial_job_idx=0)
+        except Exception as error:  # whatever a launcher raises: a worker or a node was lost
+            said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+            sentence = f"the launcher gave up ({said}); what is done is kept, and the same command goes on."
+            raise GanvasError(sentence) from error
+    for result in results:
+        # Its public name would write a page to stderr. A job's own failure is not among these: it is written down.
+        if isinstance(result._return_value, Exception):
+            raise result._return_value

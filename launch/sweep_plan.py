@@ -7,7 +7,8 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from launch.compose import compose, text_keys
-from launch.schemas import may_change
+from launch.schemas import VERBS, may_change
 from launch.schemas_paper import SIZES, PaperConfig
 from launch.sweep_space import check_search, example
 from networks.checkpoints.errors import GanvasError
@@ -65,7 +66,7 @@ def plan(cfg: DictConfig) -> Plan:
     seeds = cfg.seeds if cfg.seeds is not None else size.seeds if size else 1
     if seeds < 1:
         raise GanvasError(f"seeds={seeds} leaves nothing to run: give at least 1.")
-    last = _single(cfg, paper)  # what the command says stands above what the file says
+    last = [*_single(cfg, paper), *_group(cfg, paper)]  # what the command says stands above what the file says
     combinations = [
         (at, merged([*fixed, *words, *_further(size, at), *last])) for at, words in _combinations(axes)
     ]
@@ -76,6 +77,11 @@ def plan(cfg: DictConfig) -> Plan:
     share = seeds / size.seeds if size else 1
     minutes = None if size is None or size.minutes is None else size.minutes * share
     return Plan(cfg.experiment, cfg.size, paper.verb, seeds, tuple(jobs), named, minutes, tuple(_shown(cfg, paper)))
+
+
+def folder_of(cfg: DictConfig) -> Path:
+    """Where the sweep writes: the same place for the same command, so that it goes on there."""
+    return Path(cfg.out or f"runs/{cfg.experiment or 'sweep'}/{cfg.size}")
 
 
 def merged(words: Sequence[str]) -> tuple[str, ...]:
@@ -118,12 +124,19 @@ def _search_plan(cfg: DictConfig, paper: DictConfig, size: DictConfig | None) ->
         raise GanvasError("sweeper.trials and sweeper.startup must be at least 1, and sweeper.seed at least 0.")
     search = {**OmegaConf.to_container(paper.search), "seed": cfg.sweeper.seed, "startup": cfg.sweeper.startup}
     check_search(search)
-    words = merged([*_fixed(paper, size, search.pop("overrides")), *_single(cfg, paper)])
+    words = merged([*_fixed(paper, size, search.pop("overrides")), *_single(cfg, paper), *_group(cfg, paper)])
     told = _settings(paper, [(search, words)])
     compose(paper.verb, [*words, *(f"{key}={example(value)}" for key, value in search["space"].items()), "out=job"])
     places = [f"{trial:03d}" for trial in range(cfg.sweeper.trials)]
     jobs = tuple(Job(f"trial={place}", {"trial": place}, 0, words) for place in places)
     return Plan(cfg.experiment, cfg.size, paper.verb, 1, jobs, told, None, (search["figure"],), search)
+
+
+def _group(cfg: DictConfig, paper: DictConfig) -> list[str]:
+    """The word that files all runs of a sweep together, for a verb that logs, where nobody said otherwise."""
+    logs = "wandb" in {item.name for item in fields(VERBS[paper.verb])}
+    given = any(word.startswith("wandb.group=") for word in cfg.passed)
+    return [f"wandb.group={folder_of(cfg).name}"] if logs and not given else []
 
 
 def _fixed(paper: DictConfig, size: DictConfig | None, search: Sequence[str] = ()) -> list[str]:
@@ -173,6 +186,8 @@ def _axes_of_words(cfg: DictConfig, paper: DictConfig) -> dict[str, dict[str, li
         key, values = _values(paper.verb, word)
         if key in paper.seeded:
             raise GanvasError(f"`{word}`: {key} is what seeds= counts; give seeds=N.")
+        if len(set(values)) < len(values):
+            raise GanvasError(f"`{word}` names a value twice: name each once.")
         if len(values) > 1:
             found[key] = {value: [f"{key}={value}"] for value in values}
     return found
