@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare()
     turns, repeats = (8, 3) if arguments.quick else (24, 7)
     with tempfile.TemporaryDirectory() as folder:  # short turns, so that both loops meet the same load
-        steps = [gan(turns, 4, Path(folder)), segmentation(12 * turns, 8, Path(folder))]
+        steps = [gan(turns, 4, Path(folder)), segmentation(6 * turns, 8, Path(folder))]
         starts = [startup(repeats, Path(folder)), help_page(2 * repeats)]
     table = report.align([list(starts[0]), *[[report.show(value) for value in row.values()] for row in starts]])
     print(table)

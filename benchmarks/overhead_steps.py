@@ -80,7 +80,7 @@ class Turns(pl.Callback):
 
     def row(self, what: str, apart: float) -> dict[str, Any]:
         """What the table says of it: medians of the turns, and of the ratio of each turn to the one beside it."""
-        found: dict[str, Any] = {"step": what, "turns": self.turns, "steps": self.turns * self.steps}
+        found: dict[str, Any] = {"step": what, "turns": len(self.loop), "steps": len(self.loop) * self.steps}
         for clock in Spent._fields:
             ours, bare = ([getattr(spent, clock) for spent in turns] for turns in (self.framework, self.loop))
             found[f"framework, {clock} ms"] = 1e3 * statistics.median(ours) / self.steps

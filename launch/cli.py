@@ -142,7 +142,7 @@ def _explain(error: BaseException, cfg: Any) -> int:
     if is_disk_full(error):
         return _complain(f"the disk is full ({error}): free some space and run the command again.")
     if is_out_of_memory(error):
-        keys = import_module("launch.schemas").marked(cfg, "memory")
+        keys = import_module("launch.options").marked(cfg, "memory")
         lower = " or ".join(keys) or "the size of the work"
         return _complain(f"out of memory: lower {lower} and run the command again.")
     return _complain(f"{type(error).__name__}: {error} (debug=true shows where).", FAILED)

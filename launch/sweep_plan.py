@@ -16,7 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from launch.compose import compose, text_keys
-from launch.schemas import VERBS, may_change
+from launch.options import may_change
+from launch.schemas import VERBS
 from launch.schemas_paper import SIZES, PaperConfig
 from launch.sweep_space import check_search, example
 from networks.checkpoints.errors import GanvasError

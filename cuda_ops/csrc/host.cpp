@@ -2,3 +2,4 @@
 #include "bias_act.cu"
 #include "blobs.cu"
 #include "upfirdn2d.cu"
+#include "convolution.cu"

@@ -95,7 +95,7 @@ class Guest:
                 act(log)
         except Exception as error:  # whatever a logger raises, the run goes on
             self._done = True
-            print(f"{self._title} logging stopped ({type(error).__name__}: {error}); the run goes on, see "
+            print(f"{self._title} logging stopped ({type(error).__name__}: {first_line(error)}); the run goes on, see "
                   "metrics.jsonl.")  # fmt: skip
         finally:
             if log is not None:
@@ -105,7 +105,12 @@ class Guest:
         try:
             log.close()
         except Exception as error:
-            print(f"{self._title} could not end its run: {type(error).__name__}: {error}")
+            print(f"{self._title} could not end its run: {type(error).__name__}: {first_line(error)}")
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the advice that some give in further lines."""
+    return str(error).strip().partition("\n")[0]
 
 
 class Loggers(Logger):

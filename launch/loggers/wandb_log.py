@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from launch.loggers.base import PATIENCE, Cell, Logger
-from launch.schemas import marked
+from launch.loggers.base import PATIENCE, Cell, Logger, first_line
+from launch.options import marked
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.classes import IGNORE
 from networks.checkpoints.errors import GanvasError
@@ -20,7 +20,7 @@ from networks.checkpoints.errors import GanvasError
 if TYPE_CHECKING:
     import numpy as np
 
-CONNECT, UPLOAD = 60.0, PATIENCE - 15  # seconds: for a connection; for the last upload, and some for its ending
+CONNECT, UPLOAD = 30.0, PATIENCE - 15  # seconds: for a connection; for the last upload, and some for its ending
 
 
 class WandbLog(Logger):
@@ -63,7 +63,7 @@ class WandbLog(Logger):
             try:
                 return self._start("online")
             except Exception as error:  # refused, unreachable, out of time: it raises many things
-                print(f"W&B refuses or cannot be reached ({error}): logging offline. {self.later}")
+                print(f"W&B refuses or cannot be reached ({first_line(error)}): logging offline. {self.later}")
         return self._start("offline")
 
     def _start(self, mode: str) -> Any:
@@ -125,7 +125,7 @@ class WandbLog(Logger):
             # What the public `use_artifact` does with a new artifact, but that refuses offline and waits online.
             self._run._log_artifact(used, aliases=aliases, is_user_created=True, use_after_commit=True)
         except Exception as error:
-            print(f"W&B was not told that {path} was used ({type(error).__name__}: {error}).")
+            print(f"W&B was not told that {path} was used ({type(error).__name__}: {first_line(error)}).")
 
 
 def artifact(path: Path) -> tuple[Any, list[str]]:

@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from launch.figures import Measured, read_figures
+from launch.options import options
 from launch.record import flat
-from launch.schemas import VERBS, group_schemas, options
+from launch.schemas import VERBS, group_schemas
 from launch.sweep_state import DONE, STOPPED, Sweep
 from networks.checkpoints.errors import GanvasError
 
@@ -61,13 +62,12 @@ def gather(folder: Path) -> list[Gathered]:
     """All runs of a folder, those that belong together in one piece.
 
     Raises:
-        GanvasError: if there is no such folder, it holds no runs, or is a sweep of another format.
+        GanvasError: if there is no such folder, it holds no runs, or a sweep of another format.
     """
     if not folder.is_dir():
         raise GanvasError(f"runs={folder} is no folder: give a sweep's folder, or one that holds runs.")
-    if (folder / "sweep.json").exists():
-        return [_of_sweep(folder)]
-    found = _of_folder(folder)
+    sweeps = sorted(file.parent for file in folder.rglob("sweep.json"))
+    found = [*map(_of_sweep, sweeps), *_of_folder(folder, sweeps)]
     if not found:
         raise GanvasError(f"runs={folder} holds no runs: give a sweep's folder, or one with runs, which have a "
                           "config.yaml each.")  # fmt: skip
@@ -90,10 +90,12 @@ def _of_sweep(folder: Path) -> Gathered:
                     record["size"], tuple(record["figures"]))  # fmt: skip
 
 
-def _of_folder(folder: Path) -> list[Gathered]:
+def _of_folder(folder: Path, sweeps: Sequence[Path]) -> list[Gathered]:
+    """The runs that belong to none of ``sweeps``."""
     kinds: dict[str, list[tuple[Run, dict[str, str]]]] = {}
     lost: list[Run] = []
-    for path in sorted(file.parent for file in folder.rglob("config.yaml") if _is_run(file.relative_to(folder))):
+    paths = sorted(file.parent for file in folder.rglob("config.yaml") if _is_run(file.relative_to(folder)))
+    for path in (path for path in paths if not any(path.is_relative_to(sweep) for sweep in sweeps)):
         run = _run(path.relative_to(folder).as_posix(), path)
         try:
             config = _config(path / "config.yaml")

@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 from launch import configs
 from launch.compose import GRIDS, choices_of, compose
 from launch.hardware import trainer_arguments
+from launch.options import default_of, marked, may_change, option, options
 from launch.paths import CONF
-from launch.schemas import VERBS, default_of, group_schemas, marked, may_change, option, options, schemas
+from launch.schemas import VERBS, group_schemas, schemas
 
 EXPERIMENTS = [name for name in choices_of("experiment") if not name.startswith(GRIDS)]
 ALL_SCHEMAS = [*VERBS.values(), *schemas().values()]

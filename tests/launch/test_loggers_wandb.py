@@ -48,7 +48,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     def init(**arguments: Any) -> FakeRun:
         begun.append(arguments)
         if arguments["mode"] == "online" and module.refuses:
-            raise ConnectionError("401 Unauthorized")
+            raise ConnectionError("401 Unauthorized\nConsider something else.")
         return run
 
     module = types.SimpleNamespace(

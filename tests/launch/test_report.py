@@ -248,6 +248,16 @@ def test_any_folder_of_runs_is_placed_by_what_differs(tmp_path: Path, report: Ca
     assert re.search(r"\| half \| unreadable \| config.yaml cannot be read: while parsing", printed)
 
 
+def test_sweeps_and_runs_of_one_folder_are_told_apart(sweep: SweepFolder, report: Callable) -> None:
+    single = sweep.folder.parent / "single"
+    measure(single, {"psnr": 30.0})
+    OmegaConf.save({"experiment": "a/b"}, single / "config.yaml")
+    printed = report(f"runs={sweep.folder.parent}")
+    assert printed.startswith(f"Runs of {sweep.folder.parent.name}\n")
+    assert "8 of 8 runs are done." in printed
+    assert "psnr is 30.00 over 1 seed. 1 of 1 runs is done." in printed
+
+
 def test_a_run_that_is_not_finished_says_so(tmp_path: Path, report: Callable) -> None:
     for name in ("done", "young", "old"):
         (tmp_path / name).mkdir()
