@@ -4,6 +4,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+# Each tensor in memory of its own, so that an access beside it is seen.
+SANITIZER = GANVAS_OPS=cuda PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --error-exitcode 1 \
+	$(BIN)/python -m pytest -m gpu tests/cuda_ops -k "taps or threads"
+
 .PHONY: demo test test-all lint gpu-check zoo-cards clean
 
 demo: $(STAMP)
@@ -22,6 +26,8 @@ lint: $(STAMP)
 gpu-check: $(STAMP)
 	$(BIN)/ganvas doctor
 	$(BIN)/python -m pytest -m gpu
+	@if command -v compute-sanitizer >/dev/null; then $(SANITIZER); else \
+		echo "compute-sanitizer is not here: accesses to memory are not checked" >&2; fi
 	$(BIN)/python benchmarks/segmentation.py --device cuda --out benchmarks/results/segmentation-cuda.json
 
 zoo-cards: $(STAMP)

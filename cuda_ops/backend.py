@@ -1,29 +1,113 @@
-"""Which implementation of the custom operations runs; ``GANVAS_OPS=auto|reference|cuda`` chooses.
+"""Which implementation of the custom operations runs; ``GANVAS_OPS=auto|cuda|reference`` chooses.
 
-This version holds the ``reference`` backend, plain PyTorch, which runs on every device.
+``reference`` is plain PyTorch and runs everywhere. ``cuda`` are kernels of our own for tensors on a GPU, built on first
+use (``cuda_ops/build.py``). ``auto`` takes the kernels where they can be had, and otherwise says once why not.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 
-CHOICES = ("auto", "reference", "cuda")
+import torch
+from torch import Tensor
+
+from cuda_ops import build
+
+CHOICES = ("auto", "cuda", "reference")
+
+_ready: bool | None = None  # whether the kernels are loaded; None: nobody has asked for them yet
 
 
-def selected() -> str:
-    """The backend that runs.
+def wish() -> str:
+    """What ``GANVAS_OPS`` asks for.
 
     Raises:
-        ValueError: if ``GANVAS_OPS`` asks for one that is not there.
+        ValueError: if there is no such choice.
     """
-    wish = os.environ.get("GANVAS_OPS", "auto")
-    if wish not in CHOICES:
-        raise ValueError(f"GANVAS_OPS={wish} is unknown: it may be {', '.join(CHOICES)}.")
-    if wish == "cuda":
-        raise ValueError("GANVAS_OPS=cuda: the CUDA kernels are not part of this version, use GANVAS_OPS=auto.")
-    return "reference"
+    choice = os.environ.get("GANVAS_OPS", "auto")
+    if choice not in CHOICES:
+        raise ValueError(f"GANVAS_OPS={choice} is unknown: it may be {', '.join(CHOICES)}.")
+    return choice
+
+
+def has_kernels(x: Tensor) -> bool:
+    """Whether an op on ``x`` goes to a kernel; the first question about a tensor on a GPU builds them.
+
+    While a graph is traced nothing is built: the op then builds on its first call.
+    """
+    if not x.is_cuda:
+        return False
+    return _ready is not False if torch.compiler.is_compiling() else ready()
+
+
+def ready() -> bool:
+    """Load the kernels, once in a process.
+
+    Raises:
+        ValueError: if ``GANVAS_OPS=cuda`` and they cannot be had.
+    """
+    global _ready
+    if _ready is None:
+        choice = wish()
+        reason = _why_not() if choice != "reference" else "GANVAS_OPS=reference"
+        if reason and choice == "cuda":
+            raise ValueError(f"GANVAS_OPS=cuda: {reason}.")
+        if reason and choice == "auto":
+            warnings.warn(f"Custom operations run as plain PyTorch: {reason}.", RuntimeWarning, stacklevel=2)
+        _ready = not reason
+    return _ready
+
+
+def asked() -> bool:
+    """Whether this process has tried to load the kernels."""
+    return _ready is not None
+
+
+def _why_not() -> str:
+    """Load the kernels, or say why not."""
+    return _no_gpu() or build.load(build.cuda_target()).reason or _cannot_run()
+
+
+def _no_gpu() -> str:
+    return "" if torch.cuda.is_available() else "torch sees no GPU"
+
+
+def _cannot_run() -> str:
+    """Why the library does not run on the GPU at hand: TORCH_CUDA_ARCH_LIST may name others."""
+    from cuda_ops.bias_act import BIAS_ACT  # which imports this module
+
+    try:
+        BIAS_ACT(torch.zeros(1, 1, device="cuda"), None, 1, 0, 0.0, 1.0, float("inf"))
+    except RuntimeError as error:
+        wanted = os.environ.get("TORCH_CUDA_ARCH_LIST")
+        return f"{str(error).splitlines()[0]} (TORCH_CUDA_ARCH_LIST={wanted})"
+    return ""
+
+
+def check() -> None:
+    """Refuse a wish that is known to be in vain, without building anything.
+
+    Raises:
+        ValueError: if ``GANVAS_OPS`` is unknown, or ``cuda`` where the kernels cannot be had.
+    """
+    if wish() == "cuda":
+        verdict = build.known(build.cuda_target())
+        reason = _no_gpu() or (verdict.reason if verdict else "")
+        if reason:
+            raise ValueError(f"GANVAS_OPS=cuda: {reason}.")
 
 
 def describe() -> str:
-    """One line about the backend, for people."""
-    return f"{selected()} (plain PyTorch; GANVAS_OPS={os.environ.get('GANVAS_OPS', 'auto')})"
+    """One line about the backend, for people; nothing is built."""
+    choice = os.environ.get("GANVAS_OPS", "auto")
+    reason = "" if wish() == "reference" else _no_gpu()
+    if wish() == "reference" or reason:
+        return f"reference (plain PyTorch; {reason or 'as asked'}; GANVAS_OPS={choice})"
+    target = build.cuda_target()
+    verdict = build.known(target)
+    if verdict is None:
+        return f"cuda (to be built on first use into {build.folder(target)}; GANVAS_OPS={choice})"
+    if verdict.library is None:
+        return f"reference (plain PyTorch; {verdict.reason}; GANVAS_OPS={choice})"
+    return f"cuda (built for {build.architectures()}: {verdict.library}; GANVAS_OPS={choice})"

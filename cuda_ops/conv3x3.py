@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cuda_ops.registration import register
+
 TILE = 4              # outputs a side of a tile
 POINTS = TILE + 2     # inputs, and products, a side of a tile
 LEAST_CHANNELS = 128  # with fewer the additions take as long as the products that are spared
@@ -45,7 +47,7 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
         raise ValueError(f"x must be [N, I, H, W] and weight [O, I, 3, 3], got {list(x.shape)} and "
                          f"{list(weight.shape)}")  # fmt: skip
     if _pays(x, weight):
-        return _Convolution.apply(x, weight, False)
+        return CONV3X3(x, weight, False)
     return F.conv2d(x, weight, padding=1)
 
 
@@ -60,40 +62,6 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
         and min(weight.shape[:2]) >= LEAST_CHANNELS
         and n * height * width >= LEAST_TILES * TILE**2
     )
-
-
-class _Convolution(torch.autograd.Function):
-    """The convolution, or with ``turned`` its gradient for the input: the kernel turned round, from O to I channels."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, turned: bool) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.turned = turned
-        return _convolve(x, weight, turned)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, weight = ctx.saved_tensors
-        of_x = _Convolution.apply(grad, weight, not ctx.turned) if ctx.needs_input_grad[0] else None
-        ends = (grad, x) if ctx.turned else (x, grad)
-        of_weight = _WeightGradient.apply(*ends) if ctx.needs_input_grad[1] else None
-        return of_x, of_weight, None
-
-
-class _WeightGradient(torch.autograd.Function):
-    """The gradient for the weights, ``[O, I, 3, 3]``, from the input and the gradient of the output."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, grad: Tensor) -> Tensor:
-        ctx.save_for_backward(x, grad)
-        return _correlate(x, grad)
-
-    @staticmethod
-    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, grad = ctx.saved_tensors
-        of_x = _Convolution.apply(grad, weight, True) if ctx.needs_input_grad[0] else None
-        of_grad = _Convolution.apply(x, weight, False) if ctx.needs_input_grad[1] else None
-        return of_x, of_grad
 
 
 @torch.autocast("cpu", enabled=False)  # a backward pass may run inside one
@@ -215,3 +183,53 @@ def _gradient_side(y: Sequence[Tensor], out: Sequence[Tensor]) -> None:
         torch.add(even, odd, alpha=point, out=plus)
         torch.sub(even, odd, alpha=point, out=minus)
     out[5].copy_(y[3])
+
+
+# The registered ops: the convolution, or with `turned` its gradient for the input, which is the kernel turned round,
+# from O to I channels; and the gradient for the weights. Each is linear in both arguments, so their derivatives are
+# each other.
+
+
+def _fake(x: Tensor, weight: Tensor, turned: bool) -> Tensor:
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    shape = (x.shape[0], weight.shape[1 if turned else 0], *x.shape[2:])
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, ctx.turned = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    x, weight = ctx.saved_tensors
+    of_x = CONV3X3(grad, weight, not ctx.turned) if ctx.needs_input_grad[0] else None
+    ends = (grad, x) if ctx.turned else (x, grad)
+    of_weight = CONV3X3_OF_WEIGHT(*ends) if ctx.needs_input_grad[1] else None
+    return of_x, of_weight, None
+
+
+def _fake_of_weight(x: Tensor, grad: Tensor) -> Tensor:
+    o, i = grad.shape[1], x.shape[1]
+    return x.new_empty(9, o * i).T.reshape(o, i, 3, 3)
+
+
+def _keep_of_weight(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward_of_weight(ctx: Any, weight: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    x, grad = ctx.saved_tensors
+    of_x = CONV3X3(grad, weight, True) if ctx.needs_input_grad[0] else None
+    of_grad = CONV3X3(x, weight, False) if ctx.needs_input_grad[1] else None
+    return of_x, of_grad
+
+
+CONV3X3 = register(
+    "conv3x3(Tensor x, Tensor weight, bool turned) -> Tensor", _convolve, _fake, _keep, _backward,
+)  # fmt: skip
+CONV3X3_OF_WEIGHT = register(
+    "conv3x3_of_weight(Tensor x, Tensor grad) -> Tensor", _correlate, _fake_of_weight, _keep_of_weight,
+    _backward_of_weight,
+)  # fmt: skip

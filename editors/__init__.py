@@ -9,16 +9,26 @@ from editors.generator import GeneratorEditor
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings
 from editors.loading import load
+from editors.mask_edit import Edited, EditSettings
+from editors.mask_programs import parse_program
 from editors.segmentation import Segmentation, SegmentationEditor
 from networks.checkpoints.classes import ClassList
+from networks.checkpoints.edits import load_edit, save_edit
+from networks.latent_edit import LatentEdit
 
 __all__ = [
     "ClassList",
+    "EditSettings",
+    "Edited",
     "GeneratorEditor",
     "Inversion",
     "InversionCache",
     "InversionSettings",
+    "LatentEdit",
     "Segmentation",
     "SegmentationEditor",
     "load",
+    "load_edit",
+    "parse_program",
+    "save_edit",
 ]

@@ -9,7 +9,6 @@ hides in them is lost to every edit. They then belong to the latent, and go wher
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from editors.descent import Schedule, descend
 from editors.inversion_cache import InversionCache
 from editors.noise_maps import autocorrelation, noise_of, normalise_
 from editors.ownership import require_owner
@@ -68,6 +68,10 @@ class InversionSettings:
                 raise GanvasError(f"inversion {name} must be greater than 0, got {getattr(self, name)}")
         if self.steps < 0:
             raise GanvasError(f"inversion steps must be at least 0, got {self.steps}")
+
+    def schedule(self) -> Schedule:
+        """Steps and rates of the descent."""
+        return Schedule(self.steps, self.rate, self.ramp_up, self.ramp_down)
 
     def of_result(self) -> dict[str, Any]:
         """The settings that change the result, as plain values."""
@@ -170,24 +174,12 @@ class _Problem:
         units = (units.mean(1, keepdim=True) if self.settings.space == "w" else units).contiguous().requires_grad_()
         maps = {layer: m.repeat(len(target), 1, 1).requires_grad_() for layer, m in self.maps.items()}
         free = [units, *maps.values()]  # [N, rows, w_dim] and [N, R, R]
-        optimiser = torch.optim.Adam(free)
         with torch.no_grad():
             embedding = self.embed(target.image)
-        best = [value.detach().clone() for value in free]
-        lowest = torch.full([len(target)], math.inf, device=target.image.device)
-        for step in range(self.settings.steps):
-            optimiser.param_groups[0]["lr"] = self.settings.rate * _ramp(step, self.settings)
-            loss = self.loss(units.expand(-1, self.mean.shape[1], -1), target, embedding, maps)
-            _require_finite(loss, step, names, self.settings)
-            better = loss.detach() < lowest
-            # `where` makes a new tensor: keeping `units` itself would keep whatever Adam turns it into.
-            best = [torch.where(better[:, None, None], v.detach(), b) for v, b in zip(free, best, strict=True)]
-            lowest = torch.where(better, loss.detach(), lowest)
-            for value, gradient in zip(free, torch.autograd.grad(loss.sum(), free), strict=True):
-                value.grad = gradient
-            optimiser.step()
-            normalise_(maps.values())
-            bar.update(len(target))
+        best = descend(
+            free, lambda: self.loss(units.expand(-1, self.mean.shape[1], -1), target, embedding, maps),
+            self.settings.schedule(), "the inversion", names, bar, lambda: normalise_(maps.values()),
+        )  # fmt: skip
         ws = self.expand(self.mean + self.std * best[0]).contiguous()
         return self.latent(ws, dict(zip(maps, best[1:], strict=True)))
 
@@ -224,23 +216,6 @@ def _assess(problem: _Problem, latent: Latent, target: Target) -> Inversion:
     return Inversion(
         latent, target.image, reconstruction, target.psnr(reconstruction), torch.cat(distances), problem.settings
     )
-
-
-def _ramp(step: int, settings: InversionSettings) -> float:
-    """The share of the full learning rate at ``step``: up linearly, down with a cosine."""
-    t = (step + 0.5) / settings.steps  # the middle of the step, so that none has rate 0
-    up = min(1.0, t / settings.ramp_up) if settings.ramp_up > 0 else 1.0
-    down = min(1.0, (1 - t) / settings.ramp_down) if settings.ramp_down > 0 else 1.0
-    return up * (0.5 - 0.5 * math.cos(math.pi * down))
-
-
-def _require_finite(loss: Tensor, step: int, names: Sequence[str], settings: InversionSettings) -> None:
-    bad = (~torch.isfinite(loss)).nonzero().flatten().tolist()
-    if bad:
-        raise GanvasError(
-            f"the inversion of {names[bad[0]]} diverged at step {step} (its loss is NaN or infinite);"
-            f" lower the rate (now {settings.rate:g}) or take the image out"
-        )
 
 
 def _ws_of(start: Latent, generator: Generator) -> Tensor:

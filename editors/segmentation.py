@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,15 @@ from torch import Tensor
 from editors.images import ImageLike, Prepared, gather, inside
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings, invert
+from editors.mask_edit import Edited, EditSettings, MaskEditor
 from editors.ownership import require_owner
+from editors.vectors import apply_vector
 from networks.checkpoints.classes import IGNORE, ClassList
+from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.masks import write_mask
-from networks.checkpoints.squares import classes_from_square
+from networks.checkpoints.squares import classes_from_square, mask_to_square
 from networks.latent import Latent
+from networks.latent_edit import LatentEdit
 from networks.protocol import Generator
 from networks.segmentation import Head, segment_latents
 
@@ -114,6 +119,73 @@ class SegmentationEditor:
             self.generator, given.images, self.settings, cache=self.cache, progress=progress, windows=given.windows
         )
         return self._segment_latent(found.latent, found, given, batch)
+
+    def edit(
+        self,
+        what: ImageLike | Latent | Sequence[ImageLike] | Segmentation,
+        masks: Tensor | Sequence[np.ndarray] | Callable[[np.ndarray, ClassList], np.ndarray],
+        classes: Sequence[str] | None = None,
+        settings: EditSettings | None = None,
+        names: Sequence[str] = (),
+        progress: bool = True,
+    ) -> Edited:
+        """Change what images show so that the branch sees the wished masks; the rest stays.
+
+        Args:
+            what: as for :meth:`segment`, or what it gave.
+            masks: one a image, uint8 of the generator's size or of the image's own, 255 where there is no wish; or a
+                function from the branch's mask and the class list to the wished one (``editors.mask_programs``).
+            classes: names of those that are edited, wherever they are; None: those that come or go.
+            settings: see :class:`editors.mask_edit.EditSettings`.
+            names: of the images, for sentences.
+            progress: show a progress bar.
+
+        Raises:
+            GanvasError: if a mask or a class does not fit, or there is nothing to change.
+        """
+        seen = what if isinstance(what, Segmentation) else self.segment(what, progress=progress)
+        editor = MaskEditor(self.head, self.generator, settings)
+        return editor.edit(seen.latent, self._wished(seen, masks), self._ids(classes), names=names, progress=progress)
+
+    def apply(
+        self,
+        what: ImageLike | Latent | Sequence[ImageLike] | Segmentation,
+        edit: LatentEdit,
+        strength: float | Tensor = 1.0,
+        refine: int = 0,
+        settings: EditSettings | None = None,
+        progress: bool = True,
+    ) -> Edited:
+        """Apply an editing vector, and if asked for take back by ``refine`` steps what it changed beside.
+
+        Raises:
+            GanvasError: if the edit does not fit the codes, or names classes that the branch does not know.
+        """
+        seen = what if isinstance(what, Segmentation) else self.segment(what, progress=progress)
+        editor = MaskEditor(self.head, self.generator, settings)
+        return apply_vector(editor, seen.latent, edit, self._ids(edit.region or None), strength, refine, progress)
+
+    def _ids(self, names: Sequence[str] | None) -> list[int] | None:
+        return None if names is None else [self.classes.id_of(name) for name in names]
+
+    def _wished(self, seen: Segmentation, masks: Any) -> Tensor:
+        """Wished masks at the generator's size, uint8 ``[N, R, R]``."""
+        if callable(masks):
+            return torch.stack([torch.as_tensor(masks(mask.numpy(), self.classes)) for mask in seen.mask])
+        if len(masks) != len(seen):
+            raise GanvasError(f"there are {len(seen)} images and {len(masks)} masks; give one mask for each image")
+        return torch.stack([
+            torch.as_tensor(self._fitted(np.asarray(mask), size)) for mask, size in zip(masks, seen.sizes, strict=True)
+        ])  # fmt: skip
+
+    def _fitted(self, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        side = self.generator.img_resolution
+        if mask.shape == size and size != (side, side):
+            return mask_to_square(mask, side)
+        if mask.shape != (side, side):
+            raise GanvasError(f"a mask has {mask.shape[1]}x{mask.shape[0]} pixels, and its image {size[1]}x{size[0]}; "
+                              "give masks of the size of their images")  # fmt: skip
+        return mask
 
     def _segment_latent(
         self, latent: Latent, inversion: Inversion | None, given: Prepared | None, batch: int

@@ -38,6 +38,10 @@ VERBS = {
         "launch.invert", "find the codes of images",
         "ganvas invert images=DIR generator=G.safetensors out=DIR",
     ),
+    "edit": Verb(
+        "launch.edit", "change images by a mask, a program or vectors",
+        "ganvas edit segmentation=B.safetensors image=photo.png program='remove glasses' out=DIR",
+    ),
     "evaluate": Verb(
         "launch.evaluate", "measure a generator or a segmentation",
         "ganvas evaluate generator=G.safetensors data=avatars",
@@ -138,7 +142,7 @@ def _explain(error: BaseException, cfg: Any) -> int:
     if is_disk_full(error):
         return _complain(f"the disk is full ({error}): free some space and run the command again.")
     if is_out_of_memory(error):
-        keys = import_module("launch.schemas").marked(cfg, "memory")
+        keys = import_module("launch.options").marked(cfg, "memory")
         lower = " or ".join(keys) or "the size of the work"
         return _complain(f"out of memory: lower {lower} and run the command again.")
     return _complain(f"{type(error).__name__}: {error} (debug=true shows where).", FAILED)

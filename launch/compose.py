@@ -21,8 +21,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from launch import presets
+from launch.options import options
 from launch.paths import CONF
-from launch.schemas import SHORT, VERBS, group_schemas, options, register
+from launch.schemas import SHORT, VERBS, group_schemas, register
 from networks.checkpoints.errors import GanvasError
 
 GRIDS = "paper/"  # folder of conf/experiment with what only a sweep runs

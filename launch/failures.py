@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from omegaconf import DictConfig, OmegaConf
 
+from launch.options import marked, may_change
 from launch.record import RunRecord
-from launch.schemas import marked, may_change
 from trainers.diverged import DivergedError
 
 

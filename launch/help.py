@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import Field
 from typing import Any
 
+from launch.options import MANDATORY, default_of, options
 from launch.paths import CONF
-from launch.schemas import MANDATORY, SHORT, VERBS, default_of, group_schemas, options
+from launch.schemas import SHORT, VERBS, group_schemas
 
 
 def describe(verb: str, does: str, example: str) -> str:

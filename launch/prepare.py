@@ -22,7 +22,7 @@ def prepare() -> None:
     _quieten()
     keep_freed_memory()
     try:
-        backend.selected()
+        backend.check()
     except ValueError as error:
         raise GanvasError(str(error)) from error
 

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from launch.figures import Figures, read_figures, values, write_figures
 from launch.loggers import Cell, check_loggers, open_loggers
-from launch.schemas import may_change
+from launch.options import may_change
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 

@@ -11,38 +11,12 @@ Hydra knows each as ``group/name_schema``, and ``conf/<group>/<name>.yaml`` star
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-MANDATORY = "???"  # OmegaConf's mark of a value that the user must give
-
-
-def option(
-    default: Any, doc: str, *, memory: bool = False, free: bool = False, bundle: bool = False, diverged: str = "",
-    runtime: tuple[str, ...] = (), hidden: bool = False,
-) -> Any:  # fmt: skip
-    """A documented field of a schema.
-
-    Args:
-        default: its value when nothing is said; ``MANDATORY`` when the user must say it; the class of a sub-schema or
-            any function that makes the value.
-        doc: one line, shown by ``ganvas <verb> --help``.
-        memory: lowering this value saves memory, so an out-of-memory sentence names it.
-        free: a run that is resumed may have another value: it says where the run goes on, or how much is held at once,
-            but nothing that the run learns from. On a sub-schema it holds for all options inside.
-        bundle: it names a bundle that the run reads, so that W&B knows what was made from what.
-        diverged: ``lower`` or ``raise``: what to do with this value when training diverges, so the sentence says it.
-        runtime: on a ``_target_`` field, the constructor arguments that code passes at run time.
-        hidden: left out of the help.
-    """
-    marks = {"memory": memory, "free": free, "bundle": bundle, "diverged": diverged}
-    metadata = {"doc": doc, "runtime": runtime, "hidden": hidden, **marks}
-    if callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+from launch.options import MANDATORY, default_of, option
 
 
 @dataclass
@@ -202,6 +176,53 @@ class InvertConfig(LoggedConfig):
 
 
 @dataclass
+class MaskEditConfig:
+    """Arguments of ``editors.mask_edit.EditSettings``."""
+
+    _target_: str = option("editors.mask_edit.EditSettings", "class", runtime=("identity", "rows"))
+    steps: int = option(60, "Adam steps for each image, at most")
+    rate: float = option(0.1, "largest step, in standard deviations of W")
+    ramp_up: float = option(0.05, "share of the steps in which the rate rises")
+    ramp_down: float = option(0.25, "share of the steps in which it falls")
+    patience: int = option(15, "an image stops after as many steps without gain")
+    tolerance: float = option(0.005, "share of the lowest loss that counts as a gain")
+    margin: float = option(0.02, "how far the region reaches beyond the edited classes, as a share of the side")
+    labels: float = option(0.02, "weight of the wished classes inside the region")
+    pixel: float = option(1.0, "weight of the mean squared pixel difference outside")
+    perceptual: float = option(0.1, "weight of the perceptual distance outside")
+    delta: float = option(0.01, "weight of the mean squared length of the step")
+    critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
+    batch: int = option(16, "images edited at once", memory=True, free=True)
+
+
+@dataclass
+class EditConfig(LoggedConfig):
+    """Edit images: by a wished mask, by a program that makes one, or by editing vectors."""
+
+    segmentation: str = option(MANDATORY, "segmentation bundle", bundle=True)
+    generator: str | None = option(
+        None, "generator bundle, if it lies neither beside that bundle nor in a zoo", bundle=True
+    )
+    image: str | None = option(None, "an image, or a folder of images")
+    latents: str | None = option(None, "codes as `ganvas sample` or `ganvas invert` wrote them, instead of image=")
+    mask: str | None = option(None, "the wished mask, or a folder of masks named like the images")
+    program: str | None = option(
+        None, "how to make the wished mask from the one that the branch sees, e.g. `grow hair 0.05; remove glasses`; "
+        "actions are grow, shrink, scale, shift, remove, replace"
+    )  # fmt: skip
+    classes: list[str] = option(list, "classes that are edited wherever they are; [] for those that come or go")
+    vector: list[str] = option(list, "editing vectors, applied together: bundles, or EditGAN's .npy")
+    strength: list[float] = option(lambda: [1.0], "of each vector; one for all; negative for the opposite")
+    refine: int = option(0, "steps of descent after a vector, which take back what it changed beside")
+    strip: list[float] = option(lambda: [-1.0, 0.0, 0.5, 1.0, 1.5], "factors of the strength that strip.png shows")
+    paste: str | None = option(None, "feather or poisson: show the edit in the image itself; null: as rendered")
+    name: str = option("edit", "what the vector of a mask edit is called")
+    out: str = option(MANDATORY, "folder to write to")
+    device: str = option("cpu", "cpu or cuda")
+    edit: MaskEditConfig = option(MaskEditConfig, "how a mask is edited")
+
+
+@dataclass
 class EvaluateConfig(LoggedConfig):
     """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration."""
 
@@ -286,6 +307,7 @@ VERBS: dict[str, type[VerbConfig]] = {
     "sample": SampleConfig,
     "convert": ConvertConfig,
     "invert": InvertConfig,
+    "edit": EditConfig,
     "evaluate": EvaluateConfig,
     "sweep": SweepConfig,
     "report": ReportConfig,
@@ -320,26 +342,6 @@ def register() -> None:
         store.store(group=group, name=f"{name}_schema", node=schema)
 
 
-def default_of(item: Field[Any]) -> Any:
-    """The default of a dataclass field, its factory called."""
-    return item.default if item.default_factory is MISSING else item.default_factory()
-
-
-def options(schema: type, prefix: str = "") -> Iterator[tuple[str, Field[Any]]]:
-    """All settable keys of a schema with dots for nesting, sub-schemas unfolded.
-
-    Example:
-        >>> dict(options(SampleConfig))["truncation"].default
-        1.0
-    """
-    for item in fields(schema):
-        default = default_of(item)
-        if is_dataclass(default):
-            yield from options(type(default), f"{prefix}{item.name}.")
-        elif not item.metadata.get("hidden") and item.name != "_target_":
-            yield f"{prefix}{item.name}", item
-
-
 def group_schemas(verb: str) -> dict[str, dict[str, type]]:
     """The choices of each group that ``verb`` has: ``{"task": {"stylegan2": StyleGan2Config, ...}, ...}``."""
     root = {item.name for item in fields(VERBS[verb]) if is_dataclass(default_of(item))}
@@ -349,33 +351,3 @@ def group_schemas(verb: str) -> dict[str, dict[str, type]]:
         if group.split("/")[0] in root:
             found.setdefault(group.replace("/", "."), {})[name] = schema
     return found
-
-
-def marked(cfg: Any, mark: str) -> dict[str, Any]:
-    """The keys of a composed configuration whose :func:`option` has this mark, and what the mark says.
-
-    A marked group stands for all options inside.
-    """
-    from omegaconf import DictConfig, OmegaConf  # composed already, so Hydra is loaded
-
-    found: dict[str, Any] = {}
-
-    def walk(node: DictConfig, prefix: str) -> None:
-        schema = OmegaConf.get_type(node)
-        if schema is None or not is_dataclass(schema):
-            return
-        for item in fields(schema):
-            child = node._get_node(item.name)
-            if item.metadata.get(mark):
-                found[f"{prefix}{item.name}"] = item.metadata[mark]
-            elif isinstance(child, DictConfig):
-                walk(child, f"{prefix}{item.name}.")
-
-    if cfg is not None:
-        walk(cfg, "")
-    return found
-
-
-def may_change(cfg: Any, key: str) -> bool:
-    """Whether the run of a composed configuration may go on with another value of this option, given with dots."""
-    return any(f"{key}.".startswith(f"{free}.") for free in marked(cfg, "free"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launch.schemas import DataConfig, option
+from launch.options import option
+from launch.schemas import DataConfig
 
 
 @dataclass

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from launch.schemas import MANDATORY, option
+from launch.options import MANDATORY, option
 
 SIZES = ("quick", "zoo", "full")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launch.schemas import InversionConfig, TaskConfig, option
+from launch.options import option
+from launch.schemas import InversionConfig, TaskConfig
 
 
 @dataclass

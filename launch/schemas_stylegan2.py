@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from launch.schemas import TaskConfig, option
+from launch.options import option
+from launch.schemas import TaskConfig
 
 
 @dataclass

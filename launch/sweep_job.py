@@ -125,10 +125,13 @@ def _wait(process: subprocess.Popen[bytes], sweep: Sweep, watch: Watch | None) -
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process that still runs: first as Ctrl-C does, so that it can be gone on with."""
+    """End a process that still runs: first so that it can be gone on with.
+
+    By SIGTERM: a sweep in the background of a shell ignores SIGINT, and so would its jobs.
+    """
     if process.poll() is not None:
         return
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     try:
         process.wait(PATIENCE)
     except subprocess.TimeoutExpired:

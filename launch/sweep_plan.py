@@ -16,7 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from launch.compose import compose, text_keys
-from launch.schemas import VERBS, may_change
+from launch.options import may_change
+from launch.schemas import VERBS
 from launch.schemas_paper import SIZES, PaperConfig
 from launch.sweep_space import check_search, example
 from networks.checkpoints.errors import GanvasError
@@ -85,14 +86,14 @@ def folder_of(cfg: DictConfig) -> Path:
 
 
 def merged(words: Sequence[str]) -> tuple[str, ...]:
-    """``words`` with the last of each key alone, where the first of it stood.
+    """``words`` with the last of each key alone, where the first of it stood; the experiment comes first.
 
     Example:
-        >>> merged(["experiment=a", "n=4", "experiment=b"])
+        >>> merged(["n=4", "experiment=a", "experiment=b"])
         ('experiment=b', 'n=4')
     """
     last = {word.partition("=")[0]: word for word in words}
-    return tuple(last.values())
+    return tuple(sorted(last.values(), key=lambda word: not word.startswith("experiment=")))
 
 
 def safe_name(at: Mapping[str, str], seed: int) -> str:

@@ -16,10 +16,10 @@ from launch.hardware import device_of, trainer_arguments
 from launch.invert import inversion_settings
 from launch.labelled_codes import Codes, inverted_codes, known_codes
 from launch.labelled_images import labelled_images, split
+from launch.options import marked
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
 from launch.resume import clock
-from launch.schemas import marked
 from launch.segmentation_evaluation import Evaluation
 from launch.segmentation_scores import FOLDS, GENERATED, INVERTED, Scored
 from networks.checkpoints.errors import GanvasError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from launch.loggers.base import PATIENCE, Cell, Logger, first_line
-from launch.schemas import marked
+from launch.options import marked
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.classes import IGNORE
 from networks.checkpoints.errors import GanvasError

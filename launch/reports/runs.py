@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from launch.figures import Measured, read_figures
+from launch.options import options
 from launch.record import flat
-from launch.schemas import VERBS, group_schemas, options
+from launch.schemas import VERBS, group_schemas
 from launch.sweep_state import DONE, STOPPED, Sweep
 from networks.checkpoints.errors import GanvasError
 

@@ -1,11 +1,5 @@
-"""Where things are kept that can be made again."""
+"""Where things are kept that can be made again: one place for all rooms, the lowest of which owns the rule."""
 
-from __future__ import annotations
+from cuda_ops.cache_dir import cache_dir
 
-import os
-from pathlib import Path
-
-
-def cache_dir() -> Path:
-    """Where caches live: ``GANVAS_CACHE``, else ``~/.cache/ganvas``."""
-    return Path(os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas")
+__all__ = ["cache_dir"]

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from networks.checkpoints.errors import GanvasError
+
 IGNORE = 255
 IGNORE_COLOR = (224, 224, 192)   # what Pascal VOC paints "void" with; its colour map never gives it to a class
 
@@ -66,6 +68,17 @@ class ClassList:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def id_of(self, name: str) -> int:
+        """The id of a class; a hyphen may stand for a space.
+
+        Raises:
+            GanvasError: if there is none of this name.
+        """
+        plain = [known.replace(" ", "-") for known in self.names]
+        if name.replace(" ", "-") not in plain:
+            raise GanvasError(f"there is no class {name!r}; there are {', '.join(self.names)}")
+        return plain.index(name.replace(" ", "-"))
 
     @classmethod
     def of_names(cls, names: Sequence[str]) -> Self:

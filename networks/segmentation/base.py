@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from networks.protocol import Features
@@ -96,17 +95,3 @@ class Head(nn.Module, ABC):
             shape = [channels, resolution, resolution]
             if list(features[name].shape[1:]) != shape:
                 raise ValueError(f"{name} must be [N, {', '.join(map(str, shape))}], got {list(features[name].shape)}")
-
-
-def add_projection(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """``total`` plus a 1x1 convolution of ``x``, in one pass over the output.
-
-    Maps may be stored in half precision: they take the weight's type here.
-
-    Args:
-        total: ``[N, O, h, w]``, or anything that broadcasts to it.
-        x: ``[N, C, h, w]``.
-        weight: ``[N or 1, O, C]``.
-    """
-    weight = weight.expand(len(x), -1, -1)
-    return torch.baddbmm(total.flatten(2), weight, x.flatten(2).to(weight.dtype)).unflatten(2, x.shape[2:])

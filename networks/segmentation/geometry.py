@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, interpolate
 
+from cuda_ops.resize import neighbours
+
 
 class Window(NamedTuple):
     """Rows ``top:bottom`` and columns ``left:right`` of a map."""
@@ -83,43 +85,6 @@ def enlarge_window(project: Tensor, have: Window, factor: int, want: Window) -> 
     """
     fine = Window(*(edge * factor for edge in have))
     return want.within(fine).cut(enlarge(project, factor))
-
-
-def neighbours(position: Tensor, size: int, out: int, nearest: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """Where output positions fall between the samples of a map (half-pixel centres, clamped).
-
-    Args:
-        position: integer output coordinates, any shape, ``0 <= position < out``.
-        size: samples of the map along this axis.
-        out: samples of the output along this axis.
-        nearest: all weight on the sample that the position lies in, the lower one.
-
-    Returns:
-        lower index, upper index, and the weight of the upper one (float64), each shaped like ``position``.
-
-    Example:
-        >>> [t.tolist() for t in neighbours(torch.tensor([0, 1, 2, 3]), 2, 4)]
-        [[0, 0, 0, 1], [1, 1, 1, 1], [0.0, 0.25, 0.75, 0.25]]
-    """
-    if nearest:
-        source = (position.double() * size / out).floor()
-    else:
-        source = ((position.double() + 0.5) * (size / out) - 0.5).clamp(min=0.0)
-    low = source.floor().clamp(max=size - 1)
-    return low.long(), (low.long() + 1).clamp(max=size - 1), source - low
-
-
-def interpolation_matrix(position: Tensor, size: int, out: int, nearest: bool = False) -> Tensor:
-    """What turns ``size`` samples into those at ``position`` of ``out``: ``[P, size]``, float64.
-
-    Example:
-        >>> interpolation_matrix(torch.tensor([0, 1]), 2, 4).tolist()
-        [[1.0, 0.0], [0.75, 0.25]]
-    """
-    low, high, t = neighbours(position, size, out, nearest)
-    weights = torch.zeros(len(position), size, dtype=torch.float64, device=position.device)
-    weights.scatter_add_(1, low[:, None], 1 - t[:, None])
-    return weights.scatter_add_(1, high[:, None], t[:, None])
 
 
 def sample_table(

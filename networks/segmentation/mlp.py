@@ -8,7 +8,6 @@ enlarged and added.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
@@ -16,25 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from cuda_ops.project_upsample_sum import project_upsample_sum
 from networks.protocol import Features
-from networks.segmentation.base import Head, add_projection
-from networks.segmentation.geometry import Window, interpolation_matrix
+from networks.segmentation.base import Head
+from networks.segmentation.geometry import Window
 
 INIT_STD = 0.02     # standard deviation of the original's weights; biases start at zero
-
-
-def enlarge_directly(x: Tensor, out: int, window: Window, nearest: bool = False) -> Tensor:
-    """The window of ``x`` ``[N, C, h, w]`` resized to ``out`` pixels a side in one step.
-
-    As two small matrix products: ``interpolate`` lays maps of many channels out anew, which takes ten times as long.
-    """
-    if x.shape[2:] == (out, out):
-        return window.cut(x)
-    rows, columns = (
-        interpolation_matrix(torch.arange(*edges, device=x.device), size, out, nearest).to(x.dtype)
-        for edges, size in zip((window[:2], window[2:]), x.shape[2:], strict=True)
-    )
-    return rows @ (x @ columns.T)
 
 
 class _Pointwise(Head):
@@ -42,6 +28,7 @@ class _Pointwise(Head):
 
     nearest: bool = False  # how maps are enlarged: by repetition, or else bilinear
     first: nn.Parameter    # [M, O, D]
+    first_bias: nn.Parameter  # [M, O]
 
     @property
     def upsampling(self) -> str:
@@ -49,13 +36,12 @@ class _Pointwise(Head):
         return f"each level directly to the output size, {how}"
 
     def sums(self, features: Features, window: Window) -> Tensor:
-        """First layer without its bias, over a window: ``[M, O, N, h, w]``."""
-        small: dict[int, Tensor] = {}  # by resolution: maps of one size are added before they are enlarged
-        for name, columns in self.columns().items():
-            weight, size = self.first[:, :, columns].flatten(0, 1)[None], self.shapes[name][1]
-            small[size] = add_projection(small.get(size, weight.new_zeros(1, 1, 1, 1)), features[name], weight)
-        large = [enlarge_directly(x, self.out_resolution, window, self.nearest) for x in small.values()]
-        return functools.reduce(torch.add, large).unflatten(1, self.first.shape[:2]).permute(1, 2, 0, 3, 4)
+        """First layer over a window: ``[M, O, N, h, w]``."""
+        columns = self.columns()
+        weights = [self.first[:, :, part].flatten(0, 1) for part in columns.values()]
+        maps, size = [features[name] for name in columns], (self.out_resolution, self.out_resolution)
+        x = project_upsample_sum(maps, weights, size, self.first_bias.flatten(), window, self.nearest)
+        return x.unflatten(1, self.first.shape[:2]).permute(1, 2, 0, 3, 4)
 
     def tail(self, x: Tensor) -> Tensor:
         """The rest of the network: ``[M, O, P] -> [M, K, P]``."""
@@ -101,14 +87,15 @@ class ReferenceHead(_Pointwise):
         self.third, self.third_bias = _layer(members, num_classes, narrow)
 
     def tail(self, x: Tensor) -> Tensor:
-        x = _normalise(self.first_norm, relu(x + self.first_bias[..., None]))
+        x = _normalise(self.first_norm, relu(x))
         x = torch.baddbmm(self.second_bias[..., None], self.second, x)
         x = _normalise(self.second_norm, relu(x))
         return torch.baddbmm(self.third_bias[..., None], self.third, x)
 
     def classify(self, values: Tensor) -> Tensor:
         """Logits of pixels given by their concatenated features, each member its own: ``[M, P, D] -> [M, P, K]``."""
-        return self.tail(self.first @ values.transpose(1, 2)).transpose(1, 2)
+        sums = torch.baddbmm(self.first_bias[..., None], self.first, values.transpose(1, 2))
+        return self.tail(sums).transpose(1, 2)
 
 
 class LinearHead(_Pointwise):
@@ -128,7 +115,7 @@ class LinearHead(_Pointwise):
         self.first, self.first_bias = _layer(members, num_classes, self.width_in)
 
     def tail(self, x: Tensor) -> Tensor:
-        return x + self.first_bias[..., None]
+        return x
 
 
 def _layer(members: int, out: int, width: int) -> tuple[nn.Parameter, nn.Parameter]:

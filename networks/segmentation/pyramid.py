@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from cuda_ops.project_upsample_sum import add_projection
 from networks.protocol import Features
-from networks.segmentation.base import Head, add_projection
+from networks.segmentation.base import Head
 from networks.segmentation.geometry import Window, enlarge_window
 from networks.segmentation.maps import CONTRAST, IMAGE
 

@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.bias_act import bias_act
+from cuda_ops.modulated_conv2d import modulated_conv2d
 from cuda_ops.upfirdn2d import setup_filter, upsample2d
-from networks.stylegan2.layers import Conv2d, FullyConnected, modulated_conv2d
+from networks.stylegan2.layers import Conv2d, FullyConnected
 from networks.stylegan2.resolutions import block_channels, block_dtypes, compute_dtype
 
 Architecture = Literal["orig", "skip", "resnet"]
@@ -50,30 +50,32 @@ class SynthesisLayer(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def forward(self, x: Tensor, styles: Tensor, noise: LayerNoise, fused: bool, gain: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, styles: Tensor, noise: LayerNoise, gain: float = 1.0) -> Tensor:
+        return modulated_conv2d(
+            x, self.weight, styles, self._noise(noise, x), self.noise_strength, self.bias, self.up,
+            self.resample_filter, act="lrelu", gain=math.sqrt(2) * gain,
+            clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
+        )  # fmt: skip
+
+    def _noise(self, noise: LayerNoise, x: Tensor) -> Tensor | None:
+        """The map that is added: ``[R, R]`` for all samples, or ``[N, 1, R, R]``."""
+        size = [self.resolution, self.resolution]
         match noise:
             case Tensor():
-                if noise.shape != (len(x), self.resolution, self.resolution):
-                    raise ValueError(f"noise maps must be [{len(x)}, {self.resolution}, {self.resolution}], got "
-                                     f"{list(noise.shape)}")  # fmt: skip
-                n = noise[:, None].to(x.device) * self.noise_strength
+                if list(noise.shape) != [len(x), *size]:
+                    raise ValueError(f"noise maps must be {[len(x), *size]}, got {list(noise.shape)}")
+                return noise[:, None].to(x.device)
             case "random":
-                shape = [len(x), 1, self.resolution, self.resolution]
-                n = torch.randn(shape, device=x.device) * self.noise_strength
+                return torch.randn([len(x), 1, *size], device=x.device)
             case "const":
-                n = self.noise_const * self.noise_strength
+                return self.noise_const
             case "none":
-                n = None
+                return None
             case torch.Generator():
                 # On the CPU whatever the device, so that a seed means the same maps everywhere.
-                drawn = torch.randn(self.resolution, self.resolution, generator=noise)
-                n = drawn.to(x.device) * self.noise_strength
+                return torch.randn(size, generator=noise).to(x.device)
             case _:
                 raise ValueError(f"noise must be const, random, none, a torch.Generator or maps, got {noise!r}")
-        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        gain *= math.sqrt(2)
-        x = modulated_conv2d(x, self.weight, styles, n, self.up, self.resample_filter, fused=fused, gain=gain)
-        return bias_act(x, self.bias * gain, act="lrelu", gain=1.0, clamp=clamp)
 
 
 class ToRGB(nn.Module):
@@ -87,10 +89,10 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = 1 / math.sqrt(in_channels)
 
-    def forward(self, x: Tensor, styles: Tensor, fused: bool) -> Tensor:
+    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
         # The fan-in gain sits on the style, so that S stays what the affine layer gives.
-        x = modulated_conv2d(x, self.weight, styles * self.weight_gain, demodulate=False, fused=fused)
-        return bias_act(x, self.bias, clamp=self.conv_clamp)
+        styles = styles * self.weight_gain
+        return modulated_conv2d(x, self.weight, styles, bias=self.bias, demodulate=False, clamp=self.conv_clamp)
 
 
 class SynthesisBlock(nn.Module):
@@ -140,7 +142,6 @@ class SynthesisBlock(nn.Module):
         img: Tensor | None,               # the image so far, [N, img_channels, R/2, R/2]
         styles: Styles,                   # of the whole network
         noise: Noise,                     # see SynthesisNetwork
-        fused: bool,                      # see modulated_conv2d
         features: dict[str, Tensor] | None,  # takes each convolution's output
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         name = f"b{self.resolution}"
@@ -149,7 +150,7 @@ class SynthesisBlock(nn.Module):
         for layer in self.layers:
             gain = math.sqrt(0.5) if residual is not None and layer == "conv1" else 1.0
             path = f"{name}.{layer}"
-            x = getattr(self, layer)(x, styles[path], _of_layer(noise, path), fused, gain)
+            x = getattr(self, layer)(x, styles[path], _of_layer(noise, path), gain)
             if layer == "conv1" and residual is not None:
                 x = residual + x
             if features is not None:
@@ -157,7 +158,7 @@ class SynthesisBlock(nn.Module):
         if img is not None:
             img = upsample2d(img, self.resample_filter)
         if hasattr(self, "torgb"):
-            rgb = self.torgb(x, styles[f"{name}.torgb"], fused).to(torch.float32)
+            rgb = self.torgb(x, styles[f"{name}.torgb"]).to(torch.float32)
             img = rgb if img is None else img + rgb
         return x, img
 
@@ -221,7 +222,7 @@ class SynthesisNetwork(nn.Module):
         return {path: self.get_submodule(path).affine(ws[:, row]) for path, row in self.style_rows().items()}
 
     def from_styles(
-        self, styles: Styles, noise: Noise = "const", features: bool = False, fused: bool | None = None
+        self, styles: Styles, noise: Noise = "const", features: bool = False
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """S to an image; the second half of ``forward``."""
         missing = self.style_rows().keys() - styles.keys()
@@ -231,9 +232,7 @@ class SynthesisNetwork(nn.Module):
         x = self.b4.const.expand(n, *self.b4.const.shape).contiguous(memory_format=self.memory_format)
         img, maps = None, {"b4.const": x}
         for block in self.blocks():
-            single = compute_dtype(block.dtype, x.device) == torch.float32
-            one_kernel = n == 1 and not self.training and single
-            x, img = block(x, img, styles, noise, one_kernel if fused is None else fused, maps if features else None)
+            x, img = block(x, img, styles, noise, maps if features else None)
         return (img, maps) if features else img
 
     def forward(
@@ -241,9 +240,8 @@ class SynthesisNetwork(nn.Module):
         ws: Tensor,                    # [N, num_ws, w_dim]
         noise: Noise = "const",        # the stored maps, fresh ones of each image, none, a generator's, or given ones
         features: bool = False,        # also return every convolution's output
-        fused: bool | None = None,     # one grouped convolution; by default only for single images at inference
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:  # [N, C, R, R]  # fmt: skip
-        return self.from_styles(self.styles(ws), noise, features, fused)
+        return self.from_styles(self.styles(ws), noise, features)
 
     def noise_maps(self) -> dict[str, Tensor]:
         """The stored maps ``[R, R]`` by layer, of layers whose noise shows: whose strength is not zero."""

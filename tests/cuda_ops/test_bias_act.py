@@ -63,8 +63,15 @@ def test_half_precision_stays_half(dtype: torch.dtype) -> None:
         ({"act": "gelu"}, r"act must be one of \['elu', .*, got 'gelu'"),
         ({"bias": torch.zeros(4)}, r"bias must be \[3\] for dim 1 of \[2, 3, 4\], got \[4\]"),
         ({"bias": torch.zeros(3, 1)}, r"bias must be \[3\] for dim 1 of \[2, 3, 4\], got \[3, 1\]"),
+        ({"bias": torch.zeros(3).long()}, "bias must be float16, bfloat16, float32 or float64, got int64"),
+        ({"bias": torch.zeros(3, device="meta")}, "bias must be on cpu, as x is, got meta"),
+        ({"x": X.long()}, "x must be float16, bfloat16, float32 or float64, got int64"),
+        ({"dim": 3}, r"dim must be a dimension of x, which is \[2, 3, 4\], got 3"),
+        ({"alpha": 0.1}, "alpha must be a slope of lrelu of 0 or more, got 0.1 for linear"),
+        ({"alpha": -0.1, "act": "lrelu"}, "alpha must be a slope of lrelu of 0 or more, got -0.1 for lrelu"),
+        ({"clamp": -1.0}, "clamp must be 0 or more, got -1.0"),
     ],
 )
-def test_a_wrong_call_is_named(arguments: dict, message: str) -> None:
+def test_a_wrong_call_is_named(registered: str, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        bias_act(X, **arguments)
+        bias_act(**{"x": X, **arguments})

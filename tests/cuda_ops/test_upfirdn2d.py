@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradgradcheck
 
-from cuda_ops.upfirdn2d import downsample2d, filter2d, setup_filter, upsample2d
+from cuda_ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 
 X = torch.randn(2, 3, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 LOPSIDED = torch.tensor([[1.0, 2, 0, 0], [0, 3, 1, 0], [0, 0, 1, 0], [5, 0, 0, 1]], dtype=torch.float64)
@@ -80,3 +80,31 @@ def test_a_wrong_call_is_named(x: Tensor, f: Tensor, message: str) -> None:
             op(x, f)
     with pytest.raises(ValueError, match=r"f must be a square filter, got \[2, 4\]"):
         filter2d(torch.zeros(1, 3, 4, 4), torch.ones(2, 4), padding=1)
+
+
+IMAGE = torch.zeros(1, 3, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": IMAGE[0]}, r"x must be \[N, C, H, W\], got \[3, 4, 6\]"),
+        ({"x": IMAGE[:, :, :0]}, r"x must be \[N, C, H, W\], got \[1, 3, 0, 6\]"),
+        ({"x": IMAGE.long()}, "x must be float16, bfloat16, float32 or float64, got int64"),
+        ({"f": torch.ones(2, 2).long()}, "f must be float16, bfloat16, float32 or float64, got int64"),
+        ({"f": torch.ones(2, 2, device="meta")}, "f must be on cpu, as x is, got meta"),
+        ({"f": torch.ones(2, 2, requires_grad=True)}, "f must not require a gradient"),
+        ({"f": torch.ones(1, 2, 2)}, r"f must be \[taps\] or \[taps_y, taps_x\], got \[1, 2, 2\]"),
+        ({"f": torch.ones(0)}, r"f must be \[taps\] or \[taps_y, taps_x\], got \[0\]"),
+        ({"up": 0}, "up must be a factor of 1 or more, or two of them"),
+        ({"up": (1, 2, 3)}, r"up must be a factor of 1 or more, or two of them \(x, y\), got \(1, 2, 3\)"),
+        ({"down": (1, -2)}, "down must be a factor of 1 or more"),
+        ({"padding": (1, 2, 3)}, r"padding must be one number, \(x, y\) or .*, got \[1, 2, 3\]"),
+        ({"padding": (-3, -2, 0, 0)}, "padding must leave left and right at least .* 2 samples of 6, got -3 and -2"),
+        ({"padding": (0, 0, -4, 9)}, "padding must leave top and bottom at least .* 2 samples of 4, got -4 and 9"),
+        ({"f": torch.ones(9)}, "padding must leave left and right at least the filter's 9 samples of 6, got 0 and 0"),
+    ],
+)
+def test_a_wrong_general_call_is_named(registered: str, arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        upfirdn2d(**{"x": IMAGE, "f": torch.ones(2, 2), **arguments})

@@ -379,8 +379,9 @@ def test_settings_that_make_no_sense_are_refused(change: dict, sentence: str) ->
 @hypothesis_settings(deadline=None, max_examples=50)
 def test_the_rate_rises_and_falls_and_is_never_zero(steps: int, up: float, down: float) -> None:
     settings = InversionSettings(steps=steps, ramp_up=up, ramp_down=down)
-    ramp = [module._ramp(step, settings) for step in range(steps)]
-    assert all(0 < r <= 1 for r in ramp)
+    schedule = settings.schedule()
+    ramp = [schedule.rate_at(step) for step in range(steps)]
+    assert all(0 < r <= settings.rate for r in ramp)
     highest = ramp.index(max(ramp))
     assert ramp[: highest + 1] == sorted(ramp[: highest + 1])
     assert ramp[highest:] == sorted(ramp[highest:], reverse=True)

@@ -11,12 +11,13 @@ import pytorch_lightning as pl
 from omegaconf import OmegaConf
 
 from launch import configs
-from launch.compose import choices_of, compose
+from launch.compose import GRIDS, choices_of, compose
 from launch.hardware import trainer_arguments
+from launch.options import default_of, marked, may_change, option, options
 from launch.paths import CONF
-from launch.schemas import VERBS, default_of, group_schemas, marked, may_change, option, options, schemas
+from launch.schemas import VERBS, group_schemas, schemas
 
-EXPERIMENTS = choices_of("experiment")
+EXPERIMENTS = [name for name in choices_of("experiment") if not name.startswith(GRIDS)]
 ALL_SCHEMAS = [*VERBS.values(), *schemas().values()]
 
 
@@ -121,4 +122,5 @@ def test_what_a_run_learns_from_is_never_free(name: str) -> None:
 def test_listing_shows_each_experiment_once(capsys: pytest.CaptureFixture[str]) -> None:
     configs.run(compose("configs", []))
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == EXPERIMENTS
+    assert [line.split()[0] for line in lines] == choices_of("experiment")
+    assert all("; needs " in line or "size=zoo: " in line for line in lines)

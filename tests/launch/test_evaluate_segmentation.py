@@ -10,6 +10,7 @@ from PIL import Image
 from editors import load
 from editors.invert import _Problem
 from launch import cli
+from launch.figures import read_figures
 from tests.launch.conftest import AvatarRun
 
 
@@ -28,6 +29,16 @@ def test_it_finds_what_the_run_found(avatar_run: AvatarRun, capsys: pytest.Captu
     assert "4 rendered avataaars with exact masks (split heldout, seed 0)" in found["protocol"]
     for name in ("mIoU", "mIoU_datasetgan_rule", "pixel_accuracy", "ece"):
         assert float(found[name]) == pytest.approx(float(before[name]), abs=1e-3)
+
+
+def test_a_folder_for_the_figures_keeps_them_with_their_protocol(avatar_run: AvatarRun, tmp_path: Path) -> None:
+    words = [f"segmentation={avatar_run.bundle}", "n=2", f"out={tmp_path / 'kept'}"]
+    assert cli.main(["evaluate", *words]) == cli.OK
+    kept = read_figures(tmp_path / "kept")
+    assert kept.verb == "evaluate"
+    assert kept.figures["mIoU"].protocol.images == 2
+    assert {"mIoU", "ece", "IoU skin"} < kept.figures.keys()
+    assert (tmp_path / "kept" / "config.yaml").exists()
 
 
 def test_a_folder_and_a_class_that_it_never_shows(

@@ -287,15 +287,18 @@ def test_asking_for_features_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_fused_and_scaled_kernels_agree_in_double_precision(architecture: str) -> None:
+def test_single_images_are_those_of_a_batch_in_double_precision(architecture: str) -> None:
+    """A single image's style goes to the weights, a batch's to the maps."""
     G = tiny(architecture=architecture).double()
     styles = {name: s.double() for name, s in G.float().synthesis.styles(G.sample(2, 0).tensors["ws"]).items()}
     G.double()
     for block in G.synthesis.blocks():
         block.dtype = torch.float64
-    a, b = (G.synthesis.from_styles(styles, features=True, fused=fused)[1] for fused in (True, False))
-    for name in a:
-        torch.testing.assert_close(a[name], b[name])
+    _, batch = G.synthesis.from_styles(styles, features=True)
+    for i in range(2):
+        _, single = G.synthesis.from_styles({path: s[i : i + 1] for path, s in styles.items()}, features=True)
+        for name in batch:
+            torch.testing.assert_close(single[name][0], batch[name][i])
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -1,0 +1,94 @@
+"""Pasting an edit back: the photo stays as it is, and shows the edited image where the edit took place.
+
+An inversion loses detail everywhere. Outside the region of an edit there is no need to show it: the photo itself is
+there, at its own size.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+from scipy.sparse import csc_matrix, diags
+from scipy.sparse.linalg import splu
+
+from networks.checkpoints.errors import GanvasError
+
+Paste = Literal["feather", "poisson"]
+PASTES: tuple[Paste, ...] = get_args(Paste)
+FEATHER = 0.02     # how far the edit fades into the photo, as a share of the longer side
+
+
+def paste(photo: np.ndarray, edited: np.ndarray, region: np.ndarray, how: Paste = "feather") -> np.ndarray:
+    """The photo with the edited image where the region is.
+
+    Args:
+        photo: uint8 ``[H, W, 3]``, of any shape.
+        edited: uint8 ``[R, R, 3]``, the generator's square, in the middle of which the photo lies.
+        region: bool ``[R, R]``, where the edit took place.
+        how: ``feather`` fades between the two; ``poisson`` takes the edited image's gradients and the photo's colours
+            along the region's outline (Perez et al. 2003, eq. 4).
+
+    Returns:
+        uint8 ``[H, W, 3]``; the photo itself, bit for bit, away from the region.
+
+    Raises:
+        GanvasError: if there is no such way.
+    """
+    if how not in PASTES:
+        raise GanvasError(f"an edit is pasted by {' or '.join(PASTES)}, not by {how}")
+    height, width = photo.shape[:2]
+    fitted = _out_of_square(edited, height, width, Image.Resampling.BICUBIC)
+    where = _out_of_square(region.astype(np.uint8) * 255, height, width, Image.Resampling.BILINEAR) >= 128
+    if not where.any():
+        return photo.copy()
+    mixed = _poisson(photo, fitted, where) if how == "poisson" else _feather(photo, fitted, where)
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+
+
+def _out_of_square(square: np.ndarray, height: int, width: int, resampling: Image.Resampling) -> np.ndarray:
+    """The part of a square ``[R, R, ...]`` that shows a picture of this size, at this size."""
+    side, size = max(height, width), len(square)
+    top, left = (side - height) // 2, (side - width) // 2
+    box = tuple(v * size / side for v in (left, top, left + width, top + height))
+    return np.asarray(Image.fromarray(square).resize((width, height), resampling, box=box))
+
+
+def _feather(photo: np.ndarray, edited: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The edit in the region, fading out beyond it."""
+    reach = max(FEATHER * max(where.shape), 1.0)
+    away = ndimage.distance_transform_edt(~where)
+    weight = 0.5 + 0.5 * np.cos(np.pi * np.clip(away / (reach + 1), 0, 1))[..., None]
+    return photo * (1 - weight) + edited * weight
+
+
+def _poisson(photo: np.ndarray, edited: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Solve ``laplace f = laplace edited`` in the region, with ``f = photo`` around it.
+
+    At the edge of the photo, where there is nothing around, the gradient across the edge is left out of both sides.
+    """
+    number = np.full(where.shape, -1)
+    number[where] = np.arange(where.sum())
+    photo, edited = photo.astype(np.float64), edited.astype(np.float64)
+    degree, right = np.zeros(where.sum()), np.zeros((where.sum(), photo.shape[2]))
+    links: list[tuple[np.ndarray, np.ndarray]] = []
+    rows, columns = np.nonzero(where)
+    for down, across in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        r, c = rows + down, columns + across
+        there = (r >= 0) & (r < where.shape[0]) & (c >= 0) & (c < where.shape[1])
+        here, r, c = np.flatnonzero(there), r[there], c[there]
+        degree[here] += 1
+        right[here] += edited[rows[here], columns[here]] - edited[r, c]
+        known = ~where[r, c]
+        right[here[known]] += photo[r[known], c[known]]
+        links.append((here[~known], number[r[~known], c[~known]]))
+    i, j = (np.concatenate(part) for part in zip(*links, strict=True))
+    # A region that is the whole photo has no edge to take colours from: a touch of the edited image's own decides.
+    slack = 0.0 if (~where).any() else 1e-6
+    matrix = diags(degree + slack).tocsc() - csc_matrix((np.ones(len(i)), (i, j)), shape=(len(degree),) * 2)
+    right += slack * edited[where]
+    solved = photo.copy()
+    solved[where] = splu(matrix).solve(right)
+    return solved

@@ -1,0 +1,205 @@
+"""``ganvas edit``: images changed by a wished mask, a program that makes one, or editing vectors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from editors.compositing import PASTES, paste
+from editors.images import to_tensor
+from editors.loading import load
+from editors.mask_edit import Edited, EditSettings
+from editors.mask_programs import parse_program
+from editors.regions import edited_classes
+from editors.segmentation import Segmentation, SegmentationEditor
+from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
+from launch.hardware import machine
+from launch.limits import require_at_least
+from launch.loggers import check_loggers, log_result
+from launch.reports.edits import change_sheet, strip
+from networks.checkpoints.edits import load_edit, save_edit
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.images import read_image
+from networks.checkpoints.latents import load_latent, save_latent
+from networks.checkpoints.masks import read_mask, write_mask
+from networks.grids import save_png, to_uint8
+from networks.latent_edit import LatentEdit
+
+SHEET, STRIP, LATENTS, VECTOR = "sheet.png", "strip.png", "latents.safetensors", "vector.safetensors"  # in out=
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+def run(cfg: DictConfig) -> None:
+    """Edit, and write ``images/``, ``masks/``, the codes, a sheet, ``figures.json``, and a strip or the vector.
+
+    Everything is written when all images are done.
+
+    Raises:
+        GanvasError: if nothing or two things say what to change or where, or what is given cannot be used.
+    """
+    check(cfg)
+    begun, editor = time.monotonic(), _editor(cfg)
+    vector = _vector(cfg)
+    seen, names, photos, source = images_of(cfg, editor)
+    edited = _edited(cfg, editor, seen, names, vector)
+    for line in write(cfg, editor, edited, names, photos, vector):
+        print(line)
+    figures = all_by(Protocol(*source, len(edited), generator=editor.generator.hash), edited.figures())
+    figures["seconds"] = Figure(time.monotonic() - begun, Protocol(*source, len(edited), how="inversion included"))
+    out, each = Path(cfg.out), _each(edited, names)
+    write_figures(out, "edit", cfg, figures, time.monotonic() - begun, machine(cfg.device), each)
+    log_result(cfg, "edit", out, values(figures), {"sheet": out / SHEET}, each, [out / LATENTS])
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse what can be refused before a network is read.
+
+    Raises:
+        GanvasError: naming the options.
+    """
+    check_loggers(cfg)
+    if cfg.device.startswith("cuda") and not torch.cuda.is_available():
+        raise GanvasError(f"device={cfg.device} but torch sees no GPU here: use device=cpu.")
+    if sum(bool(cfg[key]) for key in ("mask", "program", "vector")) != 1:
+        raise GanvasError("give one of mask=, program= and vector=: what is to change.")
+    if bool(cfg.image) == bool(cfg.latents):
+        raise GanvasError("give one of image= and latents=: what is to be edited.")
+    if cfg.paste is not None and cfg.paste not in PASTES:
+        raise GanvasError(f"paste={cfg.paste} is not known: choose of {', '.join(PASTES)}, or leave it out.")
+    if cfg.latents and (cfg.paste or cfg.mask):
+        key = "paste" if cfg.paste else "mask"
+        raise GanvasError(f"{key}= needs the image itself: give image= instead of latents=.")
+    if not cfg.vector and cfg.refine:
+        raise GanvasError(f"refine={cfg.refine} takes back what a vector changed beside: it goes with vector= only.")
+    require_at_least(cfg, {"refine": 0})
+    if cfg.vector and len(cfg.strength) not in (1, len(cfg.vector)):
+        raise GanvasError(f"there are {len(cfg.vector)} vectors and {len(cfg.strength)} strengths: give one for all or "
+                          "one for each.")  # fmt: skip
+
+
+def _editor(cfg: DictConfig) -> SegmentationEditor:
+    editor = load(cfg.segmentation, cfg.generator, cfg.device)
+    if not isinstance(editor, SegmentationEditor):
+        raise GanvasError(f"segmentation={cfg.segmentation} is a generator: give the bundle of a branch.")
+    for name in cfg.classes:
+        editor.classes.id_of(name)
+    return editor
+
+
+def _vector(cfg: DictConfig) -> LatentEdit | None:
+    """The vectors at their strengths, as one."""
+    if not cfg.vector:
+        return None
+    strengths = list(cfg.strength) * (len(cfg.vector) if len(cfg.strength) == 1 else 1)
+    try:
+        first, *others = (
+            load_edit(path) * strength for path, strength in zip(cfg.vector, strengths, strict=True)
+        )
+        for other in others:
+            first = first + other
+    except ValueError as error:
+        raise GanvasError(f"vector=[{','.join(cfg.vector)}] with strength={strengths}: {error}.") from error
+    return replace(first, region=tuple(cfg.classes)) if cfg.classes else first
+
+
+def images_of(
+    cfg: DictConfig, editor: SegmentationEditor
+) -> tuple[Segmentation, tuple[str, ...], list[np.ndarray], Source]:
+    """What is to be edited, segmented; names; the photos ``uint8 [H, W, 3]`` (none of codes); and which they are.
+
+    Raises:
+        GanvasError: if there is nothing there, or it cannot be used.
+    """
+    if cfg.latents:
+        latent, names = load_latent(cfg.latents)
+        names = names or tuple(f"{i:04d}" for i in range(len(latent)))
+        return editor.segment(latent.to(cfg.device)), names, [], Source(f"codes of {cfg.latents}")
+    paths = _files(Path(cfg.image), "image")
+    photos = [np.ascontiguousarray(read_image(path).transpose(1, 2, 0)) for path in paths]
+    seen = editor.segment([to_tensor(photo) for photo in photos])
+    return seen, tuple(path.stem for path in paths), photos, Source(f"images of {cfg.image}")
+
+
+def _files(path: Path, key: str) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise GanvasError(f"{key}={path} is neither a file nor a folder; check the path.")
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGES)
+    if not found:
+        raise GanvasError(f"{key}={path} has no images ({', '.join(IMAGES)}).")
+    return found
+
+
+def _edited(
+    cfg: DictConfig, editor: SegmentationEditor, seen: Segmentation, names: Sequence[str], vector: LatentEdit | None
+) -> Edited:
+    options = OmegaConf.to_container(cfg.edit)
+    settings = EditSettings(**{name: value for name, value in options.items() if name != "_target_"})
+    if vector is not None:
+        return editor.apply(seen, vector, 1.0, cfg.refine, settings)
+    wish: Any = parse_program(cfg.program) if cfg.program else _masks(cfg, editor, names)
+    return editor.edit(seen, wish, list(cfg.classes) or None, settings, names)
+
+
+def _masks(cfg: DictConfig, editor: SegmentationEditor, names: Sequence[str]) -> list[np.ndarray]:
+    """The wished mask of each image, found by its name."""
+    path = Path(cfg.mask)
+    if path.is_file():
+        if len(names) != 1:
+            raise GanvasError(f"mask={path} is one mask for {len(names)} images: give a folder of masks named like "
+                              "them.")  # fmt: skip
+        return [read_mask(path, editor.classes)]
+    masks = {file.stem: file for file in _files(path, "mask")}
+    missing = [name for name in names if name not in masks]
+    if missing:
+        raise GanvasError(f"mask={path} has no mask for {missing[0]}: name it {missing[0]}.png.")
+    return [read_mask(masks[name], editor.classes) for name in names]
+
+
+def write(
+    cfg: DictConfig, editor: SegmentationEditor, edited: Edited, names: Sequence[str], photos: Sequence[np.ndarray],
+    vector: LatentEdit | None,
+) -> list[str]:  # fmt: skip
+    """Write the results; returns the lines that end the command."""
+    out, pixels = Path(cfg.out), to_uint8(edited.image)
+    if cfg.paste:
+        regions = edited.region.numpy()
+        shown = [paste(*given, cfg.paste) for given in zip(photos, pixels, regions, strict=True)]
+    else:
+        shown = list(pixels)
+    for name, image, mask in zip(names, shown, edited.mask.numpy(), strict=True):
+        save_png(image, out / "images" / f"{name}.png")
+        write_mask(out / "masks" / f"{name}.png", mask, editor.classes)
+    write_config(out, cfg)
+    save_latent(out / LATENTS, edited.after, names, {"command": cfg.command})
+    save_png(np.asarray(change_sheet(edited, editor.classes)), out / SHEET)
+    lines = [f"{name}: {value:.4g}" for name, value in edited.figures().items()]
+    if vector is None:
+        region = tuple(cfg.classes) or _named(edited, editor)
+        learned = edited.vector(region, cfg.name)
+        lines.append(f"vector: {save_edit(out / VECTOR, learned, {'command': cfg.command})}")
+    else:
+        save_png(np.asarray(strip(editor, edited.before, vector, cfg.strip)), out / STRIP)
+        lines.append(f"strip: {out / STRIP}")
+    return [f"images: {len(edited)}", *lines, f"sheet: {out / SHEET}", f"folder: {out / 'images'}"]
+
+
+def _named(edited: Edited, editor: SegmentationEditor) -> tuple[str, ...]:
+    """Names of the classes that come or go in any of the edits."""
+    pairs = zip(edited.mask_before, edited.target, strict=True)
+    return tuple(editor.classes.names[k] for k in sorted({k for pair in pairs for k in edited_classes(*pair)}))
+
+
+def _each(edited: Edited, names: Sequence[str]) -> list[dict[str, Any]]:
+    columns = {name: getattr(edited, name).tolist() for name in ("agreement", "inside", "outside")}
+    return [
+        {"name": name, **{key: column[i] for key, column in columns.items()}} for i, name in enumerate(names)
+    ]

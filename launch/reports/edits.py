@@ -1,0 +1,54 @@
+"""Pictures of edits: before and after with their masks, and one image at several strengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+
+from editors.mask_edit import Edited
+from editors.segmentation import SegmentationEditor
+from launch.reports.pictures import heat, overlay, panels
+from networks.checkpoints.classes import ClassList
+from networks.grids import to_uint8
+from networks.latent import Latent
+from networks.latent_edit import LatentEdit
+
+SHOWN = 16           # images on a sheet
+LARGEST_CHANGE = 0.5  # mean absolute difference in [0, 1] that is painted white
+
+
+def change_sheet(edited: Edited, classes: ClassList) -> Image.Image:
+    """The first images: before, the branch's mask, the wished one, after, its mask, and what changed.
+
+    Change is black where nothing did and white at half of full scale; the region's outline is drawn in.
+    """
+    n = min(len(edited), SHOWN)
+    before, after = to_uint8(edited.image_before[:n]), to_uint8(edited.image[:n])
+    change = heat(((edited.image[:n] - edited.image_before[:n]).abs().mean(1) / 2).numpy(), LARGEST_CHANGE)
+    change[outline(edited.region[:n].numpy())] = (90, 160, 250)
+    columns = {
+        "before": before, "its mask": overlay(before, edited.mask_before[:n].numpy(), classes),
+        "wish": overlay(before, edited.target[:n].numpy(), classes), "after": after,
+        "its mask ": overlay(after, edited.mask[:n].numpy(), classes), "change": change,
+    }  # fmt: skip
+    return panels(columns, across=1 if n < 4 else 2, classes=classes)
+
+
+def outline(region: np.ndarray) -> np.ndarray:
+    """The pixels of regions ``[N, H, W]`` that have a neighbour outside."""
+    padded = np.pad(region, ((0, 0), (1, 1), (1, 1)))
+    deep = padded[:, :-2, 1:-1] & padded[:, 2:, 1:-1] & padded[:, 1:-1, :-2] & padded[:, 1:-1, 2:]
+    return region & ~deep
+
+
+@torch.no_grad()
+def strip(editor: SegmentationEditor, latent: Latent, vector: LatentEdit, factors: Sequence[float]) -> Image.Image:
+    """The first images at several strengths of a vector."""
+    first = latent[:SHOWN].to(editor.generator.device)
+    columns = {
+        f"{factor:g}": to_uint8(editor.generator.render(vector.apply(first, factor)).clamp(-1, 1)) for factor in factors
+    }
+    return panels(columns, across=1)

@@ -1,0 +1,144 @@
+"""An edit of latent codes, whatever made it: a step in one space, with the classes that it is meant to change.
+
+EditGAN (Ling et al. 2021, arXiv 2111.03186, section 3.3) calls the step in W+ an editing vector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from networks.latent import NOISE, Latent, Space
+
+
+@dataclass(frozen=True)
+class LatentEdit:
+    """A step ``delta`` in one latent space, the same for every code.
+
+    Edits of one space and generator add (``a + b``) and scale (``-0.5 * a``); :meth:`rows` keeps some layers only.
+    Edits of different spaces are applied one after another.
+
+    Args:
+        space: where the step is taken.
+        delta: as a latent's tensors without the batch; ``w+``: ``{"ws": [num_ws, w_dim]}``.
+        generator_hash: the generator whose codes it moves; None: unknown.
+        region: names of the classes that it is meant to change. Where an image shows them, before or after, is where a
+            photo is replaced when the edit is pasted back.
+        name: for people.
+
+    Raises:
+        ValueError: if there is no step, or it is not finite.
+    """
+
+    space: Space
+    delta: dict[str, Tensor] = field(repr=False)
+    generator_hash: str | None = None
+    region: tuple[str, ...] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.delta:
+            raise ValueError("an edit needs a step: delta is empty")
+        for name, step in self.delta.items():
+            if not torch.isfinite(step).all():
+                raise ValueError(f"the step of {name} has values that are NaN or infinite")
+
+    @staticmethod
+    def between(before: Latent, after: Latent, region: tuple[str, ...] = (), name: str = "") -> LatentEdit:
+        """The mean step from ``before`` to ``after``, codes of the same images in pairs; noise maps are left out.
+
+        Raises:
+            ValueError: if the two are not codes of as many images in one space of one generator.
+        """
+        if (before.space, before.generator_hash, len(before)) != (after.space, after.generator_hash, len(after)):
+            raise ValueError(f"an edit leads from codes to as many codes of one space and generator, got {before} and "
+                             f"{after}")  # fmt: skip
+        codes = {name: t for name, t in before.tensors.items() if not name.startswith(NOISE)}
+        delta = {name: (after.tensors[name] - t).mean(0) for name, t in codes.items()}
+        return LatentEdit(before.space, delta, before.generator_hash, region, name)
+
+    def apply(self, latent: Latent, strength: float | Tensor = 1.0) -> Latent:
+        """``latent + strength * delta``.
+
+        Args:
+            latent: codes ``[N, ...]`` of the same space and generator.
+            strength: one factor for all, negative for the opposite; in ``w+`` also one for each row, ``[num_ws]``.
+
+        Raises:
+            ValueError: if the codes are of another space, generator or shape, or a strength is not finite.
+        """
+        self.require_fit(latent)
+        factor = _factor(strength, self.delta)
+        moved = {
+            name: latent.tensors[name] + (factor * step).to(latent.tensors[name]) for name, step in self.delta.items()
+        }
+        return latent.replace(**moved)
+
+    def require_fit(self, latent: Latent) -> None:
+        """Refuse codes that the step does not belong to.
+
+        Raises:
+            ValueError: saying what differs.
+        """
+        if latent.space != self.space:
+            raise ValueError(f"this edit moves codes in {self.space}, and these are in {latent.space}")
+        if latent.generator_hash and self.generator_hash and latent.generator_hash != self.generator_hash:
+            raise ValueError(f"this edit belongs to generator {self.generator_hash[:12]}, and these codes to "
+                             f"{latent.generator_hash[:12]}")  # fmt: skip
+        for name, step in self.delta.items():
+            have = latent.tensors.get(name)
+            if have is None or have.shape[1:] != step.shape:
+                raise ValueError(f"this edit moves {name} {list(step.shape)}, and the codes have "
+                                 f"{None if have is None else list(have.shape[1:])}")  # fmt: skip
+
+    def __add__(self, other: LatentEdit) -> LatentEdit:
+        if (other.space, other.delta.keys()) != (self.space, self.delta.keys()):
+            raise ValueError("edits of different spaces do not add; apply them one after another")
+        if self.generator_hash and other.generator_hash and self.generator_hash != other.generator_hash:
+            raise ValueError("edits of different generators do not add")
+        return LatentEdit(
+            self.space,
+            {name: step + other.delta[name].to(step) for name, step in self.delta.items()},
+            self.generator_hash or other.generator_hash,
+            tuple(dict.fromkeys((*self.region, *other.region))),
+            " + ".join(name for name in (self.name, other.name) if name),
+        )
+
+    def __mul__(self, factor: float) -> LatentEdit:
+        return replace(self, delta={name: step * factor for name, step in self.delta.items()})
+
+    __rmul__ = __mul__
+
+    def rows(self, first: int, last: int) -> LatentEdit:
+        """The edit in the rows ``first`` up to but not ``last`` of W+ alone: coarse rows come first.
+
+        Raises:
+            ValueError: if the edit is not in ``w+``, or has no such rows.
+        """
+        if self.space != "w+":
+            raise ValueError(f"an edit in {self.space} has no rows; only w+ has")
+        ws = self.delta["ws"]
+        if not 0 <= first < last <= len(ws):
+            raise ValueError(f"rows {first} to {last} are not among the {len(ws)} of this edit")
+        kept = torch.zeros_like(ws)
+        kept[first:last] = ws[first:last]
+        return replace(self, delta={"ws": kept})
+
+
+def _factor(strength: float | Tensor, delta: Mapping[str, Tensor]) -> Tensor | float:
+    if not isinstance(strength, Tensor):
+        if not math.isfinite(strength):
+            raise ValueError(f"a strength must be a finite number, got {strength}")
+        return float(strength)
+    if not torch.isfinite(strength).all():
+        raise ValueError("a strength must be finite, and one of the rows' is not")
+    rows = len(delta["ws"]) if set(delta) == {"ws"} else 0
+    if strength.ndim == 0:
+        return float(strength)
+    if strength.shape != (rows,):
+        raise ValueError(f"strengths are one for all or one for each row of W+, [{rows}], got {list(strength.shape)}")
+    return strength[:, None]

@@ -1,0 +1,114 @@
+"""Every file under ``conf/``: composed, and every experiment run for a moment, twice with the same result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from launch import cli
+from launch.compose import GRIDS, choices_of, compose
+from launch.figures import read_figures
+from launch.paths import CONF
+from launch.schemas import MANDATORY, VERBS, default_of, options
+from launch.sweep_plan import plan
+from networks.checkpoints.errors import GanvasError
+from tests.launch.conftest import SIZE
+
+FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
+EXPERIMENTS = [name for name in choices_of("experiment") if not name.startswith(GRIDS)]
+
+INVERSION = ["task.inversion.steps=1", "task.inversion.samples=8"]
+GENERATOR = ["z_dim=4", "w_dim=4", "mapping_layers=1", "channel_base=64", "channel_max=8"]
+DISCRIMINATOR = {"official": ["channel_base=64", "channel_max=8"], "lean": ["channels=[4,4]"],
+                 "projected": ["width=4", "feature_resolution=128"]}  # fmt: skip
+MOMENT = {  # task -> what makes a run of it last seconds
+    "segmentation": [
+        *INVERSION, "task.labels=2", "task.heldout=2", "task.generated=0", "task.head.members=2",
+        "task.training.passes=1", "task.training.least_steps=2", "task.save_every=1000",
+    ],
+    "encoder": [
+        *INVERSION, "task.heldout=2", "task.batch_size=2", "task.training.total_images=4", "task.network.width=8",
+        "task.network.hidden=8", "task.network.channels=[8,8,8]",
+    ],
+    "segmenter": ["data.count=16", "task.epochs=1", "task.heldout=4", "task.network.widths=[8,8]", "n=4"],
+    "stylegan2": [
+        "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=4",
+        "task.training.r1_interval=2", *(f"task.generator.{word}" for word in GENERATOR),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_composes(file: str) -> None:
+    """Roots of verbs with what they must be given, choices of groups in a verb that has the group."""
+    group, _, name = file.rpartition("/")
+    if not group:
+        needed = [f"{key}=x" for key, item in options(VERBS[name]) if default_of(item) == MANDATORY]
+        assert compose(name, needed if name != "train" else ["experiment=segmentation/demo"]).debug is False
+    elif file.startswith(f"experiment/{GRIDS}"):
+        assert plan(compose("sweep", [f"experiment={file.removeprefix('experiment/')}"])).jobs
+    elif group.startswith("experiment"):
+        assert compose("train", [f"experiment={file.removeprefix('experiment/')}"]).task.name in MOMENT
+    elif group in ("launcher", "sweeper"):
+        assert compose("sweep", [f"{group}={name}"]).own == [f"{group}={name}"]
+    else:
+        task = {"task": name, "task/head": "segmentation"}.get(group, "stylegan2")
+        words = {word.partition("=")[0]: word for word in ("data=avatars", f"task={task}", f"{group}={name}")}
+        assert compose("train", [*words.values(), "data.resolution=64"])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_unknown_key_is_refused_in_every_experiment(name: str) -> None:
+    task = compose("train", [f"experiment={name}"]).task.name
+    for word in ("colour=red", "task.colour=red", "data.colour=red", "trainer.colour=red"):
+        with pytest.raises(GanvasError, match=rf"`ganvas train` has no option `{word.partition('=')[0]}`"):
+            compose("train", [f"experiment={name}", word])
+    assert (CONF.parent / "launch" / f"train_{task}.py").exists()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs_and_a_seed_decides_what_comes_out(
+    name: str, tiny_generator: Path, folder: Path, tmp_path: Path, shared_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    words = moment(name, tiny_generator, folder)
+    found = []
+    for run in ("first", "second"):
+        cache = tmp_path / f"cache of {run}"  # inversions and prepared images are not taken from the other run
+        cache.mkdir()
+        (shared_cache / "avatars").mkdir(parents=True, exist_ok=True)
+        (cache / "avatars").symlink_to(shared_cache / "avatars")
+        monkeypatch.setenv("GANVAS_CACHE", str(cache))
+        assert cli.main(["train", *words, f"out={tmp_path / run}"]) == cli.OK
+        figures = read_figures(tmp_path / run).figures
+        found.append({key: figure.value for key, figure in figures.items() if "seconds" not in key})
+    assert found[0].keys() == found[1].keys()
+    assert found[0]
+    assert all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(*map(dict.values, found), strict=True))
+
+
+def moment(name: str, generator: Path, folder: Path) -> Sequence[str]:
+    """The words of a run that lasts seconds."""
+    cfg = compose("train", [f"experiment={name}"])
+    words = [f"experiment={name}", "trainer=cpu", "trainer.threads=1", "wandb=disabled", *MOMENT[cfg.task.name]]
+    if cfg.data.kind == "folder":
+        words.append(f"images={folder / 'images'}")
+    if cfg.task.name in ("segmentation", "encoder"):
+        words.append(f"generator={generator}")
+        words += [f"data.resolution={SIZE}"] if cfg.data.kind == "avatars" else []
+    if cfg.task.name == "encoder" and cfg.data.kind == "avatars":
+        words.append("data.count=4")
+    if cfg.task.name == "segmentation":
+        words += [f"masks={folder / 'masks'}", "task.folds=2"] if cfg.data.kind == "folder" else []
+        words += ["task.curve=[1,2]"] if cfg.task.curve else []
+        words += ["task.head.width=8"] if cfg.task.head.kind == "default" else []
+    if cfg.task.name == "stylegan2":
+        kind = {"Discriminator": "official", "LeanDiscriminator": "lean", "ProjectedDiscriminator": "projected"}
+        sort = kind[cfg.task.discriminator._target_.rpartition(".")[2]]
+        words += [f"task.discriminator.{word}" for word in DISCRIMINATOR[sort]]
+        words += ["task.encoder.channels=[4,4]"] if cfg.task.encoder is not None else []
+        words += ["data.count=8"] if cfg.data.kind == "avatars" else []
+    return words
