@@ -17,8 +17,8 @@ def describe(verb: str, does: str, example: str) -> str:
     lines += [f"  {short:<60} short for {key}" for short, key in SHORT.get(verb, {}).items()]
     for group, choices in group_schemas(verb).items():
         for name, schema in choices.items():
-            lines += ["", f"with {group.replace('.', '/')}={name}:"]
-            lines += [_row(key, item) for key, item in options(schema, f"{group}.")]
+            if rows := [_row(key, item) for key, item in options(schema, f"{group}.")]:
+                lines += ["", f"with {group.replace('.', '/')}={name}:", *rows]
     roots = {key.split(".")[0] for key, _ in options(VERBS[verb]) if "." in key}
     groups = sorted(roots | {group.replace(".", "/") for group in group_schemas(verb)})
     choices = {group: sorted(file.stem for file in (CONF / group).glob("*.yaml")) for group in groups}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tqdm import tqdm
 
 from launch.figures import read_figures
 from launch.sweep_plan import Job
 from launch.sweep_state import DONE, FAILED, OVER, RUNNING, Status, Sweep, expected_seconds
+from networks.checkpoints.errors import GanvasError
 from networks.durations import duration
 
 LOOK = 1.0  # seconds between two looks at the folder
@@ -50,25 +52,26 @@ def remaining(jobs: Sequence[Job], known: dict[str, Status], guess: float | None
 def _watch(
     sweep: Sweep, jobs: Sequence[Job], guess: float | None, shown: Sequence[str], over: threading.Event
 ) -> None:
-    ended = {job.name for job in jobs if sweep.status(job.name).status in OVER}
-    with tqdm(total=len(jobs), initial=len(ended), desc="sweep", bar_format=BAR) as bar:
-        while True:
-            last = over.is_set()  # asked first, so that the last look comes after the last job
-            known = {job.name: sweep.status(job.name) for job in jobs}
-            for job in jobs:
-                if job.name not in ended and known[job.name].status in OVER:
-                    ended.add(job.name)
-                    bar.write(_line(sweep, job, known[job.name], shown))
-                    bar.update()
-            left = remaining(jobs, known, guess)
-            running = [job.name for job in jobs if known[job.name].status == RUNNING]
-            bar.set_postfix_str(_postfix(left, running))
-            if last:
-                return
-            over.wait(LOOK)
+    with suppress(GanvasError):  # of a damaged file: whoever waits for the jobs meets it, too
+        ended = {job.name for job in jobs if sweep.status(job.name).status in OVER}
+        with tqdm(total=len(jobs), initial=len(ended), desc="sweep", bar_format=BAR) as bar:
+            last, said = False, ""
+            while not last:
+                last = over.is_set()  # asked first, so that the last look comes after the last job
+                known = {job.name: sweep.status(job.name) for job in jobs}
+                for job in jobs:
+                    if job.name not in ended and known[job.name].status in OVER:
+                        ended.add(job.name)
+                        bar.write(_line(sweep, job, known[job.name], shown))
+                        bar.update()
+                before, said = said, _postfix(jobs, known, guess)
+                bar.set_postfix_str(said, refresh=said != before or sys.stderr.isatty())  # a log is not filled in vain
+                over.wait(LOOK)
 
 
-def _postfix(left: float | None, running: Sequence[str]) -> str:
+def _postfix(jobs: Sequence[Job], known: dict[str, Status], guess: float | None) -> str:
+    left = remaining(jobs, known, guess)
+    running = [job.name for job in jobs if known[job.name].status == RUNNING]
     said = ["time left unknown" if left is None else f"about {duration(left)} left", *running[:1]]
     return ", ".join(said) + (f" and {len(running) - 1} more" if len(running) > 1 else "")
 

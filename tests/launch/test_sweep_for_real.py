@@ -40,7 +40,7 @@ def wait_for(process: subprocess.Popen[str], path: Path) -> None:
 
 
 def test_a_sweep_that_is_stopped_and_killed_runs_what_is_missing(
-    tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, sweep = tmp_path / "sweep", Sweep(tmp_path / "sweep")
     first = begin(out, shared_cache, *LABELS)
@@ -69,6 +69,12 @@ def test_a_sweep_that_is_stopped_and_killed_runs_what_is_missing(
     assert "jobs done: 4 of 4" in printed
     assert (sweep.run_of(NAMES[0]) / FILE).stat().st_mtime_ns == done_first
     assert [sweep.status(name).attempts for name in NAMES] == [1, 2, 2, 1]
+
+    assert cli.main(["report", f"runs={out}"]) == cli.OK
+    said = capsys.readouterr().out
+    assert "Segmentation from a few labels" in said
+    assert "Xu and Zheng 2021 (LinearGAN, arXiv 2104.00487)" in said
+    assert f"report: {out / 'report' / 'report.html'}" in said
 
     # A job is what a person could type, and comes out the same.
     job = next(job for job in json.loads((out / "sweep.json").read_text())["jobs"] if job["name"] == NAMES[3])
