@@ -108,7 +108,7 @@ class BareBranch:
 
     Args:
         head: at its start, standardised; it is copied.
-        store: of its own; it renders and caches.
+        store: renders and caches.
         settings: how.
     """
 

@@ -1,8 +1,15 @@
-"""The framework's steps beside those of bare loops, in turns, in one process."""
+"""The framework's steps beside those of bare loops, in turns, in one process.
+
+``python -m benchmarks.overhead_steps gan|segmentation TURNS STEPS THREADS`` writes what :func:`gan` or
+:func:`segmentation` gives as JSON: each process lays its memory otherwise, which alone is worth a few per cent.
+"""
 
 from __future__ import annotations
 
+import json
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
+import torch
 from torch import nn
 
 from benchmarks.bare_loops import BareBranch, BareGan
@@ -19,6 +27,7 @@ from datamodules.images import GANImages
 from launch.compose import compose
 from launch.data import training_images
 from launch.fitting import fit
+from launch.prepare import prepare
 from launch.record import RunRecord
 from launch.stylegan2_networks import build
 from networks.checkpoints.generators import load_generator
@@ -113,9 +122,9 @@ def segmentation(turns: int, steps: int, folder: Path) -> dict[str, Any]:
     labels = random_labels(generator, cfg.task.labels, 11)
     settings = SegmentationSettings()
     head = head_for(generator, "default", 11, settings.seed)
-    stores = [FeatureStore.of(head, generator, labels, settings) for _ in range(2)]
-    module = HeadTrainer(head, stores[0], settings)
-    bare = BareBranch(module.head, stores[1], settings)
+    store = FeatureStore.of(head, generator, labels, settings)  # of both: neither has the better place in memory
+    module = HeadTrainer(head, store, settings)
+    bare = BareBranch(module.head, store, settings)
     watch = Turns(bare.step, steps, turns, HeadTrainer.TOGETHER)
     progress = Progress(True, lambda step, figures: record.log(figures, step))
     pl.Trainer(
@@ -132,3 +141,16 @@ def difference(one: nn.Module, other: nn.Module) -> float:
     """The largest difference of two modules' numbers."""
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
     return max((a.double() - b.double()).abs().max().item() for a, b in pairs)
+
+
+def main(name: str, turns: str, steps: str, threads: str) -> None:
+    torch.set_num_threads(int(threads))
+    prepare()
+    out, sys.stdout = sys.stdout, sys.stderr  # what is printed on the way is no result
+    with tempfile.TemporaryDirectory() as folder:
+        row = {"gan": gan, "segmentation": segmentation}[name](int(turns), int(steps), Path(folder))
+    print(json.dumps(row), file=out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -170,7 +170,8 @@ def _in_order(render: partial[RenderedAvatar], indices: range, workers: int | No
 
 def _as_table(rendered: list[RenderedAvatar], masks: bool) -> AvatarTable:
     return AvatarTable(
-        images=np.stack([r.image for r in rendered]),
+        # Laid out as the cache gives them back: another layout is another order of sums in training.
+        images=np.ascontiguousarray(np.stack([r.image for r in rendered])),
         masks=np.stack([r.mask for r in rendered]) if masks else None,
         attributes=[r.attributes for r in rendered],
     )

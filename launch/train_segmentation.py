@@ -216,8 +216,9 @@ def headline(branch: Branch) -> dict[str, Figure]:
 
 def _of_training(cfg: DictConfig, branch: Branch) -> Protocol:
     """What the seconds of training are of."""
-    steps = f"{branch.trained.steps} steps of {cfg.task.training.recipe}"
-    return Protocol(training_data(cfg), "labels", len(branch.labelled), generator=branch.generator.hash, how=steps)
+    # How many steps it takes follows from the draw, and does not make another kind of figure.
+    recipe = f"recipe {cfg.task.training.recipe}"
+    return Protocol(training_data(cfg), "labels", len(branch.labelled), generator=branch.generator.hash, how=recipe)
 
 
 def _described(cfg: DictConfig, branch: Branch, figures: dict[str, float]) -> dict:

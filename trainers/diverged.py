@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from networks.checkpoints.errors import GanvasError
@@ -40,7 +40,7 @@ def stop_if_not_a_number(values: Mapping[str, float | Tensor], when: str, images
         trainers.diverged.DivergedError: the loss is not a number at step 3 (images a, b)
     """
     for name, value in values.items():
-        if not torch.as_tensor(value).isfinite().all():
+        if not (value.isfinite().all() if isinstance(value, Tensor) else math.isfinite(value)):
             raise DivergedError(f"{name} is not a number {when}", images)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from networks.checkpoints.classes import IGNORE
@@ -53,16 +54,16 @@ class HeadTrainer(pl.LightningModule):
         return torch.optim.AdamW(groups, lr=self.settings.learning_rate, betas=(0.9, 0.99))
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        first = self.global_step
-        for step in range(first, min(first + self.TOGETHER, self.total_steps)):
-            self.take(step)
+        first, optimizer = self.global_step, self.optimizers()
+        steps = range(first, min(first + self.TOGETHER, self.total_steps))
+        losses = [self.take(step, optimizer) for step in steps]  # none of a run that is done already
+        self.loss = torch.tensor(losses[-1:])
         self.trainer.should_stop = self.global_step >= self.total_steps
 
-    def take(self, step: int) -> None:
-        """Take one step."""
+    def take(self, step: int, optimizer: LightningOptimizer) -> float:
+        """Take one step; gives its loss."""
         seen = self._store.batch(step)
         seed_step(int(torch.randint(2**62, (), generator=stream(self.settings.seed, 3, step))))
-        optimizer = self.optimizers()
         for group in optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * warm_up_then_cosine(step, self.total_steps)
         optimizer.zero_grad(set_to_none=True)
@@ -77,7 +78,7 @@ class HeadTrainer(pl.LightningModule):
             loss += float(part.detach())
         stop_if_not_a_number({"the loss": loss}, f"at step {step}", self._store.labels.called(seen.images))
         optimizer.step()
-        self.loss = torch.tensor(loss)
+        return loss
 
     def _weight(self, masks: Tensor) -> Tensor:
         """Sum of the class weights of all labelled pixels."""

@@ -121,9 +121,10 @@ def test_operations_that_are_not_there_are_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GANVAS_OPS", "cuda")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     status, _, err = say(capsys, "doctor")
     assert status == cli.REFUSED
-    assert "the CUDA kernels are not part of this version" in err
+    assert "GANVAS_OPS=cuda: torch sees no GPU" in err
 
 
 def test_works_from_another_folder(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 from launch import cli
 from launch.compose import GRIDS, choices_of, compose
 from launch.figures import read_figures
+from launch.options import MANDATORY, default_of, options
 from launch.paths import CONF
-from launch.schemas import MANDATORY, VERBS, default_of, options
+from launch.schemas import VERBS
 from launch.sweep_plan import plan
 from networks.checkpoints.errors import GanvasError
 from tests.launch.conftest import SIZE

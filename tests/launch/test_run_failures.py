@@ -28,9 +28,9 @@ def in_step_three(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spoil], None]:
     def spoil(change: Spoil) -> None:
         steps: list[int] = []
 
-        def take(self: HeadTrainer, step: int) -> None:
+        def take(self: HeadTrainer, step: int, *arguments: Any) -> float:
             steps.append(step)
-            original_step(self, step)
+            return original_step(self, step, *arguments)
 
         def loss(*arguments: Any) -> torch.Tensor:
             return change(original_loss(*arguments)) if steps[-1] == 3 else original_loss(*arguments)
