@@ -167,7 +167,8 @@ def test_from_a_folder_of_one_s_own_to_samples(tmp_path: Path, capsys: pytest.Ca
     bundle = tmp_path / "run" / "export" / "folder.safetensors"
     manifest = read_manifest(bundle)
     assert manifest["data"] == {
-        "kind": "folder", "resolution": 16, "fit": "crop", "mirror": True, "labels": False, "images": 64, "seed": 0
+        "kind": "folder", "resolution": 16, "fit": "crop", "mirror": True, "labels": False, "heldout": 0, "images": 64,
+        "seed": 0,
     }  # fmt: skip
     assert manifest["licence"] == "that of the training images"
     assert " of 64, evenly by name, which training may have seen" in manifest["metrics"]["protocol"]
