@@ -178,16 +178,22 @@ def _times(device: str, work: Callable[[], object], rounds: int) -> Iterator[flo
 
 
 def cold_build(architectures: str) -> float | None:
-    """Seconds from nothing to all kernels for one architecture; None without nvcc."""
+    """Seconds from nothing to all kernels for one architecture; None without nvcc.
+
+    A CPU build of torch has no CUDA libraries to link against: empty ones take their place.
+    """
     if not Path(build.find_nvcc()).exists():
         return None
     with tempfile.TemporaryDirectory() as cache:
-        place = {"GANVAS_CACHE": cache, "TORCH_CUDA_ARCH_LIST": architectures}
+        place = {"GANVAS_CACHE": cache, "TORCH_CUDA_ARCH_LIST": architectures, "LIBRARY_PATH": cache}
+        for name in () if torch.version.cuda else ("c10_cuda", "torch_cuda"):
+            empty = ["c++", "-shared", "-x", "c++", "/dev/null", "-o", f"{cache}/lib{name}.so"]
+            subprocess.run(empty, check=True)
         begun = time.monotonic()
         command = [sys.executable, "-c", "from cuda_ops import build; build.load(build.cuda_target())"]
         subprocess.run(command, cwd=ROOT, env={**os.environ, **place}, capture_output=True, check=True)
         seconds = time.monotonic() - begun
-        return seconds if any(Path(cache).rglob("*.so")) else None
+        return seconds if any(Path(cache).rglob(f"{build.NAME}.so")) else None
 
 
 if __name__ == "__main__":
