@@ -20,12 +20,19 @@ from launch.sweep_state import DONE, STOPPED, Sweep
 LABELS = ["experiment=paper/editgan_labels", "size=quick", "seeds=2"]
 NAMES = [f"labels={labels},head=linear,seed={seed}" for labels in (1, 2) for seed in (0, 1)]
 PATIENCE = 300.0  # seconds, for a machine that is busy; nothing is asserted of it
+# A shell's background jobs are born deaf to Ctrl-C, and a test run may be one.
+HEARING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from launch.cli import main
+sys.exit(main())
+"""
 
 
 def begin(out: Path, cache: Path, *words: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "GANVAS_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "launch.cli", "sweep", *words, f"out={out}"], cwd=ROOT, env=environment,
+        [sys.executable, "-c", HEARING, "sweep", *words, f"out={out}"], cwd=ROOT, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
