@@ -175,7 +175,8 @@ class SegmentationEditor:
         if len(masks) != len(seen):
             raise GanvasError(f"there are {len(seen)} images and {len(masks)} masks; give one mask for each image")
         return torch.stack([
-            torch.from_numpy(self._fitted(np.asarray(mask), size).copy()) for mask, size in zip(masks, seen.sizes, strict=True)
+            torch.from_numpy(self._fitted(np.asarray(mask), size).copy())
+            for mask, size in zip(masks, seen.sizes, strict=True)
         ])  # fmt: skip
 
     def _fitted(self, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
