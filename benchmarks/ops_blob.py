@@ -21,6 +21,7 @@ from torch import Tensor
 
 from benchmarks.clock import timed
 from benchmarks.original_blobs import OriginalBlobs
+from benchmarks.saved import saved_bytes
 from cuda_ops.blob_splat import blob_splat
 from cuda_ops.spatial_modulation import spatial_modulation
 
@@ -146,22 +147,6 @@ def _modulations(network: Network, device: str, dtype: torch.dtype, original: Or
             (lambda *maps: [original.modulated(*maps)]) if original else None, inputs[:1], count,
         ))  # fmt: skip
     return made
-
-
-def saved_bytes(work: Callable[[], object], besides: Sequence[Tensor] = ()) -> int:
-    """Bytes that ``work`` keeps for its backward pass, each storage once, without those of ``besides``."""
-    storages: dict[int, int] = {}
-
-    def keep(t: Tensor) -> Tensor:
-        storages[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        result = work()  # alive, so that no storage takes the place of another
-    for t in besides:
-        storages.pop(t.untyped_storage().data_ptr(), None)
-    del result
-    return sum(storages.values())
 
 
 def forward_backward(form: Form, inputs: tuple[Tensor, ...]) -> None:

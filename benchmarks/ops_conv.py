@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from benchmarks.clock import timed
 from benchmarks.official import official_module
 from benchmarks.original_recipe import concatenated
+from benchmarks.saved import saved_bytes
 from cuda_ops.project_upsample_sum import project_upsample_sum
 from cuda_ops.upfirdn2d import filter2d
 from networks.stylegan2.synthesis import SynthesisLayer
@@ -178,22 +179,6 @@ def measure(case: Case, device: str, repeats: int = 7) -> dict[str, Any]:
         row[f"{part} ratio"] = statistics.median(theirs / ours for theirs, ours in pairs)
     row["saved ratio"] = row["original saved MB"] / row["ours saved MB"] if row["ours saved MB"] else math.inf
     return row
-
-
-def saved_bytes(forward: Callable[[], Tensor], leaves: Sequence[Tensor]) -> int:
-    """What a forward pass keeps for its backward pass, beside the leaves: each piece of memory once."""
-    kept: dict[int, int] = {}
-
-    def note(t: Tensor) -> Tensor:
-        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-        result = forward()
-    known = {t.untyped_storage().data_ptr() for t in leaves}
-    total = sum(size for place, size in kept.items() if place not in known)
-    del result
-    return total
 
 
 def figures(rows: Sequence[dict[str, Any]], device: str) -> dict[str, float]:

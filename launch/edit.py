@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from datamodules.folder import IMAGE_SUFFIXES
 from editors.compositing import PASTES, paste
 from editors.images import to_tensor
 from editors.loading import load
@@ -20,9 +20,10 @@ from editors.mask_programs import parse_program
 from editors.regions import edited_classes
 from editors.segmentation import Segmentation, SegmentationEditor
 from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
-from launch.hardware import machine
+from launch.hardware import machine, require_device
 from launch.limits import require_at_least
 from launch.loggers import check_loggers, log_result
+from launch.options import arguments
 from launch.reports.edits import change_sheet, strip
 from networks.checkpoints.edits import load_edit, save_edit
 from networks.checkpoints.errors import GanvasError
@@ -33,7 +34,6 @@ from networks.grids import save_png, to_uint8
 from networks.latent_edit import LatentEdit
 
 SHEET, STRIP, LATENTS, VECTOR = "sheet.png", "strip.png", "latents.safetensors", "vector.safetensors"  # in out=
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 def run(cfg: DictConfig) -> None:
@@ -65,8 +65,7 @@ def check(cfg: DictConfig) -> None:
         GanvasError: naming the options.
     """
     check_loggers(cfg)
-    if cfg.device.startswith("cuda") and not torch.cuda.is_available():
-        raise GanvasError(f"device={cfg.device} but torch sees no GPU here: use device=cpu.")
+    require_device(cfg.device)
     if sum(bool(cfg[key]) for key in ("mask", "program", "vector")) != 1:
         raise GanvasError("give one of mask=, program= and vector=: what is to change.")
     if bool(cfg.image) == bool(cfg.latents):
@@ -132,17 +131,16 @@ def _files(path: Path, key: str) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise GanvasError(f"{key}={path} is neither a file nor a folder; check the path.")
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGES)
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     if not found:
-        raise GanvasError(f"{key}={path} has no images ({', '.join(IMAGES)}).")
+        raise GanvasError(f"{key}={path} has no images ({', '.join(IMAGE_SUFFIXES)}).")
     return found
 
 
 def _edited(
     cfg: DictConfig, editor: SegmentationEditor, seen: Segmentation, names: Sequence[str], vector: LatentEdit | None
 ) -> Edited:
-    options = OmegaConf.to_container(cfg.edit)
-    settings = EditSettings(**{name: value for name, value in options.items() if name != "_target_"})
+    settings = EditSettings(**arguments(cfg.edit))
     if vector is not None:
         return editor.apply(seen, vector, 1.0, cfg.refine, settings)
     wish: Any = parse_program(cfg.program) if cfg.program else _masks(cfg, editor, names)

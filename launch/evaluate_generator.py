@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from omegaconf import DictConfig
 
 from launch.data import reference_images, require_size
 from launch.figures import Figure, all_by
+from launch.hardware import require_device
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.critics import PACKAGED_FEATURES
@@ -23,8 +23,7 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     """
     if (cfg.n is not None and cfg.n < 2) or cfg.batch < 1:
         raise GanvasError(f"n={cfg.n} must be at least 2, and batch={cfg.batch} at least 1.")
-    if cfg.device.startswith("cuda") and not torch.cuda.is_available():
-        raise GanvasError(f"device={cfg.device} but torch sees no GPU here: use device=cpu.")
+    require_device(cfg.device)
     own = [name for name in cfg.metrics_features if name not in PACKAGED_FEATURES]
     if cfg.metrics_weights is not None and len(own) != 1:
         raise GanvasError(f"metrics_weights={cfg.metrics_weights} is for one of inception and inception-torchvision: "

@@ -40,6 +40,16 @@ def check_devices(settings: DictConfig) -> None:
         raise GanvasError(f"trainer.accelerator={settings.accelerator} but torch sees no GPU here: use trainer=cpu.")
 
 
+def require_device(device: str) -> None:
+    """Refuse ``device=cuda`` on a machine without a GPU.
+
+    Raises:
+        GanvasError: naming what to change.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise GanvasError(f"device={device} but torch sees no GPU here: use device=cpu.")
+
+
 def machine(device: torch.device | str) -> str:
     """What work on ``device`` ran on, in words, as it stands beside figures."""
     threads = torch.get_num_threads()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
@@ -19,9 +19,10 @@ from editors.invert import Inversion, InversionSettings, invert
 from launch.data import refuse_image_options
 from launch.errors import Interrupted
 from launch.figures import Figure, Protocol, Source, values, write_config, write_figures
-from launch.hardware import machine
+from launch.hardware import machine, require_device
 from launch.limits import require_at_least
 from launch.loggers import check_loggers, log_result
+from launch.options import arguments
 from launch.reports.pictures import heat, panels
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
@@ -47,8 +48,7 @@ def run(cfg: DictConfig) -> None:
         GanvasError: if the images or the generator cannot be used.
         Interrupted: on Ctrl-C, saying how to go on.
     """
-    if cfg.device.startswith("cuda") and not torch.cuda.is_available():
-        raise GanvasError(f"device={cfg.device} but torch sees no GPU here: use device=cpu.")
+    require_device(cfg.device)
     check_loggers(cfg)
     begun, settings = time.monotonic(), inversion_settings(cfg.inversion)
     generator = load_generator(cfg.generator).to(cfg.device)
@@ -75,8 +75,7 @@ def inversion_settings(options: DictConfig) -> InversionSettings:
     Raises:
         GanvasError: if a value makes no sense. Hydra's own ``instantiate`` would hide that sentence in a page.
     """
-    arguments = OmegaConf.to_container(options)
-    return InversionSettings(**{name: value for name, value in arguments.items() if name != "_target_"})
+    return InversionSettings(**arguments(options))
 
 
 def images_of(cfg: DictConfig, generator: Generator) -> tuple[Tensor, Tensor | None, tuple[str, ...], Source]:

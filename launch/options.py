@@ -54,6 +54,13 @@ def options(schema: type, prefix: str = "") -> Iterator[tuple[str, Field[Any]]]:
             yield f"{prefix}{item.name}", item
 
 
+def arguments(group: Any) -> dict[str, Any]:
+    """The options of a composed group as what its ``_target_`` takes."""
+    from omegaconf import OmegaConf  # composed already, so it is loaded
+
+    return {name: value for name, value in OmegaConf.to_container(group).items() if name != "_target_"}
+
+
 def marked(cfg: Any, mark: str) -> dict[str, Any]:
     """The keys of a composed configuration whose :func:`option` has this mark, and what the mark says.
 

@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from launch.hardware import require_device
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.latents import save_latent
@@ -24,8 +25,7 @@ def run(cfg: DictConfig) -> None:
     """
     if cfg.n < 1 or cfg.batch < 1:
         raise GanvasError(f"n={cfg.n} and batch={cfg.batch} must both be at least 1.")
-    if cfg.device.startswith("cuda") and not torch.cuda.is_available():
-        raise GanvasError(f"device={cfg.device} but torch sees no GPU here: use device=cpu.")
+    require_device(cfg.device)
     generator = load_generator(cfg.generator).to(cfg.device)
     latent = generator.sample(cfg.n, cfg.seed, truncation=cfg.truncation).to(cfg.device)
     total = math.ceil(cfg.n / cfg.batch)

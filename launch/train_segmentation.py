@@ -16,7 +16,7 @@ from launch.hardware import device_of, trainer_arguments
 from launch.invert import inversion_settings
 from launch.labelled_codes import Codes, inverted_codes, known_codes
 from launch.labelled_images import labelled_images, split
-from launch.options import marked
+from launch.options import arguments, marked
 from launch.record import RunRecord
 from launch.reports.segmentation import write_report
 from launch.resume import clock
@@ -108,8 +108,8 @@ def _generator(cfg: DictConfig) -> Generator:
 
 def new_head(cfg: DictConfig, generator: Generator, classes: int) -> Head:
     """A fresh head as ``cfg.task.head`` describes it."""
-    arguments = OmegaConf.to_container(cfg.task.head)
-    return head_for(generator, arguments.pop("kind"), classes, seed=cfg.seed, **arguments)
+    options = OmegaConf.to_container(cfg.task.head)
+    return head_for(generator, options.pop("kind"), classes, seed=cfg.seed, **options)
 
 
 def training_settings(cfg: DictConfig) -> SegmentationSettings:
@@ -118,8 +118,7 @@ def training_settings(cfg: DictConfig) -> SegmentationSettings:
     Raises:
         GanvasError: if a value makes no sense. Hydra's own ``instantiate`` would hide that sentence in a page.
     """
-    arguments = OmegaConf.to_container(cfg.task.training)
-    return SegmentationSettings(**{key: value for key, value in arguments.items() if key != "_target_"}, seed=cfg.seed)
+    return SegmentationSettings(**arguments(cfg.task.training), seed=cfg.seed)
 
 
 def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels) -> TrainedHead:

@@ -12,6 +12,13 @@ from cuda_ops import backend, build
 from cuda_ops.registration import REFERENCES
 
 
+@pytest.fixture
+def cuda_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels on a GPU, without a way back to the references."""
+    monkeypatch.setenv("GANVAS_OPS", "cuda")
+    assert backend.ready()
+
+
 @pytest.fixture(scope="module")
 def host_kernels() -> Iterator[None]:
     """CPU kernels of the CUDA sources, under the registered ops. They stay loaded: afterwards they are covered up."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cuda_ops import backend
 from cuda_ops.blob_splat import blob_splat
 from cuda_ops.spatial_modulation import spatial_modulation
 from tests.cuda_ops.layouts import some_blobs, some_maps
@@ -13,13 +12,8 @@ from tests.cuda_ops.layouts import some_blobs, some_maps
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here"),
+    pytest.mark.usefixtures("cuda_kernels"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GANVAS_OPS", "cuda")
-    assert backend.ready()
 
 
 def test_kernels_run_on_the_current_stream() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmarks.ops_blob import saved_bytes
+from benchmarks.saved import saved_bytes
 from cuda_ops.blob_splat import BLOB_SPLAT, blob_opacity, blob_splat
 from tests.cuda_ops.layouts import Blobs, packed, some_blobs, splat
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cuda_ops import backend
 from cuda_ops.bias_act import bias_act
 from cuda_ops.channel_affine import channel_affine
 from cuda_ops.upfirdn2d import filter2d, setup_filter, upsample2d
@@ -14,13 +13,8 @@ from cuda_ops.upsample_sum import Frame, Piece, upsample_sum
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here"),
+    pytest.mark.usefixtures("cuda_kernels"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GANVAS_OPS", "cuda")
-    assert backend.ready()
 
 
 def test_kernels_run_on_the_current_stream() -> None:

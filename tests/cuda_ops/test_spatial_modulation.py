@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmarks.ops_blob import saved_bytes, straight_modulation
+from benchmarks.ops_blob import straight_modulation
+from benchmarks.saved import saved_bytes
 from cuda_ops import spatial_modulation_reference
 from cuda_ops.spatial_modulation import spatial_modulation
 from tests.cuda_ops.layouts import some_maps
