@@ -125,7 +125,7 @@ def segmentation(turns: int, steps: int, folder: Path) -> dict[str, Any]:
     store = FeatureStore.of(head, generator, labels, settings)  # of both: neither has the better place in memory
     module = HeadTrainer(head, store, settings)
     bare = BareBranch(module.head, store, settings)
-    watch = Turns(bare.step, steps, turns, HeadTrainer.TOGETHER)
+    watch = Turns(bare.step, steps, turns, module.together)
     progress = Progress(True, lambda step, figures: record.log(figures, step))
     pl.Trainer(
         accelerator="cpu", devices=1, max_epochs=1, limit_train_batches=module.most_steps, logger=False,
