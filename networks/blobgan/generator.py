@@ -61,7 +61,8 @@ class BlobGenerator(nn.Module):
         self.img_resolution, self.img_channels, self.z_dim, self.k = img_resolution, img_channels, z_dim, k
         self.c_dim = 0
         self.layout_network = LayoutNetwork(
-            k, z_dim, hidden_dim, layers, structure_dim, style_dim, lr_mult, covariance, own_opacity, depth, aspect_bound
+            k, z_dim, hidden_dim, layers, structure_dim, style_dim, lr_mult, covariance, own_opacity, depth,
+            aspect_bound,
         )  # fmt: skip
         self.synthesis = BlobSynthesis(
             img_resolution, channels, structure_dim, style_dim, img_channels, smallest, area, offset, num_fp16_res,

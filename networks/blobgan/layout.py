@@ -1,7 +1,7 @@
-"""A scene as blobs: where they are, how large, what is in them and how it looks (BlobGAN, Epstein et al. 2022, section 3).
+"""A scene as blobs: where they are, how large, what is in them, how it looks (Epstein et al. 2022, section 3).
 
-Blob ``i`` covers a pixel with opacity ``o_i = m_i sigmoid(s_i - d_i^2)``, where ``d_i`` is the Mahalanobis distance from
-its centre; later blobs lie in front, unless there is a ``depth``. The background is what stands behind all of them.
+Blob ``i`` covers a pixel with opacity ``o_i = m_i sigmoid(s_i - d_i^2)``, where ``d_i`` is the Mahalanobis distance
+from its centre; later blobs lie in front, unless there is a ``depth``. The background stands behind all of them.
 """
 
 from __future__ import annotations

@@ -139,8 +139,8 @@ def outputs(k: int, structure_dim: int, style_dim: int) -> Tensor:
     """Where the outputs of our last layer are in theirs, ``int64 [n]``.
 
     Theirs: the sizes of background (unused) and blobs, the background's features, then for each blob its centre, four
-    numbers of its covariance and its features. Ours: the background's features, then for each blob its centre, its size,
-    those four, its features.
+    numbers of its covariance and its features. Ours: the background's features, then for each blob its centre, its
+    size, those four, its features.
 
     Example:
         >>> outputs(1, 1, 1).tolist()

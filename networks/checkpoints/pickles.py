@@ -127,7 +127,7 @@ class _Ignored:
 
 
 class Settings:
-    """Stands for what OmegaConf's containers and values are pickled as: settings that Lightning keeps in a checkpoint."""
+    """Stands for OmegaConf's containers and values: settings that Lightning keeps in a checkpoint."""
 
     def __init__(self, *_: Any) -> None:
         self.state: Mapping[str, Any] = {}
