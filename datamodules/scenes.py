@@ -1,7 +1,7 @@
 """Rooms drawn with a few flat shapes: a light stand-in for photographs of rooms, with exact masks, from a seed alone.
 
-A scene has a wall, a floor and some of: a window, a picture, a rug, a bed, a lamp, a plant. Drawing takes milliseconds, so
-nothing is cached.
+A scene has a wall, a floor and some of: a window, a picture, a rug, a bed, a lamp, a plant. Drawing takes
+milliseconds, so nothing is cached.
 """
 
 from __future__ import annotations

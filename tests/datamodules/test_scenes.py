@@ -35,5 +35,5 @@ def test_the_larger_picture_is_the_same_scene() -> None:
 
 @pytest.mark.parametrize("wrong", [{"split": "odd"}, {"count": 0}, {"resolution": 0}])
 def test_what_cannot_be_drawn_is_said(wrong: dict[str, object]) -> None:
-    with pytest.raises(GanvasError, match="scenes|Scenes"):
+    with pytest.raises(GanvasError, match=r"scenes|Scenes"):
         draw_scenes(**{"count": 2, **wrong})
