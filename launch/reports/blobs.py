@@ -14,7 +14,7 @@ from networks.latent import Latent
 from networks.rendering import render_batches
 
 BACKGROUND = (235, 235, 235)
-STEP = 0.4  # of the circle of hues from one blob to the next: neighbours in order are far apart
+STEP = 0.618034  # of the circle of hues from one blob to the next: the golden section never comes back to a hue
 
 
 def blob_colors(k: int) -> np.ndarray:
@@ -22,7 +22,7 @@ def blob_colors(k: int) -> np.ndarray:
 
     Example:
         >>> blob_colors(2).tolist()
-        [[235, 235, 235], [230, 57, 57], [57, 230, 126]]
+        [[235, 235, 235], [230, 57, 57], [57, 108, 230]]
     """
     blobs = [[round(255 * v) for v in colorsys.hsv_to_rgb(i * STEP % 1, 0.75, 0.9)] for i in range(k)]
     return np.array([BACKGROUND, *blobs], np.uint8)

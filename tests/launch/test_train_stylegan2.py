@@ -351,7 +351,7 @@ def test_a_folder_against_frozen_features(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["task.batch_size=6"], "task.batch_size=6 must be a multiple of 4, the discriminator's mbstd_group_size."),
-        (["task.training.r1_interval=0"], "the networks of task=stylegan2 cannot be built: r1_interval, path_interval"),
+        (["task.training.r1_interval=0"], "the networks of task=stylegan2 cannot be built: r1_interval"),
         (["generator=zoo/avatars64.safetensors"], "the encoder of task.encoder would start from nothing"),
         (["seed=-1"], "seed=-1 must be at least 0."),
         (["task.training.lr_g=-1"], "task.training.lr_g=-1.0 must be at least 0."),
