@@ -27,9 +27,9 @@ from datamodules.images import GANImages
 from launch.compose import compose
 from launch.data import training_images
 from launch.fitting import fit
+from launch.gan_networks import build
 from launch.prepare import prepare
 from launch.record import RunRecord
-from launch.stylegan2_networks import build
 from networks.checkpoints.generators import load_generator
 from networks.segmentation import head_for
 from trainers.segmentation import HeadTrainer, SegmentationSettings

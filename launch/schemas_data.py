@@ -19,6 +19,15 @@ class AvatarsConfig(DataConfig):
 
 
 @dataclass
+class ScenesConfig(DataConfig):
+    """Rooms drawn here with flat shapes, with exact masks."""
+
+    kind: str = option("scenes", "scenes", hidden=True)
+    resolution: int = option(64, "pixels a side")
+    count: int = option(10_000, "training images of a generator")
+
+
+@dataclass
 class FolderConfig(DataConfig):
     """Images that a person brings: images=, a folder or a zip, and for a segmentation masks=."""
 
@@ -30,4 +39,4 @@ class FolderConfig(DataConfig):
     labels: bool = option(False, "use the labels in dataset.json, as NVIDIA's dataset tool writes it")
 
 
-SCHEMAS = {"data/avatars": AvatarsConfig, "data/folder": FolderConfig}
+SCHEMAS = {"data/avatars": AvatarsConfig, "data/folder": FolderConfig, "data/scenes": ScenesConfig}

@@ -23,6 +23,7 @@ EXPERIMENTS = [name for name in choices_of("experiment") if not name.startswith(
 
 INVERSION = ["task.inversion.steps=1", "task.inversion.samples=8"]
 GENERATOR = ["z_dim=4", "w_dim=4", "mapping_layers=1", "channel_base=64", "channel_max=8"]
+BLOBS = ["k=2", "channels=[8,6]", "z_dim=4", "hidden_dim=8", "layers=2", "structure_dim=6", "style_dim=4", "smallest=8"]
 DISCRIMINATOR = {"official": ["channel_base=64", "channel_max=8"], "lean": ["channels=[4,4]"],
                  "projected": ["width=4", "feature_resolution=128"]}  # fmt: skip
 MOMENT = {  # task -> what makes a run of it last seconds
@@ -38,6 +39,10 @@ MOMENT = {  # task -> what makes a run of it last seconds
     "stylegan2": [
         "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=4",
         "task.training.r1_interval=2", *(f"task.generator.{word}" for word in GENERATOR),
+    ],
+    "blobgan": [
+        "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=4",
+        "task.training.r1_interval=2", *(f"task.generator.{word}" for word in BLOBS),
     ],
 }  # fmt: skip
 
@@ -106,10 +111,10 @@ def moment(name: str, generator: Path, folder: Path) -> Sequence[str]:
         words += [f"masks={folder / 'masks'}", "task.folds=2"] if cfg.data.kind == "folder" else []
         words += ["task.curve=[1,2]"] if cfg.task.curve else []
         words += ["task.head.width=8"] if cfg.task.head.kind == "default" else []
-    if cfg.task.name == "stylegan2":
+    if cfg.task.name in ("stylegan2", "blobgan"):
         kind = {"Discriminator": "official", "LeanDiscriminator": "lean", "ProjectedDiscriminator": "projected"}
         sort = kind[cfg.task.discriminator._target_.rpartition(".")[2]]
         words += [f"task.discriminator.{word}" for word in DISCRIMINATOR[sort]]
-        words += ["task.encoder.channels=[4,4]"] if cfg.task.encoder is not None else []
-        words += ["data.count=8"] if cfg.data.kind == "avatars" else []
+        words += ["task.encoder.channels=[4,4]"] if cfg.task.get("encoder") is not None else []
+        words += ["data.count=8"] if cfg.data.kind in ("avatars", "scenes") else []
     return words
