@@ -21,6 +21,7 @@ from launch.version import ganvas_version
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 
+KEYS = {"experiment", "size", "seeds", "version", "settings", "verb", "figures", "search", "jobs"}  # of sweep.json
 FORMAT = 1
 JOBS = "jobs"  # folder of the statuses, beside those of the jobs
 MOMENT = 2.0  # seconds
@@ -85,6 +86,8 @@ class Sweep:
         if record.get("format") != FORMAT:
             raise GanvasError(f"{path} is of format {record.get('format')} and this version reads {FORMAT}: use the "
                               "version that wrote it, or another out=.")  # fmt: skip
+        if missing := KEYS - record.keys():
+            raise GanvasError(f"{path} is damaged, it has no {min(missing)}: put it back, or give another out=.")
         return record
 
     def check(self, plan: Plan) -> None:
