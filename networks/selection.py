@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
+from tqdm import tqdm
 
 from networks.latent import Latent
 from networks.metrics.uncertainty import image_uncertainty
@@ -28,7 +29,7 @@ def pooled(features: Features, left_out: Collection[str] = ()) -> Iterator[Tenso
 
 
 @torch.no_grad()
-def generator_features(generator: Generator, latents: Latent, batch: int = 16) -> Tensor:
+def generator_features(generator: Generator, latents: Latent, batch: int = 16, progress: bool = False) -> Tensor:
     """What the generator's maps say of each image, ``[N, D]`` on the CPU: every map counts alike.
 
     The means over the quarters of each map, standardised over the images and divided by the root of their number.
@@ -38,29 +39,35 @@ def generator_features(generator: Generator, latents: Latent, batch: int = 16) -
         generator: whose maps are read.
         latents: codes of the images.
         batch: images rendered at once.
+        progress: show a bar.
     """
     parts = []
-    for piece in latents.split(batch):
+    for piece in _pieces(latents, batch, progress):
         _, features = generator.render(piece.to(generator.device), features=True)
         parts.append([x.float().cpu() for x in pooled(features, generator.constant_features)])
     return torch.cat([_alike(torch.cat(maps)) for maps in zip(*parts, strict=True)], dim=1)
 
 
 @torch.no_grad()
-def critic_features(network: nn.Module, generator: Generator, latents: Latent, batch: int = 16) -> Tensor:
+def critic_features(
+    network: nn.Module, generator: Generator, latents: Latent, batch: int = 16, progress: bool = False
+) -> Tensor:
     """What a frozen network (``networks.critics.feature_network``) says of each rendering, ``[N, D]`` on the CPU."""
     network = network.to(generator.device)
     found = [
         network(generator.render(piece.to(generator.device)).clamp(-1, 1)).float().cpu()
-        for piece in latents.split(batch)
+        for piece in _pieces(latents, batch, progress)
     ]
     return _alike(torch.cat(found))
 
 
-def disagreement(head: Head, generator: Generator, latents: Latent, batch: int = 8) -> Tensor:
+def disagreement(
+    head: Head, generator: Generator, latents: Latent, batch: int = 8, progress: bool = False
+) -> Tensor:
     """How unsure an ensemble is of each image, ``[N]``: the mean divergence of its most doubtful pixels, in nats."""
-    pieces = segment_latents(head, generator, latents, batch)
-    return torch.cat([image_uncertainty(seen.prediction.disagreement) for seen in pieces])
+    seen = (segmented for piece in _pieces(latents, batch, progress)
+            for segmented in segment_latents(head, generator, piece, batch))  # fmt: skip
+    return torch.cat([image_uncertainty(segmented.prediction.disagreement) for segmented in seen])
 
 
 def k_center(
@@ -103,6 +110,13 @@ def k_center(
         taken.append(int(score.argmax()))
         distance = torch.minimum(distance, _distance(x, x[taken[-1]]))
     return taken[len(chosen):]
+
+
+def _pieces(latents: Latent, batch: int, progress: bool) -> Iterator[Latent]:
+    with tqdm(total=len(latents), desc="look", unit="image", leave=False, disable=not progress) as bar:
+        for piece in latents.split(batch):
+            yield piece
+            bar.update(len(piece))
 
 
 def _distance(x: Tensor, point: Tensor) -> Tensor:

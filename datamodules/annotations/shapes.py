@@ -121,6 +121,11 @@ def area(runs: Runs) -> int:
     return int(coco.area(runs))
 
 
+def box(runs: Runs) -> list[int]:
+    """Left, top, width and height of what they cover."""
+    return [int(value) for value in coco.toBbox(runs)]
+
+
 def shared(first: Runs, second: Runs) -> int:
     """How many pixels both cover."""
     return int(coco.area(coco.merge([first, second], intersect=True)))
