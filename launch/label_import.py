@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from datamodules.annotations import OVERLAPS, Drawing, Labelling, read_labels
 from datamodules.folder import read_classes
-from launch.label_kit import CLASSES, IMAGES, LATENTS
+from launch.label_kit import CLASSES, FOUND, IMAGES, LATENTS
 from networks.checkpoints.atomic import atomic_folder
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.classes import IGNORE, ClassList
@@ -82,7 +82,9 @@ def _source(cfg: DictConfig, path: Path) -> Source:
     listed = read_classes(classes) if cfg.classes or classes.is_file() else None
     given = images if cfg.images or images.is_dir() else None
     labelling = read_labels(path, given, listed, cfg.overlap, cfg.rest, cfg.empty)
-    return Source(path, labelling, latents if cfg.latents or latents.is_file() else None)
+    # A photo is inverted in training, which has it from the cache: codes are known where they made the picture.
+    known = bool(cfg.latents) or (latents.is_file() and not read_manifest(latents).get(FOUND))
+    return Source(path, labelling, latents if known else None)
 
 
 def _one_class_list(sources: list[Source]) -> ClassList:
@@ -184,5 +186,5 @@ def _summary(
 
 def _generator(sources: list[Source]) -> str | None:
     """What made the codes, as `ganvas label` was told it."""
-    first = sources[0].latents
-    return None if first is None else read_manifest(first).get("made_with")
+    latents = sources[0].path / LATENTS if sources[0].latents is None else sources[0].latents
+    return read_manifest(latents).get("made_with") if latents.is_file() else None

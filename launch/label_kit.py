@@ -26,6 +26,7 @@ from networks.grids import save_grid, save_png, to_uint8
 from networks.latent import Latent
 
 IMAGES, LATENTS, CLASSES, LABELS, SHEET = "images", "latents.safetensors", "classes.txt", "labels.txt", "sheet.png"
+FOUND = "found_by_inversion"  # in the manifest of the codes: they are near the pictures, and did not make them
 CVAT_LABELS, COCO, PROPOSALS = "cvat/labels.json", "cvat/coco.json", "cvat/proposals.zip"
 
 README = """# {count} images to label
@@ -49,7 +50,7 @@ and keep the names of the pictures.
 4. Train:
 
        ganvas train experiment=segmentation/folder generator={generator} \\
-           images={out}-labelled/images masks={out}-labelled/masks latents={out}-labelled/latents.safetensors
+           images={out}-labelled/images masks={out}-labelled/masks{latents}
 
 5. More labels help most where the branch's members disagree:
 
@@ -90,7 +91,8 @@ def write_kit(out: Path, kit: Kit, cfg: DictConfig) -> list[str]:
                 save_png(image, folder / IMAGES / f"{name}.png") for name, image in zip(kit.names, pixels, strict=True)
             ]
         save_grid(kit.images, folder / SHEET)
-        save_latent(folder / LATENTS, kit.latent, kit.names, {"command": cfg.command, "made_with": cfg.generator})
+        made = {"command": cfg.command, "made_with": cfg.generator, FOUND: bool(kit.photos)}
+        save_latent(folder / LATENTS, kit.latent, kit.names, made)
         classes = kit.classes or ClassList.of_names([BACKGROUND])
         _write_classes(folder, classes)
         (folder / "cvat").mkdir()
@@ -159,5 +161,6 @@ def _readme(out: Path, kit: Kit, cfg: DictConfig) -> str:
     return README.format(
         count=len(kit.names), out=out, generator=cfg.generator or "GENERATOR",
         classes="" if kit.classes else NO_CLASSES, proposals=CORRECT if kit.proposals else "",
+        latents="" if kit.photos else f" latents={out}-labelled/{LATENTS}",
         cvat='of `cvat/labels.json` (tab "Raw")' if kit.classes else "of `classes.txt`",
     )  # fmt: skip

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datamodules.annotations import Labelling, read_labels
-from datamodules.annotations.shapes import ShapeError, area, box, circle, decode, encode, polygon, rectangle, run_lengths
+from datamodules.annotations.shapes import (
+    ShapeError,
+    area,
+    box,
+    circle,
+    decode,
+    encode,
+    polygon,
+    rectangle,
+    run_lengths,
+)
 from networks.checkpoints.classes import IGNORE, ClassList
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.images import write_image
@@ -271,7 +281,7 @@ def test_an_image_that_nobody_drew_on_waits(place: Path) -> None:
     [
         ({**EYE, "label": "eyes"}, "shape 2 ('eyes') has a label that is no class (did you mean 'eye'?)"),
         ({**EYE, "label": "wheel"}, "('wheel') has a label that is no class (there are background, face, eye)"),
-        ({**EYE, "points": [[1, 1], [40, 1], [1, 5]]}, "shape 2 ('eye') has a point at (40, 1), outside the 16x12 image"),
+        ({**EYE, "points": [[1, 1], [40, 1], [1, 5]]}, "shape 2 ('eye') has a point at (40, 1), outside the 16x12"),
         ({**EYE, "shape_type": "linestrip"}, "shape 2 ('eye') is a linestrip, which encloses no area"),
         ({**EYE, "shape_type": "rectangle"}, "shape 2 ('eye') has 4 points instead of 2"),
         ({**EYE, "shape_type": "mask", "points": [[1, 1], [2, 2]], "mask": "!"}, "shape 2 ('eye') has a damaged mask"),

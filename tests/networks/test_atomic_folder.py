@@ -16,6 +16,12 @@ def write(path: Path, text: str, replaces: str | None = "mark") -> None:
         assert not (path / "mark").exists() or (path / "mark").read_text() != text
 
 
+def stopped(path: Path) -> None:
+    with atomic_folder(path, "mark") as folder:
+        (folder / "mark").write_text("two")
+        raise KeyboardInterrupt
+
+
 def test_it_appears_when_all_is_written(tmp_path: Path) -> None:
     write(tmp_path / "deep" / "new", "one")
     assert (tmp_path / "deep" / "new" / "mark").read_text() == "one"
@@ -30,9 +36,8 @@ def test_an_empty_folder_is_no_obstacle(tmp_path: Path) -> None:
 def test_an_error_leaves_nothing_and_keeps_the_old_one(tmp_path: Path) -> None:
     write(tmp_path / "new", "one")
     (tmp_path / "new" / "more").write_text("more")
-    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "new", "mark") as folder:
-        (folder / "mark").write_text("two")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        stopped(tmp_path / "new")
     assert (tmp_path / "new" / "mark").read_text() == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     write(tmp_path / "new", "two")

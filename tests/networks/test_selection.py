@@ -58,7 +58,7 @@ def test_equal_rows_are_still_chosen_once_each() -> None:
     [(5, [], None), (4, [0], None), (1, [], torch.tensor([1.0, -1.0, 0.0, 0.0])), (1, [], torch.full((4,), torch.nan))],
 )
 def test_what_cannot_be_chosen(count: int, chosen: list[int], weights: torch.Tensor | None) -> None:
-    with pytest.raises(ValueError, match="rows|weights"):
+    with pytest.raises(ValueError, match=r"rows|weights"):
         k_center(torch.zeros(4, 2), count, chosen, weights)
 
 
@@ -70,8 +70,8 @@ def test_features_tell_images_apart_whatever_the_batch(generator: Generator) -> 
     distance = torch.cdist(whole, whole)
     assert distance[2, 5] < 1e-4
     assert distance[0, 1] > 0.1
-    channels = sum(c * 4 for name, (c, _) in generator.feature_shapes.items() if name not in generator.constant_features)
-    assert whole.shape == (6, channels)
+    read = [c for name, (c, _) in generator.feature_shapes.items() if name not in generator.constant_features]
+    assert whole.shape == (6, 4 * sum(read))
     assert whole.square().sum(1).mean() <= len(generator.feature_shapes)  # each map adds at most 1
 
 
