@@ -165,6 +165,11 @@ def is_image(file: Path) -> bool:
     return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
 
 
+def has_images(folder: Path) -> bool:
+    """Whether there is such a folder, with an image in it."""
+    return folder.is_dir() and any(is_image(file) for file in folder.iterdir())
+
+
 def by_stem(folder: Path, what: str) -> dict[str, Path]:
     """The images of a folder by their names without ending, sorted.
 

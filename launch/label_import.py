@@ -14,7 +14,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from datamodules.annotations import OVERLAPS, Drawing, Labelling, read_labels
-from datamodules.folder import read_classes
+from datamodules.folder import has_images, read_classes
 from launch.label_kit import CLASSES, FOUND, IMAGES, LATENTS
 from networks.checkpoints.atomic import atomic_folder
 from networks.checkpoints.bundle import read_manifest
@@ -26,6 +26,7 @@ from networks.latent import Latent
 
 RECORD = "labels.json"  # what was imported; a folder that holds it is replaced by another import
 SHOWN = 20              # problems that are printed
+NAMED = 10              # images without labels that are named
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Source:
     path: Path
     labelling: Labelling
     latents: Path | None
+    waiting: tuple[str, ...]   # images that nobody drew on
 
 
 class Image(NamedTuple):
@@ -80,11 +82,11 @@ def _source(cfg: DictConfig, path: Path) -> Source:
     latents = Path(cfg.latents) if cfg.latents else kit / LATENTS
     images = Path(cfg.images) if cfg.images else kit / IMAGES
     listed = read_classes(classes) if cfg.classes or classes.is_file() else None
-    given = images if cfg.images or images.is_dir() else None
+    given = images if cfg.images or has_images(images) else None
     labelling = read_labels(path, given, listed, cfg.overlap, cfg.rest, cfg.empty)
     # A photo is inverted in training, which has it from the cache: codes are known where they made the picture.
     known = bool(cfg.latents) or (latents.is_file() and not read_manifest(latents).get(FOUND))
-    return Source(path, labelling, latents if known else None)
+    return Source(path, labelling, latents if known else None, labelling.waiting)
 
 
 def _one_class_list(sources: list[Source]) -> ClassList:
@@ -169,9 +171,11 @@ def _write(folder: Path, images: list[Image], classes: ClassList, cfg: DictConfi
 def _summary(
     cfg: DictConfig, images: list[Image], sources: list[Source], classes: ClassList, pixels: np.ndarray, known: bool
 ) -> Iterator[str]:
-    waiting = [name for source in sources for name in source.labelling.waiting]
+    names = {image.name for image in images}  # which another source may have of the same folder
+    waiting = sorted({name for source in sources for name in source.waiting} - names)
     if waiting:
-        yield f"not labelled yet, left out: {', '.join(waiting)}"
+        more = f" and {len(waiting) - NAMED} more" if len(waiting) > NAMED else ""
+        yield f"not labelled yet, left out: {', '.join(waiting[:NAMED])}{more}"
     for k, name in enumerate((*classes.names, "ignore")):
         shown = int((pixels[:, k] > 0).sum())
         if shown or name != "ignore":

@@ -39,6 +39,7 @@ class Labelling:
     """What was read, and the classes that the labels are held against."""
 
     kind: str                        # of which tool
+    names: tuple[str, ...]           # of all images there are
     drawings: tuple[Drawing, ...]    # one an image, at most
     classes: ClassList
     overlap: Overlap = "smallest"    # who has a pixel of two shapes; see ``drawn.paint``
@@ -57,8 +58,8 @@ class Labelling:
     @property
     def waiting(self) -> tuple[str, ...]:
         """Names of the images that nobody drew on yet."""
-        done = {drawing.image for drawing in self.labelled}
-        return tuple(sorted(d.image.stem for d in self.drawings if d.image is not None and d.image not in done))
+        drawn = {drawing.image.stem for drawing in self.labelled}
+        return tuple(name for name in self.names if name not in drawn)
 
     def checked(self) -> list[tuple[Drawing, list[Problem]]]:
         """Each drawing with all that a person has to mend in it."""
@@ -119,7 +120,7 @@ def read_labels(
     kind = here[0]
     pictures = Pictures.of(images, _near(path))
     drawings, own = _READERS[kind](path, found[kind], pictures, classes)
-    return Labelling(kind, tuple(drawings), classes or own, overlap, rest, empty)
+    return Labelling(kind, tuple(pictures.files), tuple(drawings), classes or own, overlap, rest, empty)
 
 
 def _labelme(path: Path, found: Documents, pictures: Pictures, classes: ClassList | None) -> Read:

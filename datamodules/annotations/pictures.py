@@ -8,7 +8,7 @@ from pathlib import Path, PureWindowsPath
 
 from PIL import ImageOps
 
-from datamodules.folder import by_stem, is_image
+from datamodules.folder import by_stem, has_images
 from networks.checkpoints.images import open_image
 
 
@@ -28,7 +28,7 @@ class Pictures:
         """
         places = [given] if given is not None else [*near]
         for folder in places:
-            if folder.is_dir() and any(is_image(file) for file in folder.iterdir()):
+            if has_images(folder):
                 return cls(folder, by_stem(folder, "images"))
         return cls(places[0], by_stem(places[0], "images"))   # says what is missing
 

@@ -196,6 +196,14 @@ def test_coco(place: Path) -> None:
     assert read_labels(place).classes.names == ("background", "face", "eye")
 
 
+def test_an_export_with_its_images(place: Path) -> None:
+    coco(place, [annotation(5, [[4, 4, 8, 4, 8, 6, 4, 6]])])
+    (place / "images").rename(place / "default")
+    (place / "images").mkdir()
+    (place / "default").rename(place / "images" / "default")  # as CVAT packs them
+    assert (only_mask(read_labels(place, classes=CLASSES)) == 2).sum() == 8
+
+
 def test_cvat_masks(place: Path) -> None:
     folder = place / "SegmentationClass"
     folder.mkdir()
@@ -266,8 +274,9 @@ def test_background_and_ignored_regions_have_several_spellings(place: Path) -> N
 
 def test_an_image_that_nobody_drew_on_waits(place: Path) -> None:
     labelme(place, [EYE])
+    assert read_labels(place, classes=CLASSES).waiting == ("b",)  # no file of it
     labelme(place, [], "b")
-    assert read_labels(place, classes=CLASSES).waiting == ("b",)
+    assert read_labels(place, classes=CLASSES).waiting == ("b",)  # a file without a shape
     both = read_labels(place, classes=CLASSES, empty=True)
     assert both.waiting == ()
     assert [both.mask(drawing).max() for drawing in both.labelled] == [2, 0]

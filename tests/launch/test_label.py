@@ -166,7 +166,7 @@ def test_what_was_labelled_trains_a_branch(kit: Path, train_folder: Train, tmp_p
     out = tmp_path / "done"
     assert label(f"import={kit}", f"out={out}") == cli.OK
     printed = capsys.readouterr().out
-    assert f"not labelled yet, left out: {third}" in printed
+    assert f"not labelled yet, left out: {third}, {last}\n" in printed
     assert "face: in 2 of 2 images, 61.3% of the pixels" in printed
     assert f"latents={out / 'latents.safetensors'}" in printed
     labelled = read_folder(out / "images", out / "masks")
@@ -233,6 +233,7 @@ def test_every_problem_is_named_and_can_be_left_out(kit: Path, tmp_path: Path, c
     assert ", and 1 more: mend it, or add skip=true" in said.err
     assert not (tmp_path / "done").exists()
     assert label(f"import={kit}", f"out={tmp_path / 'done'}", "skip=true") == cli.OK
+    assert "not labelled yet" not in capsys.readouterr().out
     assert read_folder(tmp_path / "done" / "images", tmp_path / "done" / "masks").names == (second, *rest)
 
 
