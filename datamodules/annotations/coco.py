@@ -60,7 +60,7 @@ def _drawing(
         said = (Problem(file, f"its image {name!r} is not in {pictures.folder}"),) if annotations else ()
         return Drawing(None, file, (0, 0), (), said)
     size = image_size(image)
-    noted = entry.get("height", size[0]), entry.get("width", size[1])
+    noted = entry.get("height") or size[0], entry.get("width") or size[1]
     if noted != size:
         said = f"{name!r} was {noted[1]}x{noted[0]} pixels when it was labelled, but {image} has {size[1]}x{size[0]}"
         return Drawing(image, file, size, (), (Problem(file, said),))

@@ -29,7 +29,7 @@ def read_labelme(file: Path, data: dict[str, Any], pictures: Pictures) -> Drawin
     if image is None:
         return Drawing(None, file, (0, 0), (), (Problem(file, f"its image {name!r} is not in {pictures.folder}"),))
     size = image_size(image)
-    noted = data.get("imageHeight", size[0]), data.get("imageWidth", size[1])
+    noted = data.get("imageHeight") or size[0], data.get("imageWidth") or size[1]   # some versions leave them null
     shapes, problems = [], []
     if noted != size:
         said = f"it is of an image of {noted[1]}x{noted[0]} pixels, but {image} has {size[1]}x{size[0]}"

@@ -84,7 +84,7 @@ def run_lengths(data: Any, height: int, width: int) -> np.ndarray:
     # The library trusts what it is given, and would read and write beyond it.
     if min(counts, default=0) < 0 or sum(counts) != height * width:
         raise ShapeError(f"has run lengths that do not add up to the {height * width} pixels of the image")
-    return _inside(coco.decode(coco.frPyObjects({"size": size, "counts": counts}, height, width)))
+    return _inside(coco.decode(coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)))
 
 
 def _numbers(text: str) -> list[int]:

@@ -129,6 +129,21 @@ def test_a_branch_s_doubt_decides_and_its_masks_are_proposed(
     assert read_folder(tmp_path / "done" / "images", tmp_path / "done" / "masks").names == tuple(sorted(names))
 
 
+def test_proposals_for_real_images_have_their_size(
+    avatar_run: AvatarRun, tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(shared_cache))
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 80, 3), np.uint8)
+    save_png(pixels, tmp_path / "photos" / "wide.png")
+    words = [f"images={tmp_path / 'photos'}", "inversion.steps=1", "inversion.samples=8", "n=1"]
+    assert label(f"segmentation={avatar_run.bundle}", *words, f"out={tmp_path / 'kit'}") == cli.OK
+    with zipfile.ZipFile(tmp_path / "kit" / "cvat" / "proposals.zip") as archive:
+        with archive.open("SegmentationClass/wide.png") as file, Image.open(file) as mask:
+            assert mask.size == (80, 48)
+    (image,) = json.loads((tmp_path / "kit" / "cvat" / "coco.json").read_text())["images"]
+    assert (image["width"], image["height"]) == (80, 48)
+
+
 def test_real_images_keep_their_form_and_come_with_codes(
     tiny_generator: Path, train_folder: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
