@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +112,7 @@ def test_a_branch_s_doubt_decides_and_its_masks_are_proposed(
     assert len(classes) == 11
     assert classes.to_json() == read_manifest(avatar_run.bundle)["classes"]
     coco = json.loads((out / "cvat" / "coco.json").read_text())
-    with zipfile.ZipFile(out / "cvat" / "proposals.zip") as archive:
-        archive.extractall(tmp_path / "proposals")
+    shutil.unpack_archive(out / "cvat" / "proposals.zip", tmp_path / "proposals")
     _, names = load_latent(out / "latents.safetensors")
     for image in coco["images"]:
         with Image.open(tmp_path / "proposals" / "SegmentationClass" / image["file_name"]) as png:
@@ -137,9 +135,9 @@ def test_proposals_for_real_images_have_their_size(
     save_png(pixels, tmp_path / "photos" / "wide.png")
     words = [f"images={tmp_path / 'photos'}", "inversion.steps=1", "inversion.samples=8", "n=1"]
     assert label(f"segmentation={avatar_run.bundle}", *words, f"out={tmp_path / 'kit'}") == cli.OK
-    with zipfile.ZipFile(tmp_path / "kit" / "cvat" / "proposals.zip") as archive:
-        with archive.open("SegmentationClass/wide.png") as file, Image.open(file) as mask:
-            assert mask.size == (80, 48)
+    shutil.unpack_archive(tmp_path / "kit" / "cvat" / "proposals.zip", tmp_path / "proposals")
+    with Image.open(tmp_path / "proposals" / "SegmentationClass" / "wide.png") as mask:
+        assert mask.size == (80, 48)
     (image,) = json.loads((tmp_path / "kit" / "cvat" / "coco.json").read_text())["images"]
     assert (image["width"], image["height"]) == (80, 48)
 
