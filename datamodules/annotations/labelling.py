@@ -155,7 +155,8 @@ _READERS: dict[str, Callable[..., Read]] = {
 def _documents(path: Path) -> Documents:
     """The JSON files where tools put them."""
     if path.is_file() and path.suffix.lower() != ".json":
-        raise GanvasError(f"{path} is no .json file and no folder: give {KINDS}.")
+        hint = "unpack it and give the folder" if path.suffix.lower() == ".zip" else f"give {KINDS}"
+        raise GanvasError(f"{path} is no .json file and no folder: {hint}.")
     return [(file, read_json(file)) for file in _files(path) if file.suffix.lower() == ".json"]
 
 

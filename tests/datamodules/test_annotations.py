@@ -399,3 +399,6 @@ def test_a_path_that_leads_nowhere(place: Path) -> None:
         read_labels(place / "none")
     with pytest.raises(GanvasError, match=r"is no \.json file and no folder"):
         read_labels(place / "images" / "a.png")
+    (place / "export.zip").write_bytes(b"")
+    with pytest.raises(GanvasError, match="unpack it and give the folder"):
+        read_labels(place / "export.zip")
