@@ -34,6 +34,10 @@ VERBS = {
         "launch.convert", "bring in a checkpoint of another code base",
         "ganvas convert source=network.pkl out=G.safetensors check=true",
     ),
+    "label": Verb(
+        "launch.label", "choose images to label, or read the labels",
+        "ganvas label generator=G.safetensors n=16 out=DIR; ganvas label import=DIR out=LABELLED",
+    ),
     "invert": Verb(
         "launch.invert", "find the codes of images",
         "ganvas invert images=DIR generator=G.safetensors out=DIR",

@@ -176,6 +176,41 @@ class InvertConfig(LoggedConfig):
 
 
 @dataclass
+class LabelConfig(VerbConfig):
+    """Choose images to label and write a folder for annotation tools; or import= what was labelled for training."""
+
+    out: str = option(MANDATORY, "folder to write to")
+    n: int = option(16, "how many images to label")
+    generator: str | None = option(None, "generator bundle whose samples are labelled", bundle=True)
+    segmentation: str | None = option(
+        None, "a branch of an earlier round: images where its members disagree come first, and its masks are proposals",
+        bundle=True,
+    )  # fmt: skip
+    images: str | None = option(
+        None, "folder of real images to choose from, which are inverted; with import=, where the labelled images are"
+    )
+    earlier: list[str] = option(list, "folders of earlier rounds: nothing like their images is chosen again")
+    candidates: int = option(1000, "samples that are chosen from")
+    seed: int = option(0, "of the samples")
+    truncation: float = option(1.0, "of the samples: 1 for the whole variety")
+    features: str = option(
+        "generator", "space in which images are far apart: generator (its maps), or a feature network such as "
+        "efficientnet-lite0"
+    )  # fmt: skip
+    classes: str | None = option(None, "file of the classes, .txt or .json as for `ganvas train`")
+    labelled: list[str] = option(list, "what people labelled: this verb's folders, LabelMe's, CVAT's exports, ...")
+    kit: str | None = option(None, "with import= of a file elsewhere: the folder that was labelled")
+    latents: str | None = option(None, "with import=: the images' codes, if not in the folder that was labelled")
+    overlap: str = option("smallest", "who has a pixel of two shapes: smallest, order (the later), ignore, or refuse")
+    rest: str | None = option(None, "class of pixels in no shape, or ignore; null: background if there is one")
+    empty: bool = option(False, "with import=: images without a shape show nothing but rest=, and are not left out")
+    skip: bool = option(False, "with import=: leave out images that have a problem, instead of stopping")
+    inversion: InversionConfig = option(InversionConfig, "how images= are inverted")
+    batch: int = option(16, "images rendered at once", memory=True)
+    device: str = option("cpu", "cpu or cuda")
+
+
+@dataclass
 class MaskEditConfig:
     """Arguments of ``editors.mask_edit.EditSettings``."""
 
@@ -306,6 +341,7 @@ VERBS: dict[str, type[VerbConfig]] = {
     "train": TrainConfig,
     "sample": SampleConfig,
     "convert": ConvertConfig,
+    "label": LabelConfig,
     "invert": InvertConfig,
     "edit": EditConfig,
     "evaluate": EvaluateConfig,
@@ -318,7 +354,10 @@ VERBS: dict[str, type[VerbConfig]] = {
 
 # What may be written for a longer key, by verb: a short word -> the key that it sets. There is no option of that name,
 # so that a configuration says everything once.
-SHORT: dict[str, dict[str, str]] = {"train": {"resolution": "data.resolution"}}
+SHORT: dict[str, dict[str, str]] = {
+    "train": {"resolution": "data.resolution"},
+    "label": {"import": "labelled"},  # which no dataclass can have as a field
+}
 
 
 def schemas() -> dict[str, type]:
