@@ -223,6 +223,33 @@ class EditConfig(LoggedConfig):
 
 
 @dataclass
+class SynthesizeConfig(LoggedConfig):
+    """Make a labelled data set: samples of a generator with the masks of a branch, as many as asked for.
+
+    The same command with the same out= makes what is missing; a larger n= adds to it.
+    """
+
+    segmentation: str = option(MANDATORY, "segmentation bundle", bundle=True)
+    generator: str | None = option(
+        None, "generator bundle, if it lies neither beside that bundle nor in a zoo", bundle=True
+    )
+    n: int = option(10000, "how many are drawn; those that are too uncertain are then dropped")
+    drop: float = option(0.1, "share of the images that is dropped: those that the members agree on least; 0 for none")
+    ignore: float = option(
+        0.0, "share of the pixels that becomes `ignore` (255): those that the members agree on least; 0 for none"
+    )  # fmt: skip
+    layout: str = option("tar", "tar: shards that WebDataset reads; png: images/ and masks/, which every tool reads")
+    shard: int = option(500, "images drawn for one shard")
+    seed: int = option(0, "image i depends only on (seed, i)")
+    truncation: float = option(1.0, "1 for the whole variety, towards 0 for the average image")
+    rank: int | None = option(None, "which of `world` processes this is, from 0; null: as torchrun says, else 0")
+    world: int | None = option(None, "how many processes write into out=; null: as torchrun says, else 1")
+    batch: int = option(16, "images rendered at once", memory=True)
+    out: str = option(MANDATORY, "folder to write to")
+    device: str = option("cpu", "cpu or cuda; cuda is the GPU that torchrun gives a process")
+
+
+@dataclass
 class EvaluateConfig(LoggedConfig):
     """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration."""
 
@@ -308,6 +335,7 @@ VERBS: dict[str, type[VerbConfig]] = {
     "convert": ConvertConfig,
     "invert": InvertConfig,
     "edit": EditConfig,
+    "synthesize": SynthesizeConfig,
     "evaluate": EvaluateConfig,
     "sweep": SweepConfig,
     "report": ReportConfig,
