@@ -1,9 +1,10 @@
 """Folders of synthesized images: shards of images and index masks, each written whole or not at all.
 
 ``<folder>/synthesis.json`` says what is in it, and ``<folder>/index/<shard>.json`` that a shard is done: which numbers
-were drawn, how uncertain each is, and which were kept. So an interrupted synthesis goes on, and several workers may write
-into one folder. Images lie in tars that WebDataset reads (``shard-00000.tar``: ``00000012.png``, ``.mask.png``, ``.json``),
-or as files (``images/00000012.png``, ``masks/00000012.png``) that every tool reads.
+were drawn, how uncertain each is, and which were kept. So an interrupted synthesis goes on, and several workers may
+write into one folder. Images lie in tars that WebDataset reads (``shard-00000.tar`` with ``00000012.png``,
+``00000012.mask.png`` and ``00000012.json``), or as files (``images/00000012.png``, ``masks/00000012.png``) that every
+tool reads.
 """
 
 from __future__ import annotations
@@ -194,15 +195,16 @@ class SynthesizedFolder:
         import webdataset  # an optional package
 
         uncertainty = dict(zip(drawn.numbers, drawn.uncertainty, strict=True))
-        with atomic_path(self._tar(shard)) as temporary, temporary.open("wb") as file:
-            # Fixed times: the same command gives the same bytes.
-            with webdataset.TarWriter(file, encoder=False, mtime=0) as tar:
-                for name, number, image, mask in zip(names, drawn.kept, drawn.images, drawn.masks, strict=True):
-                    said = {"number": number, "uncertainty": round(uncertainty[number], 6)}
-                    tar.write({
-                        "__key__": name, "png": image_png(image), "mask.png": mask_png(mask, self.classes),
-                        "json": json.dumps(said).encode(),
-                    })  # fmt: skip
+        with (
+            atomic_path(self._tar(shard)) as temporary, temporary.open("wb") as file,
+            webdataset.TarWriter(file, encoder=False, mtime=0) as tar,  # the same command gives the same bytes
+        ):  # fmt: skip
+            for name, number, image, mask in zip(names, drawn.kept, drawn.images, drawn.masks, strict=True):
+                said = {"number": number, "uncertainty": round(uncertainty[number], 6)}
+                tar.write({
+                    "__key__": name, "png": image_png(image), "mask.png": mask_png(mask, self.classes),
+                    "json": json.dumps(said).encode(),
+                })  # fmt: skip
 
     def _write_files(self, names: list[str], drawn: Shard) -> None:
         classes = self.path / "masks" / "classes.json"

@@ -124,18 +124,19 @@ class SampleConfig(VerbConfig):
 
 @dataclass
 class ConvertConfig(VerbConfig):
-    """Turn a checkpoint of another code base into a bundle, or a network of StyleGAN2 into rosinality's."""
+    """Turn a checkpoint of another code base into a bundle, or a bundle into rosinality's format or ONNX."""
 
     source: str = option(
         MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch, pSp or e4e, "
-        "EditGAN's encoder .pth; or any generator or discriminator, for out=*.pt"
+        "EditGAN's encoder .pth; any generator or discriminator, for out=*.pt; or a segmenter's bundle, for out=*.onnx"
     )  # fmt: skip
-    out: str = option(MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format")
+    out: str = option(MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format, .onnx")
     network: str | None = option(
         None, "which network of the source: G_ema, G, D, or E, an encoder; null for E with generator=, else G_ema or "
         "the one that a bundle holds"
     )  # fmt: skip
     generator: str | None = option(None, "of an encoder: the generator whose codes it finds")
+    resolution: int | None = option(None, "of an .onnx: pixels a side; null for what it was trained on")
     check: bool = option(False, "also render fixed codes and print a fingerprint")
 
 

@@ -18,7 +18,7 @@ from networks.metrics.uncertainty import RiskCoverage, image_uncertainty, risk_c
 from networks.protocol import Generator
 from networks.rendering import render_batches
 from networks.segmentation import Assessment, Head, assess
-from networks.unet import UNet, label_images, load_segmenter
+from networks.segmenters import Segmenter, label_images, load_segmenter
 
 INVERTED, GENERATED = "inverted held-out images", "generated images"  # the evaluations on images not labelled ...
 FOLDS = "k-fold on the labels"                                        # ... and the one that a folder has too
@@ -122,7 +122,7 @@ def score_inverted(
 class Teacher:
     """A feed-forward network that labels generated images, for which there is no true mask."""
 
-    network: UNet
+    network: Segmenter
     hash: str            # of its bundle
     miou: float          # on held-out rendered images: how far it can be believed
     protocol: Protocol   # of that figure

@@ -1,8 +1,8 @@
 """``ganvas synthesize``: a labelled data set out of a branch, images with masks as many as asked for (DatasetGAN).
 
-Zhang et al. 2021, arXiv 2104.06490. Item i depends only on ``(seed, i)``: its code, its mask, its uncertainty and whether it
-is kept, since what is too uncertain is decided by the first items alone. So shards may be made in any order, by any number
-of processes, and again after an interruption.
+Zhang et al. 2021, arXiv 2104.06490. Item i depends only on ``(seed, i)``: its code, its mask, its uncertainty and
+whether it is kept, since what is too uncertain is decided by the first items alone. So shards may be made in any order,
+by any number of processes, and again after an interruption.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def check(cfg: DictConfig) -> None:
     if cfg.layout not in LAYOUTS:
         raise GanvasError(f"layout={cfg.layout} is not known: choose {' or '.join(LAYOUTS)}.")
     if cfg.layout == "tar" and find_spec("webdataset") is None:
-        raise GanvasError("layout=tar needs a package that is not installed: `pip install 'ganvas[distill]'`, or choose "
-                          "layout=png.")  # fmt: skip
+        raise GanvasError("layout=tar needs a package that is not installed: `pip install 'ganvas[distill]'`, or "
+                          "choose layout=png.")  # fmt: skip
 
 
 def plan(cfg: DictConfig, editor: SegmentationEditor) -> dict[str, Any]:

@@ -56,7 +56,10 @@ def calibration_error(count: Tensor, confidence: Tensor, correct: Tensor) -> flo
 
 
 class Reliability(NamedTuple):
-    """How right pixels are by how sure the prediction is of them (Guo et al. 2017, figure 1); NaN where there is none."""
+    """How right pixels are by how sure the prediction is of them (Guo et al. 2017, figure 1).
+
+    A bin without pixels has NaN.
+    """
 
     edges: Tensor        # [B + 1], of the bins
     count: Tensor        # [B], pixels

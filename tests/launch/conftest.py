@@ -20,8 +20,9 @@ from networks.checkpoints.bundle import Bundle
 from networks.checkpoints.classes import ClassList
 from networks.checkpoints.generators import load_generator, save_generator
 from networks.grids import to_uint8
+from networks.segmenters import save_segmenter
 from networks.stylegan2 import Generator
-from networks.unet import UNet, save_segmenter
+from networks.unet import UNet
 
 SIZE = 32
 CLASSES = ClassList(("ground", "left", "right"), ((0, 0, 0), (200, 30, 30), (30, 30, 200)))

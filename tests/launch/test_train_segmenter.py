@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from launch.cli import main
-from networks.unet import label_images, load_segmenter
+from networks.segmenters import label_images, load_segmenter
 
 TINY = [
     "experiment=segmenter/avatars", "data.count=16", "data.resolution=32", "n=6", "task.batch_size=4",
