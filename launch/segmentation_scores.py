@@ -14,6 +14,7 @@ from editors.invert import Inversion, InversionSettings, invert
 from launch.figures import Protocol, Source
 from networks.checkpoints.classes import IGNORE
 from networks.checkpoints.errors import GanvasError
+from networks.metrics.segmentation import Reliability
 from networks.metrics.uncertainty import RiskCoverage, image_uncertainty, risk_coverage
 from networks.protocol import Generator
 from networks.rendering import render_batches
@@ -37,6 +38,7 @@ class Scored:
     predicted: Tensor         # uint8 [N, H, W]
     uncertainty: Tensor       # Jensen-Shannon divergence in nats, [N, H, W]
     coverage: RiskCoverage    # of pixels
+    reliability: Reliability  # of pixels
     names: tuple[str, ...]    # of the images
     rendered_is: str = "inverted"   # caption of `rendered`
     truth_is: str = "truth"         # caption of `truth`
@@ -58,7 +60,7 @@ class Scored:
         shown = found.rendered if images is None else images.cpu()
         return cls(
             protocol, found.score.compute(), shown, found.rendered, truth, found.mask, found.uncertainty, coverage,
-            names or tuple(str(i) for i in range(len(truth))), rendered_is, truth_is,
+            found.score.reliability(), names or tuple(str(i) for i in range(len(truth))), rendered_is, truth_is,
         )  # fmt: skip
 
     @property

@@ -6,7 +6,7 @@ The branch inverts each image before it can segment it (EditGAN, Ling et al. 202
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from omegaconf import DictConfig
@@ -18,6 +18,7 @@ from launch.figures import Figure, Protocol, all_by
 from launch.hardware import device_of
 from launch.segmentation_scores import invert_images, score_inverted
 from launch.segmenter_data import Examples
+from networks.checkpoints.classes import ClassList
 from networks.checkpoints.errors import GanvasError
 from networks.segmentation import segment_latents
 from networks.segmenters import Segmenter, label_images
@@ -51,7 +52,7 @@ def compare(
     codes = invert_images(editor.generator, found.heldout, editor.settings, "held-out")
     scored = score_inverted(editor.head, editor.generator, found.heldout, codes, found.source)
     figures = all_by(scored.protocol, {"mIoU_branch": scored.figures["miou"]})
-    if drawn := over(scored.iou, cfg.task.drawn):
+    if (drawn := over(scored.iou, cfg.task.drawn, found.heldout.classes)) is not None:
         figures["mIoU_branch_drawn"] = Figure(drawn, scored.protocol)
     some = found.heldout.take(range(min(cfg.task.timed, len(found.heldout))))
     images = to_tensor(torch.as_tensor(some.images))
@@ -72,8 +73,9 @@ def compare(
     })  # fmt: skip
 
 
-def over(iou: dict[str, float], names: list[str]) -> float | None:
-    """Mean IoU over some classes, those that never occur left out; None if no class is named."""
+def over(iou: Mapping[str, float], some: Sequence[str], classes: ClassList) -> float | None:
+    """Mean IoU over some classes, those that never occur left out; None if none is named, or none occurs."""
+    names = [classes.names[classes.id_of(name)] for name in some]
     known = [iou[name] for name in names if iou[name] == iou[name]]  # NaN is not itself
     return sum(known) / len(known) if known else None
 

@@ -53,15 +53,17 @@ def run(cfg: DictConfig) -> None:
     folder = SynthesizedFolder.begin(out, plan(cfg, editor))
     mine = [shard for shard in folder.missing() if shard % world == rank]
     total = sum(len(folder.items(shard)) for shard in mine)
+    drawing = time.monotonic()
     with tqdm(total=total, desc="synthesizing", unit="image", disable=not total, mininterval=1) as bar:
         for shard in mine:
             folder.write(shard, draw(editor, folder, shard, cfg.batch, bar))
+    drawing = time.monotonic() - drawing
     left = folder.missing()
     if left:
         print(f"shards done here: {len(mine)}; {len(left)} of {len(folder.shards)} are left to other processes")
         return
     seconds = time.monotonic() - begun
-    figures = figures_of(folder, editor) | rate(editor, total, seconds)
+    figures = figures_of(folder, editor) | rate(editor, total, drawing)
     write_report(cfg, folder, editor, values(figures))
     write_config(out, cfg)
     write_figures(out, "synthesize", cfg, figures, seconds, machine(device))

@@ -71,7 +71,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     figures = all_by(protocol, {
         "mIoU": scores["miou"], "pixel_accuracy": scores["pixel_accuracy"], "ece": scores["ece"],
     })  # fmt: skip
-    if (drawn := over(scores["iou"], list(cfg.task.drawn))) is not None:
+    if (drawn := over(scores["iou"], cfg.task.drawn, found.seen.classes)) is not None:
         figures["mIoU_drawn"] = Figure(drawn, protocol)
     save_segmenter(record.export / "segmenter.safetensors", module.network, manifest(cfg, scores, found))
     if branch is not None:
@@ -105,7 +105,10 @@ def network_of(cfg: DictConfig, classes: int) -> UNet | LibrarySegmenter:
     Raises:
         GanvasError: if a value makes no sense. Hydra's own ``instantiate`` would hide that sentence in a page.
     """
-    return get_class(cfg.task.network._target_)(classes, **arguments(cfg.task.network))
+    try:
+        return get_class(cfg.task.network._target_)(classes, **arguments(cfg.task.network))
+    except ValueError as error:
+        raise GanvasError(f"task.network: {error}.") from error
 
 
 class Log(pl.Callback):

@@ -142,6 +142,14 @@ def avatar_run(
     return AvatarRun(folder / "run", out.getvalue().splitlines(), err.getvalue(), tiny_generator)
 
 
+@pytest.fixture(scope="session")
+def synthesized(avatar_run: AvatarRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty images of 32x32 that the branch of a whole run labelled."""
+    out = tmp_path_factory.mktemp("synthesized") / "samples"
+    assert cli.main(["synthesize", f"segmentation={avatar_run.bundle}", "n=20", "drop=0", f"out={out}"]) == cli.OK
+    return out
+
+
 def same_weights(one: Bundle, other: Bundle) -> bool:
     """Whether two bundles hold the same numbers, but for the order of a sum."""
     return all(torch.allclose(one.tensors[name], value, rtol=1e-4, atol=1e-6) for name, value in other.tensors.items())
