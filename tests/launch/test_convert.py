@@ -160,7 +160,7 @@ def test_what_cannot_be_converted(
         (f"source={pickle}", f"out={tmp_path / 'g.txt'}"): "must end in .safetensors, a bundle, in .pt, rosinality's",
         (f"source={tiny_generator}", f"out={tmp_path / 'g.onnx'}"): "kind 'stylegan2': give one of kind 'segmenter'",
         (f"source={pickle}", f"out={tmp_path / 'g.onnx'}", "network=G"): "has neither network= nor generator=",
-        ("source=zoo/segmenter_avatars64.safetensors", f"out={tmp_path / 'g.onnx'}", "resolution=50"): "a multiple of 16",
+        ("source=zoo/segmenter_avatars64.safetensors", f"out={tmp_path / 'g.onnx'}", "resolution=50"): "multiple of 16",
         (f"source={pickle}", f"out={new}", "network=X"): "network=X must be one of G_ema, G, D, E",
         (f"source={pickle}", f"out={new}", "network=E"): "network=E, an encoder, needs generator=FILE",
         (f"source={pickle}", f"out={new}", "network=D", f"generator={pickle}"): "the other networks have none",
