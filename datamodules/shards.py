@@ -68,6 +68,7 @@ class SynthesizedFolder:
             GanvasError: if it holds something else, naming the first thing that differs, or cannot be written.
         """
         path = Path(path)
+        require_place(path)
         full = json.loads(json.dumps({"format": FORMAT, **plan}))
         if (path / PLAN).exists():
             before = read_plan(path)
@@ -80,8 +81,6 @@ class SynthesizedFolder:
                                   "give at least as many, or another out=.")
             if full["n"] == before["n"]:
                 return cls(path, before)
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise GanvasError(f"{path} exists and is no synthesis: give another out=, or an empty folder.")
         with atomic_path(path / PLAN) as temporary:
             temporary.write_text(json.dumps(full, indent=1) + "\n")
         return cls(path, full)
@@ -254,6 +253,16 @@ class SynthesizedFolder:
 
     def _file(self, what: str, name: str) -> Path:
         return self.path / what / f"{name}.png"
+
+
+def require_place(path: Path) -> None:
+    """Refuse a folder that holds something else than a synthesis.
+
+    Raises:
+        GanvasError: naming it.
+    """
+    if path.exists() and not (path / PLAN).exists() and (not path.is_dir() or any(path.iterdir())):
+        raise GanvasError(f"{path} exists and is no synthesis: give another out=, or an empty folder.")
 
 
 def name_of(number: int) -> str:

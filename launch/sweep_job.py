@@ -75,7 +75,6 @@ def run_command(
     """
     before = sweep.status(name)
     status = Status(RUNNING, 0, before.seconds)
-    commands = [*_before(sweep, job), _command(sweep, job, verb, words, sweep.run_of(name))]
     for attempt in range(1, TRIES + 1):
         begun, seconds = time.monotonic(), status.seconds
         status = Status(RUNNING, before.attempts + attempt, seconds)
@@ -83,7 +82,7 @@ def run_command(
         outcome, reason = FAILED, ""
         try:
             code = 0
-            for command in commands:
+            for command in [*_before(sweep, job), _command(sweep, job, verb, words, sweep.run_of(name))]:
                 code = code or _run(command, sweep, name, watch)
             outcome, reason = _outcome(sweep, name, code)
         except (Stopped, KeyboardInterrupt):

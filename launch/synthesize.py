@@ -19,7 +19,7 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from datamodules.shards import LAYOUTS, PLAN, Shard, SynthesizedFolder, read_plan
+from datamodules.shards import LAYOUTS, PLAN, Shard, SynthesizedFolder, read_plan, require_place
 from editors import SegmentationEditor, load
 from launch.figures import Figure, Protocol, all_by, values, write_config, write_figures
 from launch.hardware import machine, require_device
@@ -93,6 +93,7 @@ def check(cfg: DictConfig) -> None:
         GanvasError: naming the option.
     """
     check_loggers(cfg)
+    require_place(Path(cfg.out))
     require_device(cfg.device)
     require_at_least(cfg, {"n": 1, "shard": 1, "batch": 1, "seed": 0, "truncation": 0})
     for key in ("drop", "ignore"):
@@ -120,17 +121,9 @@ def plan(cfg: DictConfig, editor: SegmentationEditor) -> dict[str, Any]:
         "resolution": editor.generator.img_resolution, "segmentation": manifest["hash"],
         "generator": editor.generator.hash, "command": cfg.command,
     }  # fmt: skip
-    return settled | {"thresholds": _known_thresholds(Path(cfg.out), settled) or thresholds(cfg, editor)}
-
-
-def _known_thresholds(out: Path, settled: dict[str, Any]) -> dict[str, float | None] | None:
-    """Those of a synthesis that is gone on with."""
-    if not (out / PLAN).exists():
-        return None
-    before = read_plan(out)
-    free = ("n", "command")
-    alike = all(before.get(key) == value for key, value in settled.items() if key not in free)
-    return before.get("thresholds") if alike else None
+    # Those of a synthesis that is gone on with are known; if it turns out to be another one, it is refused.
+    known = read_plan(Path(cfg.out)).get("thresholds") if (Path(cfg.out) / PLAN).exists() else None
+    return settled | {"thresholds": known or thresholds(cfg, editor)}
 
 
 def thresholds(cfg: DictConfig, editor: SegmentationEditor) -> dict[str, float | None]:

@@ -73,7 +73,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     })  # fmt: skip
     if (drawn := over(scores["iou"], cfg.task.drawn, found.seen.classes)) is not None:
         figures["mIoU_drawn"] = Figure(drawn, protocol)
-    save_segmenter(record.export / "segmenter.safetensors", module.network, manifest(cfg, scores, found))
+    save_segmenter(record.export / "segmenter.safetensors", module.network, manifest(cfg, scores, found, module))
     if branch is not None:
         figures |= compare(cfg, branch, module.network.eval().to(device_of(cfg.trainer)), found)
     write_report(cfg, record, found, module, str(protocol), figures)
@@ -135,13 +135,16 @@ class Log(pl.Callback):
         self.record.log(figures, trainer.global_step * trainer.train_dataloader.batch_size)
 
 
-def manifest(cfg: DictConfig, scores: Mapping[str, Any], found: Examples) -> dict[str, Any]:
+def manifest(
+    cfg: DictConfig, scores: Mapping[str, Any], found: Examples, module: SegmenterTrainer
+) -> dict[str, Any]:  # fmt: skip
     """What the bundle says of itself."""
     return {
         "classes": found.seen.classes.to_json(),
         "metrics": {**scores, "protocol": str(_protocol(found))},
         "trained_on": {"data": found.learned, "images": len(found.seen), "epochs": cfg.task.epochs,
                        "resolution": found.resolution, "seed": cfg.seed},
+        "images_seen": module.total_steps * cfg.task.batch_size,
         "command": cfg.command,
         "licence": found.licence,
     }  # fmt: skip
