@@ -45,6 +45,7 @@ class Shard:
     kept: tuple[int, ...]          # the numbers among them that were kept
     images: np.ndarray             # uint8 [K, 3, R, R]
     masks: np.ndarray              # uint8 [K, R, R], class ids, 255 = ignore
+    dropped_masks: np.ndarray      # uint8 [D, R, R], of the others
 
 
 class SynthesizedFolder:
@@ -119,13 +120,11 @@ class SynthesizedFolder:
             self._write_tar(shard, names, drawn)
         else:
             self._write_files(names, drawn)
-        size = self.plan["resolution"] ** 2
-        counts = [np.bincount(mask.ravel(), minlength=256)[: len(self.classes)] for mask in drawn.masks]
-        pixels = np.array(counts, dtype=np.int64).reshape(-1, len(self.classes))
+        least, pixels = _SEEN_SHARE * self.plan["resolution"] ** 2, self._pixels(drawn.masks)
         entry = {
             "numbers": drawn.numbers, "uncertainty": [round(value, 6) for value in drawn.uncertainty],
-            "kept": drawn.kept, "pixels": pixels.sum(0).tolist(),
-            "shown": (pixels >= _SEEN_SHARE * size).sum(0).tolist(),
+            "kept": drawn.kept, "pixels": pixels.sum(0).tolist(), "shown": (pixels >= least).sum(0).tolist(),
+            "dropped": (self._pixels(drawn.dropped_masks) >= least).sum(0).tolist(),
         }  # fmt: skip
         with atomic_path(self._entry_path(shard)) as temporary:
             temporary.write_text(json.dumps(entry) + "\n")
@@ -133,7 +132,8 @@ class SynthesizedFolder:
     def index(self) -> dict[str, np.ndarray]:
         """What all done shards say: ``numbers`` and ``uncertainty`` of the drawn items, ``kept`` (bool) beside them.
 
-        And of the kept ones, for each class, its ``pixels`` and in how many images it is ``shown``.
+        And for each class its ``pixels`` in those that were kept, how many of these show it (``shown``), and how many
+        of the others (``dropped``).
         """
         entries = [entry for entry in map(self._entry, self.shards) if entry]
         numbers = np.array([i for entry in entries for i in entry["numbers"]], dtype=np.int64)
@@ -144,6 +144,7 @@ class SynthesizedFolder:
             "uncertainty": np.array([value for entry in entries for value in entry["uncertainty"]]),
             "pixels": np.sum([entry["pixels"] for entry in entries] or none, axis=0),
             "shown": np.sum([entry["shown"] for entry in entries] or none, axis=0),
+            "dropped": np.sum([entry["dropped"] for entry in entries] or none, axis=0),
         }  # fmt: skip
 
     def read(self) -> LabelledImages:
@@ -213,6 +214,11 @@ class SynthesizedFolder:
         for name, image, mask in zip(names, drawn.images, drawn.masks, strict=True):
             write_image(self._file("images", name), image)
             write_mask(self._file("masks", name), mask, self.classes)
+
+    def _pixels(self, masks: np.ndarray) -> np.ndarray:
+        """Pixels of each class in each mask, ``[N, K]``."""
+        counts = [np.bincount(mask.ravel(), minlength=256)[: len(self.classes)] for mask in masks]
+        return np.array(counts, dtype=np.int64).reshape(-1, len(self.classes))
 
     def _prepare(self, folder: Path, count: int) -> None:
         """Decode all kept items into two arrays on disk."""

@@ -57,7 +57,7 @@ class SegmenterConfig(TaskConfig):
     network: SegmenterNetworkConfig = option(SegmenterNetworkConfig, "the network")
     training: LabellingConfig = option(LabellingConfig, "losses and rates")
     epochs: int = option(4, "passes over the images")
-    least_steps: int = option(0, "or more passes, until there are so many steps; few images need as many")
+    least_steps: int = option(0, "or more, until there are so many steps; few images need as many")
     batch_size: int = option(16, "images in a batch", memory=True)
     heldout: int = option(500, "rendered images that are scored and never trained on; n= overrides it")
     labels: int | None = option(

@@ -145,13 +145,14 @@ def _quantile(uncertainty: torch.Tensor, share: float) -> float | None:
 def draw(editor: SegmentationEditor, folder: SynthesizedFolder, shard: int, batch: int, bar: tqdm) -> Shard:
     """Draw the items of a shard, label them, and leave out what is too uncertain."""
     numbers, said = folder.items(shard), folder.plan
-    uncertainty, kept, images, masks = [], [], [], []
+    uncertainty, kept, images, masks, dropped = [], [], [], [], []
     found = segmented(editor, said, numbers, batch)
     for number, (image, prediction) in zip(numbers, found, strict=True):
         unsure = float(image_uncertainty(prediction.disagreement)[0])
         uncertainty.append(unsure)
         bar.update()
         if said["thresholds"]["image"] is not None and unsure > said["thresholds"]["image"]:
+            dropped.append(prediction.mask[0].numpy())
             continue
         mask = prediction.mask[0]
         if said["thresholds"]["pixel"] is not None:
@@ -164,6 +165,7 @@ def draw(editor: SegmentationEditor, folder: SynthesizedFolder, shard: int, batc
         tuple(numbers), tuple(uncertainty), tuple(kept),
         np.array(images, dtype=np.uint8).reshape(-1, 3, size, size),
         np.array(masks, dtype=np.uint8).reshape(-1, size, size),
+        np.array(dropped, dtype=np.uint8).reshape(-1, size, size),
     )  # fmt: skip
 
 

@@ -81,11 +81,10 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
 
 
 def batches_of(cfg: DictConfig, seen: LabelledImages) -> DataLoader:
-    """What an epoch shows: every image once, or as often as ``task.least_steps`` asks for."""
-    whole = len(seen) // cfg.task.batch_size
-    passes = max(1, math.ceil(cfg.task.least_steps / (cfg.task.epochs * whole)))
+    """What an epoch shows: every image once, and again until there are as many as ``task.least_steps`` asks for."""
+    least = math.ceil(cfg.task.least_steps / cfg.task.epochs) * cfg.task.batch_size
     images, masks = torch.as_tensor(seen.images), torch.as_tensor(seen.masks)
-    return mask_batches(images, masks, cfg.task.batch_size, cfg.seed, passes)
+    return mask_batches(images, masks, cfg.task.batch_size, cfg.seed, least)
 
 
 def build(cfg: DictConfig, found: Examples, total_steps: int) -> SegmenterTrainer:

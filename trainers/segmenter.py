@@ -107,26 +107,26 @@ class EpochOrder(Sampler[int]):
     Args:
         size: how many images there are.
         seed: of the order.
-        passes: how often each is seen in an epoch; each pass has an order of its own.
+        least: how many an epoch shows at least: then some or all again, in another order.
     """
 
-    def __init__(self, size: int, seed: int, passes: int = 1) -> None:
-        self.size, self.seed, self.passes, self.epoch = size, seed, passes, 0
+    def __init__(self, size: int, seed: int, least: int = 0) -> None:
+        self.size, self.seed, self.length, self.epoch = size, seed, max(size, least), 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
         draws = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
-        orders = [torch.randperm(self.size, generator=draws) for _ in range(self.passes)]
-        return iter(torch.cat(orders).tolist())
+        orders = [torch.randperm(self.size, generator=draws) for _ in range(-(-self.length // self.size))]
+        return iter(torch.cat(orders)[: self.length].tolist())
 
     def __len__(self) -> int:
-        return self.size * self.passes
+        return self.length
 
 
 def mask_batches(
-    images: Tensor, masks: Tensor, batch_size: int, shuffle_seed: int | None = None, passes: int = 1
+    images: Tensor, masks: Tensor, batch_size: int, shuffle_seed: int | None = None, least: int = 0
 ) -> DataLoader:  # fmt: skip
     """Batches of images in [-1, 1] with their masks, from memory.
 
@@ -135,10 +135,10 @@ def mask_batches(
         masks: ``uint8 [N, H, W]``.
         batch_size: images in a batch; in training the last, smaller one is left out.
         shuffle_seed: shuffles each epoch anew; None keeps the order.
-        passes: how often a shuffled epoch shows each image.
+        least: how many images a shuffled epoch shows at least.
     """
     def collate(indices: list[int]) -> tuple[Tensor, Tensor]:
         return images[indices].float() / 127.5 - 1, masks[indices]
 
-    order = None if shuffle_seed is None else EpochOrder(len(images), shuffle_seed, passes)
+    order = None if shuffle_seed is None else EpochOrder(len(images), shuffle_seed, least)
     return DataLoader(range(len(images)), batch_size, sampler=order, collate_fn=collate, drop_last=order is not None)

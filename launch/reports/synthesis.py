@@ -69,12 +69,17 @@ def _table(figures: dict) -> str:
 
 
 def _classes(folder: SynthesizedFolder, index: dict[str, np.ndarray]) -> str:
-    images, pixels = max(1, int(index["kept"].sum())), max(1, int(index["pixels"].sum()))
+    kept, pixels = index["kept"], max(1, int(index["pixels"].sum()))
+    images, dropped = max(1, int(kept.sum())), max(1, int((~kept).sum()))
+    columns = zip(folder.classes.names, index["shown"], index["pixels"], index["dropped"], strict=True)
     rows = [
-        f"| {name} | {100 * shown / images:.1f} | {100 * share / pixels:.2f} |"
-        for name, shown, share in zip(folder.classes.names, index["shown"], index["pixels"], strict=True)
+        f"| {name} | {100 * shown / images:.1f} | {100 * share / pixels:.2f} | {100 * lost / dropped:.1f} |"
+        for name, shown, share, lost in columns
     ]
-    return "\n".join(["| class | images that show it, % | pixels, % |", "|---|---|---|", *rows])
+    told = ("A class that is shown far more often by what was dropped is one that the members do not agree on: lower "
+            "`drop=` if it is rare and needed.")  # fmt: skip
+    head = "| class | of the kept images show it, % | of their pixels, % | of the dropped images show it, % |"
+    return "\n".join([head, "|---|---|---|---|", *rows, "", told])
 
 
 def _uncertainty(said: dict) -> str:

@@ -41,7 +41,8 @@ def shard(numbers: range, dropped: set[int] = frozenset()) -> Shard:
     pairs = [item(i) for i in kept]
     images = np.array([image for image, _ in pairs], np.uint8).reshape(-1, 3, SIZE, SIZE)
     masks = np.array([mask for _, mask in pairs], np.uint8).reshape(-1, SIZE, SIZE)
-    return Shard(tuple(numbers), tuple(i / 10 for i in numbers), kept, images, masks)
+    others = np.array([item(i)[1] for i in numbers if i in dropped], np.uint8).reshape(-1, SIZE, SIZE)
+    return Shard(tuple(numbers), tuple(i / 10 for i in numbers), kept, images, masks, others)
 
 
 def filled(path: Path, dropped: set[int] = frozenset(), **changes: object) -> SynthesizedFolder:
@@ -122,6 +123,7 @@ def test_the_index_says_what_was_drawn(tmp_path: Path) -> None:
     masks = folder.read().masks
     assert index["pixels"].tolist() == [(masks == k).sum() for k in range(3)]
     assert index["shown"].tolist() == [8, 8, 8]
+    assert index["dropped"].tolist() == [2, 2, 2]
 
 
 def test_a_changed_folder_is_read_anew(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_few_images_are_seen_as_often_as_many(tmp_path: Path) -> None:
     words = ["task.labels=4", "task.epochs=2", "task.least_steps=9", f"out={out}"]
     assert main(["train", *TINY, *words]) == 0
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [20, 40]  # images: two epochs of five passes over four
+    assert steps == [20, 40]  # images: two epochs of five steps, each of all four
     assert "split labels, draw 0" in load_segmenter(out / "export" / "segmenter.safetensors")[1]["trained_on"]["data"]
 
 
