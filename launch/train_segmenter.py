@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,7 +84,9 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
 def batches_of(cfg: DictConfig, seen: LabelledImages) -> DataLoader:
     """What an epoch shows: every image once, and again until there are as many as ``task.least_steps`` asks for."""
     least = math.ceil(cfg.task.least_steps / cfg.task.epochs) * cfg.task.batch_size
-    images, masks = torch.as_tensor(seen.images), torch.as_tensor(seen.masks)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to them
+        images, masks = torch.as_tensor(seen.images), torch.as_tensor(seen.masks)
     return mask_batches(images, masks, cfg.task.batch_size, cfg.seed, least)
 
 

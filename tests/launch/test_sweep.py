@@ -126,7 +126,7 @@ def test_commands_before_a_job_run_first_and_are_not_repeated(
     assert ran[1][2]["data.folder"] == f"{jobs / job}.samples"
     capsys.readouterr()
     assert cli.main([*words, "dry_run=true"]) == cli.OK
-    assert f"ganvas synthesize 'segmentation={jobs / job}.branch/" in capsys.readouterr().out
+    assert f"ganvas synthesize segmentation={jobs / job}.branch/" in capsys.readouterr().out
 
 
 def test_a_job_that_ends_well_without_figures_has_failed(play: Play, tmp_path: Path, monkeypatch) -> None:
