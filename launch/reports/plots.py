@@ -106,12 +106,14 @@ def reliability(bins: Mapping[str, Reliability]) -> Image.Image:
         seen = found.count > 0
         line, = above.plot(found.confidence[seen], found.accuracy[seen], marker="o", markersize=4,
                            label=f"{name} (error {found.error:.4f})")  # fmt: skip
-        below.step(found.edges[:-1], found.count / found.count.sum(), where="post", color=line.get_color())
+        below.stairs(found.count / found.count.sum(), found.edges, color=line.get_color())
     above.set_ylabel("share of them right")
     above.set_ylim(0, 1.02)
     above.legend(fontsize=8, frameon=False)
-    below.set_ylabel("pixels")
+    below.set_ylabel("share of pixels")
     below.set_yscale("log")
+    below.set_ylim(1e-4, 1)
+    below.minorticks_off()
     below.set_xlabel("probability that the branch gives its class")
     below.set_xlim(0, 1)
     return _picture(figure)
