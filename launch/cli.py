@@ -46,6 +46,10 @@ VERBS = {
         "launch.edit", "change images by a mask, a program or vectors",
         "ganvas edit segmentation=B.safetensors image=photo.png program='remove glasses' out=DIR",
     ),
+    "synthesize": Verb(
+        "launch.synthesize", "make a labelled data set out of a branch",
+        "ganvas synthesize segmentation=B.safetensors n=10000 out=DIR",
+    ),
     "evaluate": Verb(
         "launch.evaluate", "measure a generator or a segmentation",
         "ganvas evaluate generator=G.safetensors data=avatars",

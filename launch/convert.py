@@ -1,4 +1,4 @@
-"""``ganvas convert``: networks of other code bases into bundles, and StyleGAN2's back into rosinality's format."""
+"""``ganvas convert``: networks of other code bases into bundles, and bundles into rosinality's format or ONNX."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from networks.checkpoints.generators import (
     save_generator,
     stored_tensors,
 )
+from networks.checkpoints.onnx_files import INPUT, OUTPUT, write_onnx
 from networks.checkpoints.rosinality import write_rosinality
 from networks.checkpoints.zoo import resolve
 from networks.latent import Latent
 from networks.metrics import psnr
 from networks.protocol import Generator
+from networks.segmenters import load_segmenter
 
 CHECKED = 4    # images that check=true renders
 ENCODER = "E"  # network= for one
@@ -40,12 +42,17 @@ def run(cfg: DictConfig) -> None:
     source, out, name = Path(cfg.source), Path(cfg.out), _network(cfg)
     if out.exists():
         raise GanvasError(f"{out} is already there: choose another out=, or delete it first.")
+    if out.suffix == ".onnx":
+        for line in to_onnx(cfg, out):
+            print(line)
+        print(f"written: {out}")
+        return
     if out.suffix == ".pt" and name != ENCODER:
         network = _of_any_source(resolve(source), cfg.network)
         for sentence in write_rosinality(out, network):
             print(sentence)
     elif out.suffix != ".safetensors":
-        forms = "a bundle" if name == ENCODER else "a bundle, or in .pt, rosinality's format"
+        forms = "a bundle" if name == ENCODER else "a bundle, in .pt, rosinality's format, or in .onnx, for a segmenter"
         raise GanvasError(f"out={out} must end in .safetensors, {forms}.")
     elif name == ENCODER:
         generator = load_generator(cfg.generator)
@@ -58,6 +65,28 @@ def run(cfg: DictConfig) -> None:
         for line in fingerprint(network) if name != ENCODER else agreement(network, generator):
             print(line)
     print(f"written: {out}")
+
+
+def to_onnx(cfg: DictConfig, out: Path) -> list[str]:
+    """Write a segmenter as ONNX; how far onnxruntime is from the network, and what the file takes and gives.
+
+    Raises:
+        GanvasError: if the source is no segmenter, options of others are given, or the file cannot be written.
+    """
+    if cfg.network or cfg.generator:
+        raise GanvasError(f"out={out} holds a segmenter, which has neither network= nor generator=: leave them out.")
+    network, manifest = load_segmenter(cfg.source)
+    trained = (manifest.get("trained_on") or {}).get("resolution")
+    size = cfg.resolution or trained
+    if size is None or size < 1 or size % network.multiple:
+        raise GanvasError(f"resolution={size} is no side that the network in {cfg.source} takes: give a multiple of "
+                          f"{network.multiple}.")  # fmt: skip
+    about = {"input": f"RGB in [-1, 1], {size}x{size}", "output": "logits of each class and pixel",
+             "classes": manifest["classes"], "source": manifest["hash"]}  # fmt: skip
+    difference = write_onnx(out, network, size, about)
+    shape = f"[N, {network.in_channels}, {size}, {size}]"
+    return [f"input: {INPUT} {shape} in [-1, 1]", f"output: {OUTPUT} [N, {network.num_classes}, {size}, {size}]",
+            f"largest_difference: {difference:.2g}"]  # fmt: skip
 
 
 def _network(cfg: DictConfig) -> str:

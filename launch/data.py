@@ -158,6 +158,9 @@ def licence(cfg: DictConfig) -> str:
 def _kind(cfg: DictConfig) -> Any:
     if "kind" not in cfg.data:
         raise GanvasError("nothing says which images: add data=avatars, or data=folder images=DIR.")
+    if cfg.data.kind == "synthesized":
+        raise GanvasError("data=synthesized is for experiment=segmenter/distill: choose data=avatars, or data=folder "
+                          "images=DIR.")  # fmt: skip
     return cfg.data.kind
 
 

@@ -26,7 +26,7 @@ def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
         GanvasError: if a folder is missing or unusable, there is ``latents=`` without a folder, or the avatars are of
             another size than the generator's.
     """
-    if "kind" not in cfg.data:
+    if cfg.data.get("kind") not in ("avatars", "folder"):
         raise GanvasError("nothing says which images are labelled: add data=avatars, or data=folder images= masks=.")
     refuse_image_options(cfg, cfg.task.name, ["fit", "mirror", "labels"])
     if cfg.data.resolution not in (None, generator.img_resolution):

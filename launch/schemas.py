@@ -124,18 +124,19 @@ class SampleConfig(VerbConfig):
 
 @dataclass
 class ConvertConfig(VerbConfig):
-    """Turn a checkpoint of another code base into a bundle, or a network of StyleGAN2 into rosinality's."""
+    """Turn a checkpoint of another code base into a bundle, or a bundle into rosinality's format or ONNX."""
 
     source: str = option(
         MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch, pSp or e4e, "
-        "EditGAN's encoder .pth; or any generator or discriminator, for out=*.pt"
+        "EditGAN's encoder .pth; any generator or discriminator, for out=*.pt; or a segmenter's bundle, for out=*.onnx"
     )  # fmt: skip
-    out: str = option(MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format")
+    out: str = option(MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format, .onnx")
     network: str | None = option(
         None, "which network of the source: G_ema, G, D, or E, an encoder; null for E with generator=, else G_ema or "
         "the one that a bundle holds"
     )  # fmt: skip
     generator: str | None = option(None, "of an encoder: the generator whose codes it finds")
+    resolution: int | None = option(None, "of an .onnx: pixels a side; null for what it was trained on")
     check: bool = option(False, "also render fixed codes and print a fingerprint")
 
 
@@ -258,6 +259,33 @@ class EditConfig(LoggedConfig):
 
 
 @dataclass
+class SynthesizeConfig(LoggedConfig):
+    """Make a labelled data set: samples of a generator with the masks of a branch, as many as asked for.
+
+    The same command with the same out= makes what is missing; a larger n= adds to it.
+    """
+
+    segmentation: str = option(MANDATORY, "segmentation bundle", bundle=True)
+    generator: str | None = option(
+        None, "generator bundle, if it lies neither beside that bundle nor in a zoo", bundle=True
+    )
+    n: int = option(10000, "how many are drawn; those that are too uncertain are then dropped")
+    drop: float = option(0.1, "share of the images that is dropped: those that the members agree on least; 0 for none")
+    ignore: float = option(
+        0.0, "share of the pixels that becomes `ignore` (255): those that the members agree on least; 0 for none"
+    )  # fmt: skip
+    layout: str = option("tar", "tar: shards that WebDataset reads; png: images/ and masks/, which every tool reads")
+    shard: int = option(500, "images drawn for one shard")
+    seed: int = option(0, "image i depends only on (seed, i)")
+    truncation: float = option(1.0, "1 for the whole variety, towards 0 for the average image")
+    rank: int | None = option(None, "which of `world` processes this is, from 0; null: as torchrun says, else 0")
+    world: int | None = option(None, "how many processes write into out=; null: as torchrun says, else 1")
+    batch: int = option(16, "images rendered at once", memory=True)
+    out: str = option(MANDATORY, "folder to write to")
+    device: str = option("cpu", "cpu or cuda; cuda is the GPU that torchrun gives a process")
+
+
+@dataclass
 class EvaluateConfig(LoggedConfig):
     """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration."""
 
@@ -344,6 +372,7 @@ VERBS: dict[str, type[VerbConfig]] = {
     "label": LabelConfig,
     "invert": InvertConfig,
     "edit": EditConfig,
+    "synthesize": SynthesizeConfig,
     "evaluate": EvaluateConfig,
     "sweep": SweepConfig,
     "report": ReportConfig,

@@ -39,4 +39,18 @@ class FolderConfig(DataConfig):
     labels: bool = option(False, "use the labels in dataset.json, as NVIDIA's dataset tool writes it")
 
 
-SCHEMAS = {"data/avatars": AvatarsConfig, "data/folder": FolderConfig, "data/scenes": ScenesConfig}
+@dataclass
+class SynthesizedConfig(DataConfig):
+    """What `ganvas synthesize` wrote; scored on images= with masks=, on rendered avatars, or on a part of itself."""
+
+    kind: str = option("synthesized", "synthesized", hidden=True)
+    folder: str | None = option(None, "the folder")
+    test: str | None = option(None, "avatars: score on held-out avatars; null: on images= with masks=, else on samples")
+    style: str = option("avataaars", "DiceBear style of the held-out avatars")
+    heldout: int = option(0, "score on so many of images= only, those that a branch with this held out; 0 for all")
+
+
+SCHEMAS = {
+    "data/synthesized": SynthesizedConfig, "data/avatars": AvatarsConfig, "data/folder": FolderConfig,
+    "data/scenes": ScenesConfig,
+}  # fmt: skip

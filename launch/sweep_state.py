@@ -49,6 +49,10 @@ class Sweep:
         """The job's own folder, ``out=`` of its verb."""
         return self.folder / name
 
+    def before_of(self, job: Job) -> dict[str, str]:
+        """The folders of the commands that a job runs first, by their names."""
+        return {name: str(self.folder / JOBS / f"{job.name}.{name}") for name in job.before}
+
     def log_of(self, name: str) -> Path:
         """What the job printed."""
         return self.folder / JOBS / f"{name}.log"
@@ -71,7 +75,9 @@ class Sweep:
         """The verb and the job of this name, as ``sweep.json`` has it."""
         record = self.record()
         (found,) = (job for job in record["jobs"] if job["name"] == name)
-        return record["verb"], Job(found["name"], found["at"], found["seed"], tuple(found["words"]))
+        return record["verb"], Job(
+            found["name"], found["at"], found["seed"], tuple(found["words"]), found.get("before", {})
+        )  # fmt: skip
 
     def record(self) -> dict[str, Any]:
         """``sweep.json``.

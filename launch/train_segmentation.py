@@ -215,7 +215,7 @@ def headline(branch: Branch) -> dict[str, Figure]:
         if name == INVERTED:
             figures |= all_by(scored.protocol, {
                 "mIoU": found["miou"], "n": len(scored.truth), "mIoU_datasetgan_rule": found["miou_datasetgan"],
-                "pixel_accuracy": found["pixel_accuracy"], "ece": found["ece"],
+                "pixel_accuracy": found["pixel_accuracy"], "ece": found["ece"], "aurc": scored.coverage.aurc,
             })  # fmt: skip
         else:
             figures[HEADLINES[name] if figures else "mIoU"] = Figure(found["miou"], scored.protocol)

@@ -1,4 +1,4 @@
-"""Training of the feed-forward labeller (``networks/unet.py``) on rendered images with exact masks."""
+"""Training of a feed-forward labeller (``networks/segmenters.py``) on images with masks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from networks.checkpoints.classes import IGNORE
+from networks.library_segmenter import LibrarySegmenter
 from networks.metrics.segmentation import SegmentationScore
 from networks.segmentation.losses import segmentation_loss
 from networks.unet import UNet
@@ -59,7 +60,7 @@ class SegmenterTrainer(pl.LightningModule):
 
     def __init__(
         self,
-        network: UNet,               # the network to train
+        network: UNet | LibrarySegmenter,
         class_names: Sequence[str],  # name of each class id
         total_steps: int,            # length of the run, in batches
         seed: int = 0,               # of the augmentation
@@ -101,23 +102,32 @@ class SegmenterTrainer(pl.LightningModule):
 
 
 class EpochOrder(Sampler[int]):
-    """A shuffle that depends only on ``(seed, epoch)``; Lightning sets the epoch, also after a resume."""
+    """A shuffle that depends only on ``(seed, epoch)``; Lightning sets the epoch, also after a resume.
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
+    Args:
+        size: how many images there are.
+        seed: of the order.
+        least: how many an epoch shows at least: then some or all again, in another order.
+    """
+
+    def __init__(self, size: int, seed: int, least: int = 0) -> None:
+        self.size, self.seed, self.length, self.epoch = size, seed, max(size, least), 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
         draws = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
-        return iter(torch.randperm(self.size, generator=draws).tolist())
+        orders = [torch.randperm(self.size, generator=draws) for _ in range(-(-self.length // self.size))]
+        return iter(torch.cat(orders)[: self.length].tolist())
 
     def __len__(self) -> int:
-        return self.size
+        return self.length
 
 
-def mask_batches(images: Tensor, masks: Tensor, batch_size: int, shuffle_seed: int | None = None) -> DataLoader:
+def mask_batches(
+    images: Tensor, masks: Tensor, batch_size: int, shuffle_seed: int | None = None, least: int = 0
+) -> DataLoader:  # fmt: skip
     """Batches of images in [-1, 1] with their masks, from memory.
 
     Args:
@@ -125,9 +135,10 @@ def mask_batches(images: Tensor, masks: Tensor, batch_size: int, shuffle_seed: i
         masks: ``uint8 [N, H, W]``.
         batch_size: images in a batch; in training the last, smaller one is left out.
         shuffle_seed: shuffles each epoch anew; None keeps the order.
+        least: how many images a shuffled epoch shows at least.
     """
     def collate(indices: list[int]) -> tuple[Tensor, Tensor]:
         return images[indices].float() / 127.5 - 1, masks[indices]
 
-    order = None if shuffle_seed is None else EpochOrder(len(images), shuffle_seed)
+    order = None if shuffle_seed is None else EpochOrder(len(images), shuffle_seed, least)
     return DataLoader(range(len(images)), batch_size, sampler=order, collate_fn=collate, drop_last=order is not None)

@@ -90,7 +90,9 @@ class BlobGenerator(nn.Module):
         return self.synthesis(self.layout_network(z, truncation), noise)
 
     @torch.no_grad()
-    def sample(self, n: int, seed: int, label: Tensor | None = None, truncation: float = 1.0) -> Latent:
+    def sample(
+        self, n: int, seed: int, label: Tensor | None = None, truncation: float = 1.0, first: int = 0
+    ) -> Latent:  # fmt: skip
         """Draw ``n`` layouts; item i depends only on ``(seed, i)``, whatever ``n`` is.
 
         Beside a layout's own tensors there is ``hidden``, the code before the last layer, which mappers move.
@@ -100,13 +102,14 @@ class BlobGenerator(nn.Module):
             seed: any integer from 0.
             label: None; there are no classes.
             truncation: 1 draws from all of the hidden codes, 0 gives their mean.
+            first: the number of the first item, so that a long row of samples can be drawn in parts.
 
         Raises:
             ValueError: if there is a label, or ``n`` is below one.
         """
         if n < 1 or label is not None:
             raise ValueError(f"n must be at least 1 and BlobGAN takes no label, got n={n}, label={label}")
-        z = torch.stack([torch.randn(self.z_dim, generator=item_rng(seed, i)) for i in range(n)])
+        z = torch.stack([torch.randn(self.z_dim, generator=item_rng(seed, i)) for i in range(first, first + n)])
         network = self.layout_network
         hidden = network.truncated(network.hidden(z.to(self.device)), truncation)
         return Latent("layout", {**network.layout(hidden).tensors(), HIDDEN: hidden}, None, self.hash or None)

@@ -35,7 +35,7 @@ MOMENT = {  # task -> what makes a run of it last seconds
         *INVERSION, "task.heldout=2", "task.batch_size=2", "task.training.total_images=4", "task.network.width=8",
         "task.network.hidden=8", "task.network.channels=[8,8,8]",
     ],
-    "segmenter": ["data.count=16", "task.epochs=1", "task.heldout=4", "task.network.widths=[8,8]", "n=4"],
+    "segmenter": ["task.epochs=1", "task.least_steps=0", "task.batch_size=4", "task.heldout=4", "n=4"],
     "stylegan2": [
         "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=4",
         "task.training.r1_interval=2", *(f"task.generator.{word}" for word in GENERATOR),
@@ -61,7 +61,7 @@ def test_every_file_composes(file: str) -> None:
     elif group in ("launcher", "sweeper"):
         assert compose("sweep", [f"{group}={name}"]).own == [f"{group}={name}"]
     else:
-        task = {"task": name, "task/head": "segmentation"}.get(group, "stylegan2")
+        task = {"task": name, "task/head": "segmentation", "task/network": "segmenter"}.get(group, "stylegan2")
         words = {word.partition("=")[0]: word for word in ("data=avatars", f"task={task}", f"{group}={name}")}
         assert compose("train", [*words.values(), "data.resolution=64"])
 
@@ -77,10 +77,10 @@ def test_an_unknown_key_is_refused_in_every_experiment(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_and_a_seed_decides_what_comes_out(
-    name: str, tiny_generator: Path, folder: Path, tmp_path: Path, shared_cache: Path,
+    name: str, tiny_generator: Path, folder: Path, synthesized: Path, tmp_path: Path, shared_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    words = moment(name, tiny_generator, folder)
+    words = moment(name, tiny_generator, folder, synthesized)
     found = []
     for run in ("first", "second"):
         cache = tmp_path / f"cache of {run}"  # inversions and prepared images are not taken from the other run
@@ -96,7 +96,7 @@ def test_every_experiment_runs_and_a_seed_decides_what_comes_out(
     assert all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(*map(dict.values, found), strict=True))
 
 
-def moment(name: str, generator: Path, folder: Path) -> Sequence[str]:
+def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[str]:
     """The words of a run that lasts seconds."""
     cfg = compose("train", [f"experiment={name}"])
     words = [f"experiment={name}", "trainer=cpu", "trainer.threads=1", "wandb=disabled", *MOMENT[cfg.task.name]]
@@ -117,4 +117,7 @@ def moment(name: str, generator: Path, folder: Path) -> Sequence[str]:
         words += [f"task.discriminator.{word}" for word in DISCRIMINATOR[sort]]
         words += ["task.encoder.channels=[4,4]"] if cfg.task.get("encoder") is not None else []
         words += ["data.count=8"] if cfg.data.kind in ("avatars", "scenes") else []
+    if cfg.task.name == "segmenter":
+        own = "widths=[8,8]" if "widths" in cfg.task.network else "encoder=mobilenet_v2"
+        words += [f"task.network.{own}", f"data.folder={samples}" if "folder" in cfg.data else "data.count=16"]
     return words

@@ -65,6 +65,7 @@ def test_item_i_depends_on_seed_and_i_alone(generator: BlobGenerator) -> None:
     many, few = generator.sample(5, seed=3), generator.sample(2, seed=3)
     for name, tensor in few.tensors.items():
         torch.testing.assert_close(many.tensors[name][:2], tensor)
+        torch.testing.assert_close(generator.sample(3, seed=3, first=2).tensors[name], many.tensors[name][2:])
     assert not torch.equal(generator.sample(1, seed=4).tensors["centre"], few.tensors["centre"][:1])
 
 

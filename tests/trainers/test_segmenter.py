@@ -119,6 +119,16 @@ def test_images_and_masks_are_mirrored_together() -> None:
     assert not all(changed)
 
 
+def test_an_epoch_may_show_images_again_in_another_order() -> None:
+    images = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(-1, 3, 4, 4)
+    loader = mask_batches(images, images[:, 0], 4, shuffle_seed=0, least=16)
+    shown = torch.cat([masks[:, 0, 0] for _, masks in loader]).tolist()
+    assert len(loader) == 4
+    assert sorted(shown[:6]) == sorted(shown[6:12]) == list(range(6))
+    assert shown[:6] != shown[6:12]
+    assert len(set(shown[12:])) == 4
+
+
 def test_each_epoch_shows_every_image_once_in_an_order_of_its_own() -> None:
     images = torch.arange(12, dtype=torch.uint8).view(12, 1, 1, 1).expand(-1, 3, 4, 4)
     loader = mask_batches(images, images[:, 0], 4, shuffle_seed=0)
