@@ -7,29 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
-from pytorch_lightning.callbacks import ModelCheckpoint
 
 from datamodules.avatars import render_avatars
 from datamodules.masks import LabelledImages
 from launch.data import licence
+from launch.epochs import fit_epochs
 from launch.figures import Figure, Protocol, all_by
-from launch.hardware import trainer_arguments
 from launch.record import RunRecord
-from launch.resume import clock
 from launch.segmentation_scores import heldout_source
 from networks.checkpoints.errors import GanvasError
 from networks.grids import tile
 from networks.unet import UNet, label_images, save_segmenter
-from trainers.segmentation_loop import Progress
-from trainers.segmenter import SegmenterTrainer, mask_batches
+from trainers.segmenter import SegmenterTrainer, labelled_batches
 
-LOG_EVERY = 20  # batches
-SHOWN = 12      # held-out images in the report's picture
+SHOWN = 12  # held-out images in the report's picture
 
 
 def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
@@ -42,24 +37,10 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
         GanvasError: if the images are no avatars, there are fewer than a batch, or the loss is not a number.
     """
     seen, heldout = labelled_images(cfg)
-    batches = mask_batches(torch.as_tensor(seen.images), torch.as_tensor(seen.masks), cfg.task.batch_size, cfg.seed)
+    batches = labelled_batches(torch.as_tensor(seen.images), torch.as_tensor(seen.masks), cfg.task.batch_size, cfg.seed)
     module = build(cfg, seen.classes.names, total_steps=cfg.task.epochs * len(batches))
-    last = record.checkpoints / "last.ckpt"
-    resumed_at = clock(last, "global_step")
-    record.rewind(resumed_at * cfg.task.batch_size)
-    trainer = pl.Trainer(
-        **trainer_arguments(cfg.trainer), max_epochs=cfg.task.epochs, logger=False, enable_model_summary=False,
-        default_root_dir=record.path, num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        callbacks=[
-            Progress(show=True, name="segmenter"),
-            Log(record, resumed_at),
-            ModelCheckpoint(record.checkpoints, last.stem, save_on_train_epoch_end=True, enable_version_counter=False),
-        ],
-    )  # fmt: skip
-    scored = mask_batches(torch.as_tensor(heldout.images), torch.as_tensor(heldout.masks), cfg.task.batch_size)
-    trainer.fit(module, batches, scored, ckpt_path=last if resumed_at else None, weights_only=True)
-    trainer.validate(module, scored, verbose=False)
+    scored = labelled_batches(torch.as_tensor(heldout.images), torch.as_tensor(heldout.masks), cfg.task.batch_size)
+    fit_epochs(cfg, record, module, batches, scored, lambda: {"heldout_miou": module.score.compute()["miou"]})
 
     scores = module.score.compute()
     figures = {"mIoU": scores["miou"], "pixel_accuracy": scores["pixel_accuracy"], "ece": scores["ece"]}
@@ -89,30 +70,6 @@ def build(cfg: DictConfig, class_names: tuple[str, ...], total_steps: int) -> Se
     return instantiate(
         cfg.task.training, network=network, class_names=class_names, total_steps=total_steps, seed=cfg.seed
     )
-
-
-class Log(pl.Callback):
-    """Loss and held-out mIoU into the run's record, by images seen.
-
-    Args:
-        record: the run's record.
-        resumed_at: step of the checkpoint that the run goes on from; 0 for a fresh run.
-    """
-
-    def __init__(self, record: RunRecord, resumed_at: int) -> None:
-        self.record, self.resumed_at = record, resumed_at
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: SegmenterTrainer, *_: Any) -> None:
-        if trainer.global_step % LOG_EVERY == 0:
-            self._log(trainer, {"loss": float(pl_module.loss)})
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: SegmenterTrainer) -> None:
-        # Where it resumes, Lightning validates once more; the record holds that line already.
-        if trainer.state.fn == "fit" and trainer.global_step != self.resumed_at:
-            self._log(trainer, {"heldout_miou": pl_module.score.compute()["miou"]})
-
-    def _log(self, trainer: pl.Trainer, figures: Mapping[str, float]) -> None:
-        self.record.log(figures, trainer.global_step * trainer.train_dataloader.batch_size)
 
 
 def manifest(

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from networks.checkpoints.bundle import Manifest, read_bundle, save_bundle
-from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.zoo import resolve
+from networks.checkpoints.bundle import Manifest, save_bundle
+from networks.checkpoints.modules import load_module
 
 KIND = "segmenter"  # of its bundles
 GROUP = 8           # channels that are normalised together
@@ -120,12 +119,4 @@ def load_segmenter(path: str | Path) -> tuple[UNet, Manifest]:
     Raises:
         GanvasError: if the bundle is unusable, of another kind, or its weights do not fit its constructor.
     """
-    bundle = read_bundle(resolve(path))
-    if bundle.kind != KIND:
-        raise GanvasError(f"{bundle.path} is a bundle of kind '{bundle.kind}': give one of kind '{KIND}'")
-    try:
-        network = UNet(**bundle.manifest["config"])
-        network.load_state_dict(bundle.tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise GanvasError(f"the weights in {bundle.path} do not fit their manifest; export it again") from error
-    return network.eval().requires_grad_(False), bundle.manifest
+    return load_module(path, KIND, lambda manifest: UNet(**manifest["config"]))
