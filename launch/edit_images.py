@@ -67,6 +67,9 @@ def tested_images(cfg: DictConfig, resolution: int) -> Pool:
         raise GanvasError(f"{cfg.table} has {len(numbers)} images with {cfg.recipe.where}: give n={len(numbers)} or "
                           "less.")  # fmt: skip
     there = found.take(found.where(*pair_of(cfg.recipe.reach, "reach"))[:n])
+    if len(there) < 2:
+        raise GanvasError(f"{cfg.table} has {len(there)} images with {cfg.recipe.reach}, and at least 2 are compared "
+                          "with the edited ones: give a larger table.")  # fmt: skip
     return Pool(found.take(numbers), there, Source(f"images of {cfg.images}", cfg.recipe.where), numbers)
 
 

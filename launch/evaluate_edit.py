@@ -124,7 +124,7 @@ def _natural(cfg: DictConfig, pool: Pool, outcome: Outcome, base: Protocol) -> d
     for name in cfg.metrics_features:
         network = feature_network(name, cfg.metrics_weights, cfg.allow_download)
         sets = [extract_features(network, images.split(cfg.batch)) for images in (real, outcome.edited.image)]
-        size = min(SUBSET_SIZE, min(map(len, sets)) // 2 or 2)
+        size = min(SUBSET_SIZE, max(min(map(len, sets)) // 2, 2))
         mean, deviation = kid(*sets, SUBSETS, size)
         short = name.replace("-", "_")
         how = f"{base.how}; against {len(real)} with {cfg.recipe.reach}; subsets of {size}"
