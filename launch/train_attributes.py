@@ -15,8 +15,9 @@ from datamodules.labelled_attributes import AttributeImages, read_attributes, re
 from launch.data import licence
 from launch.epochs import fit_epochs
 from launch.figures import Figure, Protocol, all_by
+from launch.options import arguments
 from launch.record import RunRecord
-from networks.attributes import save_attributes
+from networks.attributes import AttributeClassifier, save_attributes
 from networks.checkpoints.attributes import Attribute
 from networks.checkpoints.errors import GanvasError
 from networks.metrics.attributes import AttributeScore
@@ -62,7 +63,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
 def build(cfg: DictConfig, attributes: tuple[Attribute, ...], resolution: int, total_steps: int) -> AttributeTrainer:
     """The network and its trainer, with weights drawn from the seed."""
     torch.manual_seed(cfg.seed)
-    network = instantiate(cfg.task.network, attributes=attributes, resolution=resolution, _convert_="object")
+    # Not by Hydra's `instantiate`, which would hide the sentence of a size that does not fit in a page.
+    network = AttributeClassifier(attributes, resolution, **arguments(cfg.task.network))
     return instantiate(cfg.task.training, network=network, total_steps=total_steps, seed=cfg.seed)
 
 

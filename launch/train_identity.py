@@ -11,9 +11,10 @@ from datamodules.avatars import render_avatars
 from launch.data import licence
 from launch.epochs import fit_epochs
 from launch.figures import Figure, Protocol, all_by
+from launch.options import arguments
 from launch.record import RunRecord
 from networks.checkpoints.errors import GanvasError
-from networks.identity import save_identity
+from networks.identity import IdentityNetwork, save_identity
 from trainers.identity import IdentityTrainer
 from trainers.segmenter import labelled_batches
 
@@ -66,7 +67,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
 def build(cfg: DictConfig, total_steps: int) -> IdentityTrainer:
     """The network and its trainer, with weights drawn from the seed."""
     torch.manual_seed(cfg.seed)
-    network = instantiate(cfg.task.network, resolution=cfg.data.resolution)
+    # Not by Hydra's `instantiate`, which would hide the sentence of a size that does not fit in a page.
+    network = IdentityNetwork(cfg.data.resolution, **arguments(cfg.task.network))
     return instantiate(cfg.task.training, network=network, total_steps=total_steps, seed=cfg.seed)
 
 

@@ -59,7 +59,7 @@ def test_an_embedding_is_scored_on_persons_it_has_not_seen(tmp_path: Path) -> No
     (["experiment=attributes/avatars", "data.style=lorelei"], "'lorelei' has no table of attributes"),
     (["experiment=attributes/avatars", "data.count=16", *TINY[1:], "data.resolution=30"], "not of 30"),
     (["experiment=attributes/folder"], "data=folder images=DIR task.table=FILE"),
-    (["experiment=attributes/identity", "data=folder"], "give data=avatars"),
+    (["task=identity", "data=folder"], "give data=avatars"),
     (["experiment=attributes/identity", "data.count=4"], "data.count=4 is less than a batch"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_one_sentence(words: list[str], sentence: str, tmp_path: Path, capsys) -> None:
