@@ -4,8 +4,8 @@
 ``mixer``: ConvMixer (Trockman and Kolter 2022, arXiv 2201.09792), depthwise and pointwise convolutions on patches of
 one size throughout. They are built so differently that one can judge what the other was used for.
 
-Both keep places apart at the end, since a mouth is told by what is where mouths are. The mean over all places, as in
-classifiers of photos that are not aligned, learnt small parts ten times slower on avatars.
+Both keep places apart at the end, since a mouth is told by what is where mouths are, and use batch normalisation:
+docs/decisions.md says what was tried before.
 """
 
 from __future__ import annotations
