@@ -7,31 +7,26 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from datamodules.masks import LabelledImages
+from launch.epochs import fit_epochs
 from launch.figures import Figure, Protocol, all_by
-from launch.hardware import device_of, trainer_arguments
+from launch.hardware import device_of
 from launch.limits import require_at_least
 from launch.options import arguments
 from launch.record import RunRecord
 from launch.reports.segmenter import write_report
-from launch.resume import clock
 from launch.segmenter_against import branch_of, compare, over
 from launch.segmenter_data import Examples, examples
 from networks.checkpoints.errors import GanvasError
 from networks.library_segmenter import LibrarySegmenter
 from networks.segmenters import save_segmenter
 from networks.unet import UNet
-from trainers.segmentation_loop import Progress
-from trainers.segmenter import SegmenterTrainer, mask_batches
-
-LOG_EVERY = 20  # batches
+from trainers.segmenter import SegmenterTrainer, labelled_batches
 
 
 def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
@@ -50,23 +45,9 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     branch = branch_of(cfg, found)
     batches = batches_of(cfg, found.seen)
     module = build(cfg, found, total_steps=cfg.task.epochs * len(batches))
-    last = record.checkpoints / "last.ckpt"
-    resumed_at = clock(last, "global_step")
-    record.rewind(resumed_at * cfg.task.batch_size)
-    trainer = pl.Trainer(
-        **trainer_arguments(cfg.trainer), max_epochs=cfg.task.epochs, logger=False, enable_model_summary=False,
-        default_root_dir=record.path, num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        callbacks=[
-            Progress(show=True, name="segmenter"),
-            Log(record, resumed_at),
-            ModelCheckpoint(record.checkpoints, last.stem, save_on_train_epoch_end=True, enable_version_counter=False),
-        ],
-    )  # fmt: skip
     heldout = found.heldout
-    scored = mask_batches(torch.as_tensor(heldout.images), torch.as_tensor(heldout.masks), cfg.task.batch_size)
-    trainer.fit(module, batches, scored, ckpt_path=last if resumed_at else None, weights_only=True)
-    trainer.validate(module, scored, verbose=False)
+    scored = labelled_batches(torch.as_tensor(heldout.images), torch.as_tensor(heldout.masks), cfg.task.batch_size)
+    fit_epochs(cfg, record, module, batches, scored, lambda: {"heldout_miou": module.score.compute()["miou"]})
 
     scores, protocol = module.score.compute(), _protocol(found)
     figures = all_by(protocol, {
@@ -87,7 +68,7 @@ def batches_of(cfg: DictConfig, seen: LabelledImages) -> DataLoader:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to them
         images, masks = torch.as_tensor(seen.images), torch.as_tensor(seen.masks)
-    return mask_batches(images, masks, cfg.task.batch_size, cfg.seed, least)
+    return labelled_batches(images, masks, cfg.task.batch_size, cfg.seed, least)
 
 
 def build(cfg: DictConfig, found: Examples, total_steps: int) -> SegmenterTrainer:
@@ -111,30 +92,6 @@ def network_of(cfg: DictConfig, classes: int) -> UNet | LibrarySegmenter:
         return get_class(cfg.task.network._target_)(classes, **arguments(cfg.task.network))
     except ValueError as error:
         raise GanvasError(f"task.network: {error}.") from error
-
-
-class Log(pl.Callback):
-    """Loss and held-out mIoU into the run's record, by images seen.
-
-    Args:
-        record: the run's record.
-        resumed_at: step of the checkpoint that the run goes on from; 0 for a fresh run.
-    """
-
-    def __init__(self, record: RunRecord, resumed_at: int) -> None:
-        self.record, self.resumed_at = record, resumed_at
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: SegmenterTrainer, *_: Any) -> None:
-        if trainer.global_step % LOG_EVERY == 0:
-            self._log(trainer, {"loss": float(pl_module.loss)})
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: SegmenterTrainer) -> None:
-        # Where it resumes, Lightning validates once more; the record holds that line already.
-        if trainer.state.fn == "fit" and trainer.global_step != self.resumed_at:
-            self._log(trainer, {"heldout_miou": pl_module.score.compute()["miou"]})
-
-    def _log(self, trainer: pl.Trainer, figures: Mapping[str, float]) -> None:
-        self.record.log(figures, trainer.global_step * trainer.train_dataloader.batch_size)
 
 
 def manifest(

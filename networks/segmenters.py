@@ -8,9 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from networks.checkpoints.bundle import Manifest, read_bundle, save_bundle
-from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.zoo import resolve
+from networks.checkpoints.bundle import Manifest, save_bundle
+from networks.checkpoints.modules import load_module
 from networks.library_segmenter import LibrarySegmenter
 from networks.unet import UNet
 
@@ -57,12 +56,4 @@ def load_segmenter(path: str | Path) -> tuple[UNet | LibrarySegmenter, Manifest]
         GanvasError: if the bundle is unusable, of another kind, its weights do not fit its constructor, or its network
             needs a package that is not installed.
     """
-    bundle = read_bundle(resolve(path))
-    if bundle.kind != KIND:
-        raise GanvasError(f"{bundle.path} is a bundle of kind '{bundle.kind}': give one of kind '{KIND}'")
-    try:
-        network = NETWORKS[bundle.manifest.get("network", "unet")](**bundle.manifest["config"])
-        network.load_state_dict(bundle.tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise GanvasError(f"the weights in {bundle.path} do not fit their manifest; export it again") from error
-    return network.eval().requires_grad_(False), bundle.manifest
+    return load_module(path, KIND, lambda about: NETWORKS[about.get("network", "unet")](**about["config"]))

@@ -35,6 +35,10 @@ MOMENT = {  # task -> what makes a run of it last seconds
         *INVERSION, "task.heldout=2", "task.batch_size=2", "task.training.total_images=4", "task.network.width=8",
         "task.network.hidden=8", "task.network.channels=[8,8,8]",
     ],
+    "attributes": ["data.resolution=16", "task.epochs=1", "task.batch_size=2", "task.network.width=8"],
+    "identity": [
+        "data.resolution=16", "data.count=8", "task.epochs=1", "task.batch_size=4", "task.network.width=8", "n=4",
+    ],
     "segmenter": ["task.epochs=1", "task.least_steps=0", "task.batch_size=4", "task.heldout=4", "n=4"],
     "stylegan2": [
         "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=4",
@@ -58,6 +62,8 @@ def test_every_file_composes(file: str) -> None:
         assert plan(compose("sweep", [f"experiment={file.removeprefix('experiment/')}"])).jobs
     elif group.startswith("experiment"):
         assert compose("train", [f"experiment={file.removeprefix('experiment/')}"]).task.name in MOMENT
+    elif group == "recipe":
+        assert compose("evaluate", [f"recipe={name}"]).recipe.reach
     elif group in ("launcher", "sweeper"):
         assert compose("sweep", [f"{group}={name}"]).own == [f"{group}={name}"]
     else:
@@ -111,6 +117,12 @@ def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[
         words += [f"masks={folder / 'masks'}", "task.folds=2"] if cfg.data.kind == "folder" else []
         words += ["task.curve=[1,2]"] if cfg.task.curve else []
         words += ["task.head.width=8"] if cfg.task.head.kind == "default" else []
+    if cfg.task.name == "attributes" and cfg.data.kind == "folder":
+        table = folder.parent / "table.csv"
+        table.write_text("image,side\na.png,left\nb.png,right\nc.png,left\nd.png,right\n")
+        words.append(f"task.table={table}")
+    elif cfg.task.name == "attributes":
+        words += ["data.count=8", "n=24"]
     if cfg.task.name in ("stylegan2", "blobgan"):
         kind = {"Discriminator": "official", "LeanDiscriminator": "lean", "ProjectedDiscriminator": "projected"}
         sort = kind[cfg.task.discriminator._target_.rpartition(".")[2]]

@@ -46,7 +46,8 @@ def test_the_real_thing_differs_by_data_and_networks_alone(name: str) -> None:
     zoo, full = ({job.name: dict(word.split("=", 1) for word in job.words) for job in grid(name, size).jobs}
                  for size in ("zoo", "full"))  # fmt: skip
     assert zoo.keys() == full.keys()
-    allowed = ("data", "images", "masks", "classes", "latents", "generator", "experiment", "trainer", "n", "wandb")
+    allowed = ("data", "images", "masks", "classes", "latents", "generator", "experiment", "trainer", "n", "wandb",
+               "recipe", "table", "segmentation", "judge", "classifier", "identity", "metrics_features")
     networks = ("task.generator.", "task.discriminator.", "task.metrics", "task.checkpoint", "task.training.total",
                 "task.least_steps", "task.epochs", "task.heldout", "task.drawn")
     for job, words in full.items():
