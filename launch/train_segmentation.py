@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from datamodules.masks import LabelledImages
 from editors.invert import encoder_for
 from launch.active_labels import choose_labels, chooses, require_draw
-from launch.data import training_data
+from launch.data import licence, training_data
 from launch.figures import Figure, Protocol, all_by, values
 from launch.hardware import device_of, trainer_arguments
 from launch.invert import inversion_settings
@@ -238,4 +238,5 @@ def _described(cfg: DictConfig, branch: Branch, figures: dict[str, float]) -> di
     codes = "known" if branch.codes.known else "inverted"
     learned = {"labels": len(branch.labelled), "codes": codes, "steps": branch.trained.steps, "seed": cfg.seed,
                "classes_without_labels": branch.trained.absent}  # fmt: skip
-    return {"metrics": figures, "protocol": protocol, "trained_on": learned, "command": cfg.command}
+    return {"metrics": figures, "protocol": protocol, "trained_on": learned, "command": cfg.command,
+            "licence": licence(cfg)}  # fmt: skip

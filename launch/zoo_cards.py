@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from launch.zoo_facts import facts, metrics
+from launch.zoo_facts import facts, metrics, protocol
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.bundle import Manifest, read_manifest
 from networks.checkpoints.errors import GanvasError
@@ -145,8 +145,8 @@ def _row(path: Path, text: str, manifest: Manifest, found: Facts) -> dict[str, s
 def _headline(text: str, manifest: Manifest) -> str:
     """The first of the bundle's metrics with its protocol; where it has none, the card's own row ``headline``."""
     for name, value in metrics(manifest).items():
-        protocol = manifest["metrics"].get("protocol")
-        return f"{name}: {value}" + (f" ({protocol})" if isinstance(protocol, str) else "")
+        said = protocol(manifest)
+        return f"{name}: {value}" + (f" ({said})" if said else "")
     return _by_hand(text, "headline") or "-"
 
 

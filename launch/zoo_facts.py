@@ -10,8 +10,9 @@ from typing import Any
 from networks.checkpoints.bundle import Manifest
 
 PEOPLE = {  # name in a manifest -> what people call it, unit, factor
-    r"miou": ("mIoU", " %", 100), r"pixel_accuracy": ("pixel accuracy", " %", 100),
+    r"miou|mIoU": ("mIoU", " %", 100), r"pixel_accuracy": ("pixel accuracy", " %", 100),
     r"ece": ("expected calibration error", "", 1),
+    r"aurc": ("area under the risk-coverage curve", "", 1),
     r"kid_(.+)_x1000": ("KID x 1000 ({})", "", 1), r"fid_(.+)": ("FID ({})", "", 1),
     r"precision_(.+)": ("precision ({})", " %", 100), r"recall_(.+)": ("recall ({})", " %", 100),
     r"accuracy": ("accuracy, mean over the attributes", " %", 100),
@@ -24,6 +25,7 @@ PEOPLE = {  # name in a manifest -> what people call it, unit, factor
     r"perceptual": ("perceptual distance of the codes as they come", "", 1),
     r"perceptual_(\d+)": ("perceptual distance after {} steps", "", 1),
 }  # fmt: skip
+ELSEWHERE = {"miou_datasetgan", "mIoU_datasetgan_rule", "n"}  # another count of the same, and what the protocol says
 
 
 def facts(manifest: Manifest, path: Path, owners: Mapping[str, str]) -> dict[str, str]:
@@ -43,7 +45,7 @@ def facts(manifest: Manifest, path: Path, owners: Mapping[str, str]) -> dict[str
         "images seen": _count(_seen(manifest)),
         "command": f"`{manifest['command']}`" if manifest.get("command") else None,
         **metrics(manifest),
-        "protocol": (manifest.get("metrics") or {}).get("protocol"),
+        "protocol": protocol(manifest),
         "classes": _classes(manifest),
         "attributes": _attributes(manifest),
         "licence": manifest.get("licence"),
@@ -63,7 +65,7 @@ def metrics(manifest: Manifest) -> dict[str, str]:
     """
     rows, found = {}, manifest.get("metrics") or {}
     for name, value in found.items():
-        if not isinstance(value, (int, float)) or name.endswith("_std") or name == "miou_datasetgan":
+        if not isinstance(value, (int, float)) or name.endswith("_std") or name in ELSEWHERE:
             continue
         label, unit, factor = _for_people(name)
         deviation = found.get(f"{name}_std")
@@ -96,6 +98,8 @@ def _training(manifest: Manifest) -> Mapping[str, Any]:
 
 
 def _data(manifest: Manifest) -> str | None:
+    if labels := (manifest.get("trained_on") or {}).get("labels"):  # a branch
+        return f"{labels} labelled images, {manifest['trained_on'].get('codes', 'inverted')}"
     data = _training(manifest)
     what = data.get("data") or data.get("style") or data.get("kind")
     if not what:
@@ -120,6 +124,12 @@ def _resolution(manifest: Manifest) -> str | None:
 def _owner(manifest: Manifest, owners: Mapping[str, str]) -> str | None:
     wanted = (manifest.get("generator") or {}).get("hash")
     return None if wanted is None else f"`{owners[wanted]}`" if wanted in owners else f"a generator {wanted[:12]}…"
+
+
+def protocol(manifest: Manifest) -> str | None:
+    """Of the figures: one for all, or one for each set of images that a branch was scored on."""
+    said = (manifest.get("metrics") or {}).get("protocol") or manifest.get("protocol")
+    return "; ".join(f"{name}: {text}" for name, text in said.items()) if isinstance(said, Mapping) else said
 
 
 def _classes(manifest: Manifest) -> str | None:
