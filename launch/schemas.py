@@ -124,18 +124,22 @@ class SampleConfig(VerbConfig):
 
 @dataclass
 class ConvertConfig(VerbConfig):
-    """Turn a checkpoint of another code base into a bundle, or a network of StyleGAN2 into rosinality's."""
+    """Turn a checkpoint of another code base into a bundle, and some bundles into the files of other code bases."""
 
     source: str = option(
         MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch, pSp or e4e, "
-        "EditGAN's encoder .pth; or any generator or discriminator, for out=*.pt"
+        "EditGAN's encoder or classifier .pth; any generator or discriminator, for out=*.pt; or a segmentation bundle, "
+        "for out=*.pth"
     )  # fmt: skip
-    out: str = option(MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format")
+    out: str = option(
+        MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format, .pth for EditGAN's"
+    )  # fmt: skip
     network: str | None = option(
-        None, "which network of the source: G_ema, G, D, or E, an encoder; null for E with generator=, else G_ema or "
-        "the one that a bundle holds"
+        None, "which network of the source: G_ema, G, D, E, an encoder, or S, a segmentation branch; null for E or S "
+        "with generator=, else G_ema or the one that a bundle holds"
     )  # fmt: skip
-    generator: str | None = option(None, "of an encoder: the generator whose codes it finds")
+    generator: str | None = option(None, "of an encoder or a branch: the generator that it belongs to")
+    classes: str | None = option(None, "of a branch: the file of its classes, as in `ganvas train`; null numbers them")
     check: bool = option(False, "also render fixed codes and print a fingerprint")
 
 
