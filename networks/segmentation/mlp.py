@@ -44,15 +44,21 @@ class _Pointwise(Head):
         x = project_upsample_sum(maps, weights, size, self.first_bias.flatten(), window, self.nearest)
         return x.unflatten(1, self.first.shape[:2]).permute(1, 2, 0, 3, 4)
 
-    def tail(self, x: Tensor) -> Tensor:
-        """The rest of the network: ``[M, O, P] -> [M, K, P]``."""
+    def tail(self, x: Tensor, mean: bool = False) -> Tensor:
+        """The rest of the network: ``[M, O, P] -> [M, K, P]``, or the members' mean ``[1, K, P]``."""
         raise NotImplementedError
 
     def window(self, features: Features, window: Window) -> Tensor:
+        return self._window(features, window, mean=False)
+
+    def mean_window(self, features: Features, window: Window) -> Tensor:
+        return self._window(features, window, mean=True)[0]
+
+    def _window(self, features: Features, window: Window, mean: bool) -> Tensor:
         factor = self.out_resolution // self.grid
         have = window if factor == 1 else window.shrink(factor).grow(1, self.grid)
         x = self.sums(features, have)
-        logits = self.tail(x.flatten(2)).unflatten(2, x.shape[2:]).permute(0, 2, 1, 3, 4)
+        logits = self.tail(x.flatten(2), mean).unflatten(2, x.shape[2:]).permute(0, 2, 1, 3, 4)
         if factor == 1:
             return logits
         return enlarge_window(logits.flatten(0, 1), have, factor, window).unflatten(0, logits.shape[:2])
@@ -104,10 +110,13 @@ class ReferenceHead(_Pointwise):
         """Widths of the two hidden layers."""
         return (128, 32) if num_classes < 32 else (256, 128)
 
-    def tail(self, x: Tensor) -> Tensor:
+    def tail(self, x: Tensor, mean: bool = False) -> Tensor:
         x = _normalise(self.first_norm, relu(x))
         x = torch.baddbmm(self.second_bias[..., None], self.second, x)
         x = _normalise(self.second_norm, relu(x))
+        if mean:
+            weight, bias = self.third.transpose(0, 1).flatten(1) / self.members, self.third_bias.mean(0)
+            return torch.addmm(bias[:, None], weight, x.flatten(0, 1))[None]
         return torch.baddbmm(self.third_bias[..., None], self.third, x)
 
     def classify(self, values: Tensor) -> Tensor:
@@ -133,8 +142,8 @@ class LinearHead(_Pointwise):
         self.grid = out_resolution
         self.first, self.first_bias = _layer(members, num_classes, self.width_in)
 
-    def tail(self, x: Tensor) -> Tensor:
-        return x
+    def tail(self, x: Tensor, mean: bool = False) -> Tensor:
+        return x.mean(0, keepdim=True) if mean else x
 
 
 def _layer(members: int, out: int, width: int) -> tuple[nn.Parameter, nn.Parameter]:
