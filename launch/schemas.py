@@ -208,6 +208,10 @@ class EditConfig(LoggedConfig):
         None, "generator bundle, if it lies neither beside that bundle nor in a zoo", bundle=True
     )
     image: str | None = option(None, "an image, or a folder of images")
+    landmarks: str | None = option(
+        None, "of faces, for generators of aligned ones: a file with 68 or 5 points of the image, or a folder of them "
+        "named like the images (.json, .txt, .npz, .npy); the face is cut out, and paste= puts it back"
+    )  # fmt: skip
     latents: str | None = option(None, "codes as `ganvas sample` or `ganvas invert` wrote them, instead of image=")
     mask: str | None = option(None, "the wished mask, or a folder of masks named like the images")
     program: str | None = option(
