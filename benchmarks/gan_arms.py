@@ -122,8 +122,8 @@ def train_task(cfg: Any, laps: Laps) -> None:
 
     from datamodules.images import GANImages
     from launch.data import training_images
+    from launch.gan_training import build
     from launch.hardware import trainer_arguments
-    from launch.train_stylegan2 import build
 
     class Pace(pl.Callback):
         def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:

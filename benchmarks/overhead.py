@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     turns, repeats = (4, 2) if arguments.quick else (8, 5)
     # Short turns, so that both loops meet the same load.
     steps = [in_processes("gan", turns, 4, repeats, arguments.threads),
-             in_processes("segmentation", 10 * turns, 8, repeats, arguments.threads)]  # fmt: skip
+             in_processes("segmentation", 4 * turns, 32, repeats, arguments.threads)]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         starts = [startup(repeats, Path(folder)), help_page(2 * repeats)]
     table = report.align([list(starts[0]), *[[report.show(value) for value in row.values()] for row in starts]])

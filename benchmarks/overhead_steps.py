@@ -27,9 +27,9 @@ from datamodules.images import GANImages
 from launch.compose import compose
 from launch.data import training_images
 from launch.fitting import fit
+from launch.gan_networks import build
 from launch.prepare import prepare
 from launch.record import RunRecord
-from launch.stylegan2_networks import build
 from networks.checkpoints.generators import load_generator
 from networks.segmentation import head_for
 from trainers.segmentation import HeadTrainer, SegmentationSettings
@@ -125,7 +125,7 @@ def segmentation(turns: int, steps: int, folder: Path) -> dict[str, Any]:
     store = FeatureStore.of(head, generator, labels, settings)  # of both: neither has the better place in memory
     module = HeadTrainer(head, store, settings)
     bare = BareBranch(module.head, store, settings)
-    watch = Turns(bare.step, steps, turns, HeadTrainer.TOGETHER)
+    watch = Turns(bare.step, steps, turns, module.together)
     progress = Progress(True, lambda step, figures: record.log(figures, step))
     pl.Trainer(
         accelerator="cpu", devices=1, max_epochs=1, limit_train_batches=module.most_steps, logger=False,

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from datamodules.avatar_masks import PART_CLASSES
-from datamodules.avatar_parts import distribution_of
+from datamodules.avatar_parts import EXPRESSIONS, distribution_of
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.cache_dir import cache_dir
 from networks.checkpoints.errors import GanvasError
@@ -42,10 +42,13 @@ class AvatarCache:
     Its name hashes everything that could change a pixel: settings, tables of parts and classes, package versions.
     """
 
-    def __init__(self, style: str, split: str, seed: int, resolution: int, masks: bool) -> None:
+    def __init__(
+        self, style: str, split: str, seed: int, resolution: int, masks: bool, expression: int = 0
+    ) -> None:
         packages = {name: version(name) for name in ("dicebear-core", "dicebear-styles", "resvg-py")}
         tables = [repr(distribution_of(style)), repr(PART_CLASSES.get(style)) if masks else None]
-        key = json.dumps([_FORMAT, style, split, seed, resolution, masks, tables, packages])
+        other = [[expression, EXPRESSIONS.get(style)]] if expression else []
+        key = json.dumps([_FORMAT, style, split, seed, resolution, masks, tables, packages, *other])
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]
         self.path = cache_dir() / "avatars" / f"{style}-{split}-{resolution}-{digest}.safetensors"
 

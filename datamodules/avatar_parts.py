@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from networks.checkpoints.errors import GanvasError
+
 Shares = Mapping[str, float]  # name -> share; shares need not add up to one
 
 
@@ -99,6 +101,9 @@ _AVATAAARS = AvatarDistribution(
 
 DISTRIBUTIONS: Mapping[str, AvatarDistribution] = MappingProxyType({"avataaars": _AVATAAARS})
 
+# What the same person may change from one picture to the next.
+EXPRESSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({"avataaars": ("mouth", "eyes", "eyebrows")})
+
 
 def distribution_of(style: str) -> AvatarDistribution:
     """The distribution of a style: its own table where there is one, else everything as the style defines it."""
@@ -132,6 +137,19 @@ def draw_options(distribution: AvatarDistribution, rng: np.random.Generator) -> 
     # Last, so that DiceBear's own draws (parts without a table) follow the avatar's address too.
     options["seed"] = rng.bytes(12).hex()
     return options
+
+
+def draw_expression(style: str, rng: np.random.Generator) -> dict[str, str]:
+    """Another expression: the options of an avatar that the same person may have in another picture.
+
+    Raises:
+        GanvasError: if nobody has said which parts of this style are its expression.
+    """
+    if style not in EXPRESSIONS:
+        raise GanvasError(f"Nobody has said which parts of the avatar style {style!r} are its expression; use one of: "
+                          f"{', '.join(EXPRESSIONS)}, or add it to datamodules/avatar_parts.py.")
+    parts = distribution_of(style).parts
+    return {f"{part}Variant": _draw(parts[part], rng) for part in EXPRESSIONS[style]}
 
 
 def draw_background(distribution: AvatarDistribution, rng: np.random.Generator) -> str:

@@ -19,7 +19,7 @@ from dicebear import Avatar, Style
 from PIL import Image
 
 from datamodules.avatar_masks import class_definition, majority
-from datamodules.avatar_parts import avatar_rng, distribution_of, draw_background, draw_options
+from datamodules.avatar_parts import avatar_rng, distribution_of, draw_background, draw_expression, draw_options
 from networks.checkpoints.errors import GanvasError
 
 _VIEW_BOX = re.compile(r'viewBox="[^"]*"')
@@ -31,12 +31,19 @@ _MAX_MASK_SIDE = 512
 
 @dataclass(frozen=True)
 class AvatarAddress:
-    """What an avatar is made from; everything about it follows."""
+    """What an avatar is made from; everything about it follows.
+
+    ``changed`` are parts drawn otherwise than the address says (``(("mouth", "smile"),)``; None: not drawn): the wish
+    of an edit, drawn exactly. ``expression`` 0 is the avatar itself, 1, 2, ... the same person with another expression
+    before another background.
+    """
 
     style: str
     split: str
     seed: int
     index: int
+    expression: int = 0
+    changed: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,9 +89,31 @@ def draw_avatar(address: AvatarAddress) -> AvatarDrawing:
     rng = avatar_rng(address.style, address.split, address.seed, address.index)
     background = draw_background(distribution, rng)
     options = draw_options(distribution, rng)
+    if address.expression:
+        own = avatar_rng(address.style, f"{address.split}/expression{address.expression}", address.seed, address.index)
+        background = draw_background(distribution, own)
+        options |= draw_expression(address.style, own)
+    for part, variant in address.changed:
+        options |= _changed(address.style, part, variant)
     drawn = Avatar(_style(address.style), options).to_json()
     attributes = _attributes(address.style, drawn["options"]) | {"background": background}
     return AvatarDrawing(address.style, options, _cropped(drawn["svg"], address.style), attributes)
+
+
+def _changed(style: str, part: str, variant: str | None) -> dict[str, Any]:
+    """The options that draw one part otherwise.
+
+    Raises:
+        GanvasError: if the style has no such part or variant.
+    """
+    components = style_definition(style)["components"]
+    known = components.get(part, {}).get("variants", {})
+    if variant is None and known:
+        return {f"{part}Probability": 0}
+    if variant not in known:
+        there = f"{part} {', '.join(known)}" if known else f"the parts {', '.join(components)}"
+        raise GanvasError(f"The avatar style {style!r} cannot be drawn with {part}={variant}; it has {there}.")
+    return {f"{part}Probability": 100, f"{part}Variant": variant}
 
 
 def render_avatar(address: AvatarAddress, resolution: int, masks: bool = False) -> RenderedAvatar:

@@ -6,7 +6,7 @@ The art is DiceBear's (``dicebear-core``, ``dicebear-styles``), the rasteriser r
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from datamodules.avatar_render import AvatarAddress, RenderedAvatar, render_avat
 from datamodules.masks import LabelledImages
 from networks.checkpoints.errors import GanvasError
 
-__all__ = ["AVATAR_CLASSES", "SPLITS", "AvatarSet", "render_avatars", "stratified_labels"]
+__all__ = ["AVATAR_CLASSES", "SPLITS", "AvatarSet", "redraw_avatars", "render_avatars", "stratified_labels"]
 
 SPLITS = ("train", "teacher", "heldout", "labels")   # each has its own random numbers, so none shares an avatar
 
@@ -49,6 +49,7 @@ def render_avatars(
     style: str = "avataaars",
     workers: int | None = None,
     progress: bool = True,
+    expression: int = 0,
 ) -> AvatarSet:
     """Render avatars, or read them from the cache.
 
@@ -64,26 +65,57 @@ def render_avatars(
         workers: processes; None: one a core. They are spawned, so a script that calls this needs the
             ``if __name__ == "__main__":`` guard.
         progress: show a progress bar.
+        expression: 0, or which other expression of the same persons, before another background.
 
     Raises:
         GanvasError: an unknown split or style, a style without masks, or a count or resolution below one.
     """
     _check(count, split, resolution, style, masks)
-    cache = AvatarCache(style, split, seed, resolution, masks)
+    cache = AvatarCache(style, split, seed, resolution, masks, expression)
     table = cache.read(count)
     have = 0 if table is None else len(table.images)
     if have < count:
-        render = partial(_render, style, split, seed, resolution, masks)
+        render = partial(_render, AvatarAddress(style, split, seed, 0, expression), resolution, masks)
         rendered = _in_order(render, range(have, count), workers)
         bar = tqdm(rendered, desc=f"{style} {split}", total=count - have, unit="image", disable=not progress)
         fresh = _as_table(list(bar), masks)
         table = fresh if table is None else table + fresh
         cache.write(table)
+    return _as_set(table, [f"{style}-{split}-{seed}-{i:05d}" for i in range(count)])
+
+
+def redraw_avatars(
+    indices: Sequence[int],
+    changed: Mapping[str, str | None],
+    split: str = "train",
+    seed: int = 0,
+    resolution: int = 64,
+    style: str = "avataaars",
+) -> AvatarSet:
+    """Some avatars of a draw with other parts, and their masks: the wish of an edit, exact to the pixel. Not cached.
+
+    Args:
+        indices: which, by their numbers in ``render_avatars``.
+        changed: part -> the variant that each of them is drawn with instead of its own; None: without that part.
+        split: see ``render_avatars``, as for the rest.
+
+    Raises:
+        GanvasError: if the style has no such part or variant, or what ``render_avatars`` refuses.
+    """
+    _check(max(indices, default=-1) + 1, split, resolution, style, masks=True)
+    parts = tuple(sorted(changed.items()))
+    drawn = [
+        render_avatar(AvatarAddress(style, split, seed, int(i), changed=parts), resolution, masks=True) for i in indices
+    ]
+    return _as_set(_as_table(drawn, masks=True), [f"{style}-{split}-{seed}-{i:05d}" for i in indices])
+
+
+def _as_set(table: AvatarTable, names: Sequence[str]) -> AvatarSet:
     return AvatarSet(
         images=table.images,
         masks=table.masks,
-        names=tuple(f"{style}-{split}-{seed}-{i:05d}" for i in range(count)),
-        classes=AVATAR_CLASSES if masks else None,
+        names=tuple(names),
+        classes=None if table.masks is None else AVATAR_CLASSES,
         attributes=tuple(table.attributes),
         captions=tuple(caption(a) for a in table.attributes),
     )
@@ -153,8 +185,8 @@ def _stratify(shows: np.ndarray, minimum: np.ndarray) -> list[int]:
     return chosen
 
 
-def _render(style: str, split: str, seed: int, resolution: int, masks: bool, index: int) -> RenderedAvatar:
-    return render_avatar(AvatarAddress(style, split, seed, index), resolution, masks)
+def _render(first: AvatarAddress, resolution: int, masks: bool, index: int) -> RenderedAvatar:
+    return render_avatar(replace(first, index=index), resolution, masks)
 
 
 def _in_order(render: partial[RenderedAvatar], indices: range, workers: int | None) -> Iterator[RenderedAvatar]:

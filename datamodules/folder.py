@@ -52,7 +52,7 @@ def read_folder(
     Raises:
         GanvasError: a missing or empty folder, a partner missing, sizes that differ, or an unreadable file.
     """
-    pictures = _by_stem(Path(images), "images")
+    pictures = by_stem(Path(images), "images")
     labels = None if masks is None else _partners(pictures, Path(images), Path(masks), partial)
     if labels is not None and partial:
         pictures = {stem: file for stem, file in pictures.items() if stem in labels}
@@ -160,12 +160,31 @@ def _infer_classes(files: list[Path], folder: Path) -> ClassList:
         return ClassList(names, voc_palette(count))
 
 
-def _by_stem(folder: Path, what: str) -> dict[str, Path]:
+def is_image(file: Path) -> bool:
+    """Whether a file's name is that of an image that is not hidden."""
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+
+
+def has_images(folder: Path) -> bool:
+    """Whether there is such a folder, with an image in it."""
+    return folder.is_dir() and any(is_image(file) for file in folder.iterdir())
+
+
+def by_stem(folder: Path, what: str) -> dict[str, Path]:
+    """The images of a folder by their names without ending, sorted.
+
+    Args:
+        folder: where.
+        what: they are, for sentences.
+
+    Raises:
+        GanvasError: if there is no such folder, it has none, or two have the same stem.
+    """
     if not folder.is_dir():
         raise GanvasError(f"There is no folder {folder} for the {what}.")
     found: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
-        if file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith("."):
+        if not is_image(file):
             continue
         if file.stem in found:
             raise GanvasError(f"{found[file.stem]} and {file.name} have the same stem; rename one of them.")
@@ -177,7 +196,7 @@ def _by_stem(folder: Path, what: str) -> dict[str, Path]:
 
 def _partners(pictures: dict[str, Path], images: Path, masks: Path, partial: bool = False) -> dict[str, Path]:
     """The masks by stem, one an image; if ``partial``, an image may do without."""
-    labels = _by_stem(masks, "masks")
+    labels = by_stem(masks, "masks")
     for stem, file in pictures.items():
         if stem not in labels and not partial:
             raise GanvasError(f"The image {file} has no mask {stem}.png in {masks}; add it, or move the image away.")

@@ -50,14 +50,14 @@ def prepared_images(
     names = files.names
     if first is not None and first < len(names):
         pick = spread(len(names), first)
-        if (whole := _kept(_place(files, names, resolution, fit))) is not None:
+        if (whole := kept(_place(files, names, resolution, fit))) is not None:
             return whole[pick]
         names = [names[i] for i in pick]
     path = _place(files, names, resolution, fit)
-    images = _kept(path)
+    images = kept(path)
     if images is None:
         _prepare(files, names, resolution, fit, path)
-        images = _kept(path)
+        images = kept(path)
         if images is None:
             raise GanvasError(f"{path} cannot be read back: set GANVAS_CACHE to another folder.")
     return images
@@ -82,10 +82,11 @@ def _place(files: ImageFiles, names: Sequence[str], resolution: int | None, fit:
     return cache_dir() / "images" / f"{files.path.resolve().stem}-{resolution or 'as-is'}-{digest}.npy"
 
 
-def _kept(path: Path) -> np.ndarray | None:
+def kept(path: Path) -> np.ndarray | None:
+    """The array in a file of the cache, mapped into memory; None if there is none, or a damaged one."""
     try:
         return np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):   # none, or a damaged one
+    except (OSError, ValueError, EOFError):
         return None
 
 
@@ -94,7 +95,7 @@ def _prepare(files: ImageFiles, names: Sequence[str], resolution: int | None, fi
     squares = _squares(files, names, lambda image: to_square(image, resolution, fit))
     first = next(squares)
     shape = (len(names), *first.shape)
-    _require_room(path.parent, int(np.prod(shape)))
+    require_room(path.parent, int(np.prod(shape)))
     with atomic_path(path) as partial, partial.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         file.write(first.tobytes())
@@ -120,7 +121,12 @@ def _squares(
                 yield image
 
 
-def _require_room(folder: Path, size: int) -> None:
+def require_room(folder: Path, size: int) -> None:
+    """Refuse a folder of the cache, made if it is missing, that cannot take ``size`` bytes.
+
+    Raises:
+        GanvasError: saying why.
+    """
     mend = "set GANVAS_CACHE to a folder with room"
     try:
         folder.mkdir(parents=True, exist_ok=True)

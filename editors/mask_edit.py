@@ -124,6 +124,10 @@ class Edited:
         """The means over the images."""
         return {name: float(getattr(self, name).mean()) for name in ("agreement", "inside", "outside")}
 
+    def take(self, indices: Sequence[int] | Tensor) -> Edited:
+        """These images, in this order."""
+        return Edited(**{name: getattr(self, name)[indices] for name in self.__dataclass_fields__})
+
     @staticmethod
     def cat(parts: Sequence[Edited]) -> Edited:
         """All of several, one after another."""

@@ -34,6 +34,10 @@ VERBS = {
         "launch.convert", "bring in a checkpoint of another code base",
         "ganvas convert source=network.pkl out=G.safetensors check=true",
     ),
+    "label": Verb(
+        "launch.label", "choose images to label, or read the labels",
+        "ganvas label generator=G.safetensors n=16 out=DIR; ganvas label import=DIR out=LABELLED",
+    ),
     "invert": Verb(
         "launch.invert", "find the codes of images",
         "ganvas invert images=DIR generator=G.safetensors out=DIR",
@@ -41,6 +45,10 @@ VERBS = {
     "edit": Verb(
         "launch.edit", "change images by a mask, a program or vectors",
         "ganvas edit segmentation=B.safetensors image=photo.png program='remove glasses' out=DIR",
+    ),
+    "synthesize": Verb(
+        "launch.synthesize", "make a labelled data set out of a branch",
+        "ganvas synthesize segmentation=B.safetensors n=10000 out=DIR",
     ),
     "evaluate": Verb(
         "launch.evaluate", "measure a generator or a segmentation",

@@ -1,4 +1,4 @@
-"""``ganvas convert``: networks of other code bases into bundles, and StyleGAN2's and EditGAN's back."""
+"""``ganvas convert``: networks of other code bases into bundles, and bundles into theirs, or into ONNX."""
 
 from __future__ import annotations
 
@@ -27,13 +27,17 @@ from networks.checkpoints.generators import (
     stored_tensors,
 )
 from networks.checkpoints.heads import head_from_bundle, save_head
+from networks.checkpoints.onnx_files import INPUT, OUTPUT, write_onnx
 from networks.checkpoints.rosinality import write_rosinality
 from networks.checkpoints.zoo import resolve
 from networks.latent import Latent
 from networks.metrics import psnr
 from networks.protocol import Generator
 from networks.segmentation import Head, segment_latents
+from networks.segmenters import load_segmenter
 
+# What a bundle becomes, by the ending of out=.
+TARGETS = {".pt": "rosinality's format", SUFFIX: "EditGAN's classifiers", ".onnx": "for a segmenter"}
 CHECKED = 4    # images that check=true renders
 ENCODER, BRANCH = "E", "S"  # network= for one
 
@@ -45,13 +49,14 @@ def run(cfg: DictConfig) -> None:
         GanvasError: if the source cannot be used, or the format of ``out`` cannot hold it.
     """
     source, out, name = Path(cfg.source), Path(cfg.out), _network(cfg)
-    forms = {".safetensors": "a bundle", **({} if cfg.generator else {".pt": "rosinality's format"})}
-    forms |= {SUFFIX: "EditGAN's classifiers"} if not cfg.generator else {}
+    forms = {".safetensors": "a bundle"} | ({} if cfg.generator and out.suffix != ".onnx" else TARGETS)
     if out.suffix not in forms:
         raise GanvasError(f"out={out} must end in {', or in '.join(', '.join(form) for form in forms.items())}.")
     if out.exists():
         raise GanvasError(f"{out} is already there: choose another out=, or delete it first.")
-    if out.suffix == SUFFIX:
+    if out.suffix == ".onnx":
+        lines = [*to_onnx(cfg, out), f"written: {out}"]
+    elif out.suffix == SUFFIX:
         lines = _to_classifiers(resolve(source), out)
     elif out.suffix == ".pt":
         lines = _to_rosinality(resolve(source), out, cfg)
@@ -59,6 +64,28 @@ def run(cfg: DictConfig) -> None:
         lines = {ENCODER: _encoder, BRANCH: _branch}.get(name, _plain)(source, out, name, cfg)
     for line in lines:
         print(line)
+
+
+def to_onnx(cfg: DictConfig, out: Path) -> list[str]:
+    """Write a segmenter as ONNX; how far onnxruntime is from the network, and what the file takes and gives.
+
+    Raises:
+        GanvasError: if the source is no segmenter, options of others are given, or the file cannot be written.
+    """
+    if cfg.network or cfg.generator:
+        raise GanvasError(f"out={out} holds a segmenter, which has neither network= nor generator=: leave them out.")
+    network, manifest = load_segmenter(cfg.source)
+    trained = (manifest.get("trained_on") or {}).get("resolution")
+    size = cfg.resolution or trained
+    if size is None or size < 1 or size % network.multiple:
+        raise GanvasError(f"resolution={size} is no side that the network in {cfg.source} takes: give a multiple of "
+                          f"{network.multiple}.")  # fmt: skip
+    about = {"input": f"RGB in [-1, 1], {size}x{size}", "output": "logits of each class and pixel",
+             "classes": manifest["classes"], "source": manifest["hash"]}  # fmt: skip
+    difference = write_onnx(out, network, size, about)
+    shape = f"[N, {network.in_channels}, {size}, {size}]"
+    return [f"input: {INPUT} {shape} in [-1, 1]", f"output: {OUTPUT} [N, {network.num_classes}, {size}, {size}]",
+            f"largest_difference: {difference:.2g}"]  # fmt: skip
 
 
 def _network(cfg: DictConfig) -> str:

@@ -16,6 +16,7 @@ from datamodules.avatars import render_avatars
 from datamodules.image_cache import prepared_images, spread
 from datamodules.image_files import ImageFiles
 from datamodules.images import ImageSet
+from datamodules.scenes import draw_scenes
 from launch.figures import Protocol, Source
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.squares import FITS
@@ -60,6 +61,8 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
     match _kind(cfg):
         case "avatars":
             return ImageSet(_avatars(cfg, cfg.data.count, "train", cfg.seed))
+        case "scenes":
+            return ImageSet(draw_scenes(cfg.data.count, "train", cfg.seed, cfg.data.resolution).images)
         case _:
             files = _files(cfg)
             labels = files.labels() if cfg.data.labels else None  # first: a mistake in them is found at once
@@ -68,7 +71,12 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
 
 def training_data(cfg: DictConfig) -> str:
     """What :func:`training_images` gives, as it is called beside figures."""
-    return f"rendered {cfg.data.style}" if _kind(cfg) == "avatars" else f"images of {cfg.images}"
+    match _kind(cfg):
+        case "avatars":
+            return f"rendered {cfg.data.style}"
+        case "scenes":
+            return "drawn scenes"
+    return f"images of {cfg.images}"
 
 
 def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Reference:
@@ -88,6 +96,9 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
         case "avatars":
             images = _avatars(cfg, n, "heldout", 0)
             source = Source(f"held-out {cfg.data.style}", "split heldout, seed 0")
+        case "scenes":
+            images = draw_scenes(n, "heldout", 0, cfg.data.resolution).images
+            source = Source("held-out scenes", "split heldout, seed 0")
         case _:
             files = _files(cfg)
             images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
@@ -134,6 +145,8 @@ def require_size(images: np.ndarray, generator: Generator) -> None:
 
 def licence(cfg: DictConfig) -> str:
     """What a network trained on this data may be used for, as its manifest says it."""
+    if _kind(cfg) == "scenes":
+        return "Apache-2.0; trained on scenes drawn by Ganvas"
     if _kind(cfg) != "avatars":
         return "that of the training images"
     meta = style_definition(cfg.data.style)["meta"]
@@ -145,6 +158,9 @@ def licence(cfg: DictConfig) -> str:
 def _kind(cfg: DictConfig) -> Any:
     if "kind" not in cfg.data:
         raise GanvasError("nothing says which images: add data=avatars, or data=folder images=DIR.")
+    if cfg.data.kind == "synthesized":
+        raise GanvasError("data=synthesized is for experiment=segmenter/distill: choose data=avatars, or data=folder "
+                          "images=DIR.")  # fmt: skip
     return cfg.data.kind
 
 

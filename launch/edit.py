@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig
+from torch import Tensor
 
 from datamodules.folder import IMAGE_SUFFIXES
 from editors.alignment import Alignment
@@ -34,6 +35,7 @@ from networks.checkpoints.latents import load_latent, save_latent
 from networks.checkpoints.masks import read_mask, write_mask
 from networks.grids import save_png, to_uint8
 from networks.latent_edit import LatentEdit
+from networks.metrics.uncertainty import image_uncertainty
 
 SHEET, STRIP, LATENTS, VECTOR = "sheet.png", "strip.png", "latents.safetensors", "vector.safetensors"  # in out=
 
@@ -53,9 +55,11 @@ def run(cfg: DictConfig) -> None:
     edited = _edited(cfg, editor, seen, names, vector, photos)
     for line in write(cfg, editor, edited, names, photos, vector):
         print(line)
-    figures = all_by(Protocol(*source, len(edited), generator=editor.generator.hash), edited.figures())
+    unsure = uncertainty(editor, seen, edited)
+    numbers = edited.figures() | {name: float(each.mean()) for name, each in unsure.items()}
+    figures = all_by(Protocol(*source, len(edited), generator=editor.generator.hash), numbers)
     figures["seconds"] = Figure(time.monotonic() - begun, Protocol(*source, len(edited), how="inversion included"))
-    out, each = Path(cfg.out), _each(edited, names)
+    out, each = Path(cfg.out), _each(edited, names, unsure)
     write_figures(out, "edit", cfg, figures, time.monotonic() - begun, machine(cfg.device), each)
     log_result(cfg, "edit", out, values(figures), {"sheet": out / SHEET}, each, [out / LATENTS])
 
@@ -234,8 +238,17 @@ def _named(edited: Edited, editor: SegmentationEditor) -> tuple[str, ...]:
     return tuple(editor.classes.names[k] for k in sorted({k for pair in pairs for k in edited_classes(*pair)}))
 
 
-def _each(edited: Edited, names: Sequence[str]) -> list[dict[str, Any]]:
+def uncertainty(editor: SegmentationEditor, seen: Segmentation, edited: Edited) -> dict[str, Tensor]:
+    """The members' disagreement before and after, of each image ``[N]``: an edit that raises it left what they know."""
+    after = editor.segment(edited.after, progress=False).uncertainty
+    return {
+        "uncertainty_before": image_uncertainty(seen.uncertainty), "uncertainty_after": image_uncertainty(after)
+    }  # fmt: skip
+
+
+def _each(edited: Edited, names: Sequence[str], unsure: Mapping[str, Tensor]) -> list[dict[str, Any]]:
     columns = {name: getattr(edited, name).tolist() for name in ("agreement", "inside", "outside")}
+    columns |= {name: each.tolist() for name, each in unsure.items()}
     return [
         {"name": name, **{key: column[i] for key, column in columns.items()}} for i, name in enumerate(names)
     ]

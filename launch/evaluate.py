@@ -15,19 +15,23 @@ from networks.checkpoints.errors import GanvasError
 
 
 def run(cfg: DictConfig) -> None:
-    """Evaluate ``cfg.segmentation`` if there is one (``cfg.generator`` then only helps to find its generator).
+    """Evaluate the edit that ``cfg.recipe`` describes, if it does, else ``cfg.segmentation`` if there is one.
+
+    ``cfg.generator`` then only helps to find the branch's generator.
 
     The figures are printed, and with ``out=`` also kept as ``figures.json``.
 
     Raises:
         GanvasError: if nothing is given, or what is given cannot be used.
     """
-    if not (cfg.segmentation or cfg.generator):
-        raise GanvasError("nothing says what to evaluate: give generator=BUNDLE or segmentation=BUNDLE.")
+    edits = "reach" in cfg.recipe
+    if not (cfg.segmentation or cfg.generator or edits):
+        raise GanvasError("nothing says what to evaluate: give generator=BUNDLE, segmentation=BUNDLE or "
+                          "recipe=NAME.")
     check_loggers(cfg)
     if cfg.logger not in ([], ["none"]) and not cfg.out:
         raise GanvasError("logger= writes into out=, and there is none: give out=DIR.")
-    kind = "segmentation" if cfg.segmentation else "generator"
+    kind = "edit" if edits else "segmentation" if cfg.segmentation else "generator"
     begun = time.monotonic()
     figures = import_module(f"launch.evaluate_{kind}").measure(cfg)
     if cfg.out:

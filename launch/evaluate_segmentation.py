@@ -9,6 +9,7 @@ from datamodules.folder import read_folder
 from datamodules.masks import LabelledImages
 from editors import SegmentationEditor, load
 from launch.figures import Figure, Source, all_by
+from launch.reports.segmentation import write_evaluation
 from launch.segmentation_scores import heldout_source, invert_images, score_inverted
 from networks.checkpoints.classes import ClassList
 from networks.checkpoints.errors import GanvasError
@@ -20,7 +21,9 @@ IMAGES = 300  # held-out avatars where n= says nothing
 
 
 def measure(cfg: DictConfig) -> dict[str, Figure]:
-    """Both mIoU rules, accuracy, calibration and the IoU of each class; all printed, with the protocol.
+    """Both mIoU rules, accuracy, calibration, area under the risk-coverage curve and the IoU of each class.
+
+    All are printed, with the protocol; with ``out=`` a report shows the predictions and how far they can be trusted.
 
     Images are inverted as the bundle says, so that the figure is the one its editor works with.
 
@@ -40,9 +43,11 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     print(f"protocol: {scored.protocol}")
     for name, iou in scored.iou.items():
         print(f"IoU {name}: {iou:.4f}" if iou == iou else f"IoU {name}: absent")  # NaN is no number, not even itself
-    figures = {name: scored.figures[key] for name, key in HEADLINES.items()}
+    figures = {name: scored.figures[key] for name, key in HEADLINES.items()} | {"aurc": scored.coverage.aurc}
     for name, value in figures.items():
         print(f"{name}: {value:.4f}")
+    if cfg.out:
+        print(f"report: {write_evaluation(cfg, scored, classes)}")
     known = {f"IoU {name}": iou for name, iou in scored.iou.items() if iou == iou}
     return all_by(scored.protocol, figures | known)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from datamodules.masks import LabelledImages
-from editors.images import prepare, to_tensor
+from editors.images import inside, prepare, to_tensor
 from editors.invert import InversionSettings
 from editors.ownership import require_owner
 from launch.segmentation_scores import invert_images
@@ -79,7 +79,10 @@ def known_codes(path: str, generator: Generator, labelled: LabelledImages) -> Co
         raise GanvasError(f"the codes in {path} are not such as this generator takes ({error}).") from error
     images = to_tensor(torch.as_tensor(labelled.images))
     target = prepare(images, generator.img_channels, generator.img_resolution).images
-    found = psnr(rendered, target)
+    shown = rendered
+    if labelled.valid is not None:  # a picture's margin is judged nowhere
+        shown = torch.where(inside(torch.as_tensor(labelled.valid), target.shape[-1]), rendered, target)
+    found = psnr(shown, target)
     for name, quality in zip(labelled.names, found.tolist(), strict=True):
         if not quality >= LEAST_PSNR:  # true of NaN as well
             raise GanvasError(f"the code {name!r} in {Path(path)} renders to another image than the labelled one (PSNR "

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from omegaconf import DictConfig
 
-from datamodules.avatars import stratified_labels
+from datamodules.avatars import render_avatars, stratified_labels
 from datamodules.folder import read_folder
 from datamodules.image_cache import spread
 from datamodules.masks import LabelledImages
+from launch.active_labels import chooses
 from launch.data import refuse_image_options
 from networks.checkpoints.errors import GanvasError
 from networks.protocol import Generator
@@ -17,13 +18,15 @@ from networks.protocol import Generator
 def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
     """The examples to learn from: rendered avatars, or the folder that ``images=`` and ``masks=`` name.
 
+    With a ``task.draw``, they are those that :func:`split` draws from.
+
     With ``latents=``, the folder's images without a mask are those that nobody labelled yet, and are left out.
 
     Raises:
         GanvasError: if a folder is missing or unusable, there is ``latents=`` without a folder, or the avatars are of
             another size than the generator's.
     """
-    if "kind" not in cfg.data:
+    if cfg.data.get("kind") not in ("avatars", "folder"):
         raise GanvasError("nothing says which images are labelled: add data=avatars, or data=folder images= masks=.")
     refuse_image_options(cfg, cfg.task.name, ["fit", "mirror", "labels"])
     if cfg.data.resolution not in (None, generator.img_resolution):
@@ -32,9 +35,11 @@ def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
     if cfg.data.kind == "avatars":
         if cfg.latents:
             raise GanvasError("latents= goes with data=folder: avatars are rendered, and no codes of them are known.")
-        return stratified_labels(
-            cfg.task.label_seed, cfg.task.labels, resolution=generator.img_resolution, style=cfg.data.style
-        )
+        seed, size, style = cfg.task.label_seed, generator.img_resolution, cfg.data.style
+        if cfg.task.draw == "auto":
+            return stratified_labels(seed, cfg.task.labels, resolution=size, style=style)
+        pool = max(cfg.task.pool, cfg.task.labels)
+        return render_avatars(pool, "labels", seed, size, masks=True, style=style)
     if not (cfg.images and cfg.masks):
         raise GanvasError("data=folder needs images=DIR and masks=DIR, with one mask named like each image.")
     return read_folder(
@@ -45,20 +50,22 @@ def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
 def split(cfg: DictConfig, labelled: LabelledImages) -> tuple[LabelledImages, LabelledImages | None]:
     """What is learnt from, and what is held out where ``data.heldout`` asks for it.
 
-    The held-out images are taken evenly by name and are the same for every draw; of the others ``task.labels`` are
-    drawn by ``task.label_seed``, a smaller number being the beginning of a larger one.
+    A folder's held-out images are taken evenly by name and are the same for every draw; of the others ``task.labels``
+    are drawn by ``task.label_seed``, a smaller number being the beginning of a larger one. All of them come back where
+    ``launch.active_labels`` is to choose.
 
     Raises:
         GanvasError: if there are not as many images.
     """
     count = cfg.data.get("heldout", 0)
     if not count:
-        return labelled, None
+        # The avatars of a pool are drawn alike, so that the first are as random as any.
+        return labelled.take(range(cfg.task.labels)) if cfg.task.draw == "random" else labelled, None
     wanted = count + cfg.task.labels
     if count < 0 or cfg.task.labels < 1 or wanted > len(labelled):
         raise GanvasError(f"data.heldout={count} and task.labels={cfg.task.labels} ask for {wanted} labelled images, "
                           f"and {cfg.images} has {len(labelled)}: lower one of them.")  # fmt: skip
     heldout = spread(len(labelled), count)
     rest = np.setdiff1d(np.arange(len(labelled)), heldout)
-    drawn = np.random.default_rng(cfg.task.label_seed).permutation(rest)[: cfg.task.labels]
-    return labelled.take(drawn.tolist()), labelled.take(heldout)
+    drawn = np.random.default_rng(cfg.task.label_seed).permutation(rest)
+    return labelled.take(drawn[: None if chooses(cfg) else cfg.task.labels].tolist()), labelled.take(heldout)

@@ -32,6 +32,11 @@ class DataConfig:
 
 
 @dataclass
+class RecipeConfig:
+    """What an edit is for; a recipe extends this."""
+
+
+@dataclass
 class TrainerConfig:
     """Devices and precision: the arguments of a Lightning Trainer, and threads."""
 
@@ -124,15 +129,15 @@ class SampleConfig(VerbConfig):
 
 @dataclass
 class ConvertConfig(VerbConfig):
-    """Turn a checkpoint of another code base into a bundle, and some bundles into the files of other code bases."""
+    """Turn a checkpoint of another code base into a bundle, or a bundle into rosinality's, EditGAN's or ONNX."""
 
     source: str = option(
         MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch, pSp or e4e, "
-        "EditGAN's encoder or classifier .pth; any generator or discriminator, for out=*.pt; or a segmentation bundle, "
-        "for out=*.pth"
+        "EditGAN's encoder or classifier .pth; any generator or discriminator, for out=*.pt; a segmentation bundle, "
+        "for out=*.pth; or a segmenter's bundle, for out=*.onnx"
     )  # fmt: skip
     out: str = option(
-        MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format, .pth for EditGAN's"
+        MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format, .pth for EditGAN's, .onnx"
     )  # fmt: skip
     network: str | None = option(
         None, "which network of the source: G_ema, G, D, E, an encoder, or S, a segmentation branch; null for E or S "
@@ -140,6 +145,7 @@ class ConvertConfig(VerbConfig):
     )  # fmt: skip
     generator: str | None = option(None, "of an encoder or a branch: the generator that it belongs to")
     classes: str | None = option(None, "of a branch: the file of its classes, as in `ganvas train`; null numbers them")
+    resolution: int | None = option(None, "of an .onnx: pixels a side; null for what it was trained on")
     check: bool = option(False, "also render fixed codes and print a fingerprint")
 
 
@@ -177,6 +183,41 @@ class InvertConfig(LoggedConfig):
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda")
     inversion: InversionConfig = option(InversionConfig, "how")
+
+
+@dataclass
+class LabelConfig(VerbConfig):
+    """Choose images to label and write a folder for annotation tools; or import= what was labelled for training."""
+
+    out: str = option(MANDATORY, "folder to write to")
+    n: int = option(16, "how many images to label")
+    generator: str | None = option(None, "generator bundle whose samples are labelled", bundle=True)
+    segmentation: str | None = option(
+        None, "a branch of an earlier round: images where its members disagree come first, and its masks are proposals",
+        bundle=True,
+    )  # fmt: skip
+    images: str | None = option(
+        None, "folder of real images to choose from, which are inverted; with import=, where the labelled images are"
+    )
+    earlier: list[str] = option(list, "folders of earlier rounds: nothing like their images is chosen again")
+    candidates: int = option(1000, "samples that are chosen from")
+    seed: int = option(0, "of the samples")
+    truncation: float = option(1.0, "of the samples: 1 for the whole variety")
+    features: str = option(
+        "generator", "space in which images are far apart: generator (its maps), or a feature network such as "
+        "efficientnet-lite0"
+    )  # fmt: skip
+    classes: str | None = option(None, "file of the classes, .txt or .json as for `ganvas train`")
+    labelled: list[str] = option(list, "what people labelled: this verb's folders, LabelMe's, CVAT's exports, ...")
+    kit: str | None = option(None, "with import= of a file elsewhere: the folder that was labelled")
+    latents: str | None = option(None, "with import=: the images' codes, if not in the folder that was labelled")
+    overlap: str = option("smallest", "who has a pixel of two shapes: smallest, order (the later), ignore, or refuse")
+    rest: str | None = option(None, "class of pixels in no shape, or ignore; null: background if there is one")
+    empty: bool = option(False, "with import=: images without a shape show nothing but rest=, and are not left out")
+    skip: bool = option(False, "with import=: leave out images that have a problem, instead of stopping")
+    inversion: InversionConfig = option(InversionConfig, "how images= are inverted")
+    batch: int = option(16, "images rendered at once", memory=True)
+    device: str = option("cpu", "cpu or cuda")
 
 
 @dataclass
@@ -231,8 +272,38 @@ class EditConfig(LoggedConfig):
 
 
 @dataclass
+class SynthesizeConfig(LoggedConfig):
+    """Make a labelled data set: samples of a generator with the masks of a branch, as many as asked for.
+
+    The same command with the same out= makes what is missing; a larger n= adds to it.
+    """
+
+    segmentation: str = option(MANDATORY, "segmentation bundle", bundle=True)
+    generator: str | None = option(
+        None, "generator bundle, if it lies neither beside that bundle nor in a zoo", bundle=True
+    )
+    n: int = option(10000, "how many are drawn; those that are too uncertain are then dropped")
+    drop: float = option(0.1, "share of the images that is dropped: those that the members agree on least; 0 for none")
+    ignore: float = option(
+        0.0, "share of the pixels that becomes `ignore` (255): those that the members agree on least; 0 for none"
+    )  # fmt: skip
+    layout: str = option("tar", "tar: shards that WebDataset reads; png: images/ and masks/, which every tool reads")
+    shard: int = option(500, "images drawn for one shard")
+    seed: int = option(0, "image i depends only on (seed, i)")
+    truncation: float = option(1.0, "1 for the whole variety, towards 0 for the average image")
+    rank: int | None = option(None, "which of `world` processes this is, from 0; null: as torchrun says, else 0")
+    world: int | None = option(None, "how many processes write into out=; null: as torchrun says, else 1")
+    batch: int = option(16, "images rendered at once", memory=True)
+    out: str = option(MANDATORY, "folder to write to")
+    device: str = option("cpu", "cpu or cuda; cuda is the GPU that torchrun gives a process")
+
+
+@dataclass
 class EvaluateConfig(LoggedConfig):
-    """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration."""
+    """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration.
+
+    With recipe= an edit: whether it reaches what it is for, what else it changes, and whether the person stays.
+    """
 
     segmentation: str | None = option(None, "segmentation bundle, scored on images= with masks=", bundle=True)
     out: str | None = option(None, "folder for figures.json and config.yaml; null: the figures are printed alone")
@@ -243,8 +314,10 @@ class EvaluateConfig(LoggedConfig):
     data: DataConfig = option(DataConfig, "the images that a generator is compared with")
     images: str | None = option(None, "folder of images")
     masks: str | None = option(None, "folder of PNG index masks named like the images")
-    n: int | None = option(None, "how many images; null for all that have masks, and for 2000 of a generator")
-    seed: int = option(0, "seed of what a generator draws")
+    n: int | None = option(
+        None, "how many images; null for all that have masks, for 2000 of a generator, for 400 that are edited"
+    )
+    seed: int = option(0, "seed of what a generator draws, and of the images that an edit is learned from")
     truncation: float = option(1.0, "of a generator's samples: 1 for the whole variety")
     batch: int = option(64, "images a generator renders at once", memory=True)
     metrics_features: list[str] = option(
@@ -254,6 +327,26 @@ class EvaluateConfig(LoggedConfig):
     metrics_weights: str | None = option(None, "file of an Inception's weights; null for the torch hub folder's")
     allow_download: bool = option(False, "may an Inception's weights be fetched into the torch hub folder")
     device: str = option("cpu", "cpu or cuda")
+    recipe: RecipeConfig = option(RecipeConfig, "which edit is measured: recipe=smile")
+    method: str = option(
+        "vector", "vector: learned from the recipe's examples; optimisation: each image by its own wished mask; "
+        "boundary: InterFaceGAN's, from a classifier's labels of samples; none: no edit"
+    )  # fmt: skip
+    vector: list[str] = option(list, "vectors that are measured instead of learning one: bundles, or EditGAN's .npy")
+    strength: float = option(1.0, "of the vector or the boundary")
+    refine: int = option(0, "steps of descent after them")
+    judge: str = option(
+        "zoo/attributes_judge_avatars64.safetensors", "classifier that says what images show", bundle=True
+    )
+    classifier: str = option(
+        "zoo/attributes_avatars64.safetensors", "another classifier, whose labels a boundary is fitted to", bundle=True
+    )
+    identity: str | None = option(
+        "zoo/identity_avatars64.safetensors", "embedding of persons; null: not measured", bundle=True
+    )
+    table: str | None = option(None, "attributes of images=: a CSV, or CelebA's list_attr_celeba.txt")
+    boundary_samples: int = option(4000, "samples that a boundary is fitted to, before the unsure are left out")
+    edit: MaskEditConfig = option(MaskEditConfig, "how masks are edited")
 
 
 @dataclass
@@ -314,8 +407,10 @@ VERBS: dict[str, type[VerbConfig]] = {
     "train": TrainConfig,
     "sample": SampleConfig,
     "convert": ConvertConfig,
+    "label": LabelConfig,
     "invert": InvertConfig,
     "edit": EditConfig,
+    "synthesize": SynthesizeConfig,
     "evaluate": EvaluateConfig,
     "sweep": SweepConfig,
     "report": ReportConfig,
@@ -326,7 +421,10 @@ VERBS: dict[str, type[VerbConfig]] = {
 
 # What may be written for a longer key, by verb: a short word -> the key that it sets. There is no option of that name,
 # so that a configuration says everything once.
-SHORT: dict[str, dict[str, str]] = {"train": {"resolution": "data.resolution"}}
+SHORT: dict[str, dict[str, str]] = {
+    "train": {"resolution": "data.resolution"},
+    "label": {"import": "labelled"},  # which no dataclass can have as a field
+}
 
 
 def schemas() -> dict[str, type]:

@@ -19,6 +19,15 @@ class AvatarsConfig(DataConfig):
 
 
 @dataclass
+class ScenesConfig(DataConfig):
+    """Rooms drawn here with flat shapes, with exact masks."""
+
+    kind: str = option("scenes", "scenes", hidden=True)
+    resolution: int = option(64, "pixels a side")
+    count: int = option(10_000, "training images of a generator")
+
+
+@dataclass
 class FolderConfig(DataConfig):
     """Images that a person brings: images=, a folder or a zip, and for a segmentation masks=."""
 
@@ -30,4 +39,18 @@ class FolderConfig(DataConfig):
     labels: bool = option(False, "use the labels in dataset.json, as NVIDIA's dataset tool writes it")
 
 
-SCHEMAS = {"data/avatars": AvatarsConfig, "data/folder": FolderConfig}
+@dataclass
+class SynthesizedConfig(DataConfig):
+    """What `ganvas synthesize` wrote; scored on images= with masks=, on rendered avatars, or on a part of itself."""
+
+    kind: str = option("synthesized", "synthesized", hidden=True)
+    folder: str | None = option(None, "the folder")
+    test: str | None = option(None, "avatars: score on held-out avatars; null: on images= with masks=, else on samples")
+    style: str = option("avataaars", "DiceBear style of the held-out avatars")
+    heldout: int = option(0, "score on so many of images= only, those that a branch with this held out; 0 for all")
+
+
+SCHEMAS = {
+    "data/synthesized": SynthesizedConfig, "data/avatars": AvatarsConfig, "data/folder": FolderConfig,
+    "data/scenes": ScenesConfig,
+}  # fmt: skip

@@ -30,6 +30,11 @@ class SizeConfig:
     axes: dict[str, list[str]] = option(dict, "axis -> the values that are left; an axis not named keeps all")
     overrides: list[str] = option(list, "words that every job of this size gets")
     at: dict[str, list[str]] = option(dict, "axis=value -> further words of the jobs there")
+    before: dict[str, dict[str, str]] = option(
+        dict, "axis=value -> name -> a command, without out=, that each job there runs first; {seed} is the job's "
+        "seed, {key} what the sweep's command gives for an option, and {name} an earlier command's folder, in the "
+        "job's words too"
+    )  # fmt: skip
     asks: list[str] = option(list, "options that the command must give, such as generator and images")
     seeds: int = option(2, "how many seeds where seeds= says nothing")
     minutes: float | None = option(None, "to expect of all jobs at that many seeds on one core; null: unmeasured")

@@ -14,11 +14,12 @@ from editors.invert import Inversion, InversionSettings, invert
 from launch.figures import Protocol, Source
 from networks.checkpoints.classes import IGNORE
 from networks.checkpoints.errors import GanvasError
+from networks.metrics.segmentation import Reliability
 from networks.metrics.uncertainty import RiskCoverage, image_uncertainty, risk_coverage
 from networks.protocol import Generator
 from networks.rendering import render_batches
 from networks.segmentation import Assessment, Head, assess
-from networks.unet import UNet, label_images, load_segmenter
+from networks.segmenters import Segmenter, label_images, load_segmenter
 
 INVERTED, GENERATED = "inverted held-out images", "generated images"  # the evaluations on images not labelled ...
 FOLDS = "k-fold on the labels"                                        # ... and the one that a folder has too
@@ -37,6 +38,7 @@ class Scored:
     predicted: Tensor         # uint8 [N, H, W]
     uncertainty: Tensor       # Jensen-Shannon divergence in nats, [N, H, W]
     coverage: RiskCoverage    # of pixels
+    reliability: Reliability  # of pixels
     names: tuple[str, ...]    # of the images
     rendered_is: str = "inverted"   # caption of `rendered`
     truth_is: str = "truth"         # caption of `truth`
@@ -58,7 +60,7 @@ class Scored:
         shown = found.rendered if images is None else images.cpu()
         return cls(
             protocol, found.score.compute(), shown, found.rendered, truth, found.mask, found.uncertainty, coverage,
-            names or tuple(str(i) for i in range(len(truth))), rendered_is, truth_is,
+            found.score.reliability(), names or tuple(str(i) for i in range(len(truth))), rendered_is, truth_is,
         )  # fmt: skip
 
     @property
@@ -122,7 +124,7 @@ def score_inverted(
 class Teacher:
     """A feed-forward network that labels generated images, for which there is no true mask."""
 
-    network: UNet
+    network: Segmenter
     hash: str            # of its bundle
     miou: float          # on held-out rendered images: how far it can be believed
     protocol: Protocol   # of that figure

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from launch.errors import Interrupted
 from launch.sweep_launch import check_launcher, launch
-from launch.sweep_plan import Job, Plan, folder_of, plan
+from launch.sweep_plan import Job, Plan, folder_of, plan, put_in
 from launch.sweep_progress import progress, remaining
 from launch.sweep_state import DONE, FAILED, OVER, RUNNING, Status, Sweep, expected_seconds
 from networks.checkpoints.errors import GanvasError
@@ -95,7 +95,12 @@ def _list(sweep: Sweep, found: Plan) -> None:
     """Print each job as the command that it is, with how it stands and what it will cost."""
     known = {job.name: sweep.status(job.name) for job in found.jobs}
     for job in found.jobs:
-        words = shlex.join(["ganvas", found.verb, *job.words, f"out={sweep.run_of(job.name)}"])
+        folders = sweep.before_of(job)
+        for name, command in job.before.items():
+            first = shlex.join(["ganvas", *put_in(command, folders), f"out={folders[name]}"])
+            print(f"{'first':>12}  {'':<8} {first}")
+        plain = put_in(job.words, folders)
+        words = shlex.join(["ganvas", found.verb, *plain, f"out={sweep.run_of(job.name)}"])
         print(f"{_cost(job, known, found):>12}  {known[job.name].status:<8} {words}")
     left = remaining(found.jobs, known, _guess(found))
     done = sum(status.status in OVER for status in known.values())

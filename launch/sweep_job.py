@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from launch.figures import read_figures
 from launch.paths import ROOT
+from launch.sweep_plan import Job, put_in
 from launch.sweep_state import DONE, FAILED, RUNNING, STOPPED, Status, Sweep
 
 TRIES = 2
@@ -52,13 +53,13 @@ def run_job(cfg: DictConfig) -> None:
             run_trial(sweep, cfg.job)
         else:
             verb, job = sweep.job(cfg.job)
-            run_command(sweep, job.name, verb, job.words)
+            run_command(sweep, job.name, verb, job.words, job=job)
 
 
 def run_command(
-    sweep: Sweep, name: str, verb: str, words: tuple[str, ...], watch: Watch | None = None
+    sweep: Sweep, name: str, verb: str, words: tuple[str, ...], watch: Watch | None = None, job: Job | None = None
 ) -> Status:
-    """Run the command of a job, twice if it fails, and keep its status.
+    """Run the command of a job, and those before it, twice if one fails, and keep its status.
 
     Args:
         sweep: the job's.
@@ -66,6 +67,7 @@ def run_command(
         verb: what is run.
         words: of the command, without ``out=``.
         watch: asked now and then whether the job shall be stopped.
+        job: whose commands run first, each in a folder of its own; one that is done is left out.
 
     Raises:
         Stopped: if ``watch`` said so.
@@ -73,14 +75,15 @@ def run_command(
     """
     before = sweep.status(name)
     status = Status(RUNNING, 0, before.seconds)
-    command = [sys.executable, "-m", "launch.cli", verb, *words, f"out={sweep.run_of(name)}"]
     for attempt in range(1, TRIES + 1):
         begun, seconds = time.monotonic(), status.seconds
         status = Status(RUNNING, before.attempts + attempt, seconds)
         sweep.keep(name, status)
         outcome, reason = FAILED, ""
         try:
-            code = _run(command, sweep, name, watch)
+            code = 0
+            for command in [*_before(sweep, job), _command(sweep, job, verb, words, sweep.run_of(name))]:
+                code = code or _run(command, sweep, name, watch)
             outcome, reason = _outcome(sweep, name, code)
         except (Stopped, KeyboardInterrupt):
             outcome, reason = STOPPED, "it was stopped"
@@ -91,6 +94,22 @@ def run_command(
         if status.status == DONE or sweep.stop_file.exists():
             break
     return status
+
+
+def _before(sweep: Sweep, job: Job | None) -> list[list[str]]:
+    """The commands that a job runs first, as far as they are not done."""
+    if job is None:
+        return []
+    folders = {name: Path(folder) for name, folder in sweep.before_of(job).items()}
+    return [
+        _command(sweep, job, verb, words, folders[name]) for name, (verb, *words) in job.before.items()
+        if read_figures(folders[name]) is None
+    ]  # fmt: skip
+
+
+def _command(sweep: Sweep, job: Job | None, verb: str, words: Sequence[str], out: Path) -> list[str]:
+    plain = words if job is None else put_in(words, sweep.before_of(job))
+    return [sys.executable, "-m", "launch.cli", verb, *plain, f"out={out}"]
 
 
 def _run(command: list[str], sweep: Sweep, name: str, watch: Watch | None) -> int:

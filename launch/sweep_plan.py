@@ -6,8 +6,9 @@ import hashlib
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class Job:
     at: Mapping[str, str]    # axis -> value
     seed: int
     words: tuple[str, ...]   # of the command, without the verb and ``out=``
+    before: Mapping[str, Sequence[str]] = field(default_factory=dict)  # name -> verb and words of what runs first
+
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,12 @@ def plan(cfg: DictConfig) -> Plan:
     combinations = [
         (at, merged([*fixed, *words, *_further(size, at), *last])) for at, words in _combinations(axes)
     ]
-    named = _settings(paper, combinations)
-    jobs = [job for at, words in combinations for job in _seeded(paper, at, words, seeds)]
+    before = [_before(size, at, cfg.passed) for at, _ in combinations]
+    named = _settings(paper, combinations, before)
+    jobs = [
+        job for (at, words), first in zip(combinations, before, strict=True)
+        for job in _seeded(paper, at, words, seeds, first)
+    ]  # fmt: skip
     if len({job.name for job in jobs}) < len(jobs):
         raise GanvasError("two jobs of this grid would have the same name: name each value once.")
     share = seeds / size.seeds if size else 1
@@ -94,6 +101,19 @@ def merged(words: Sequence[str]) -> tuple[str, ...]:
     """
     last = {word.partition("=")[0]: word for word in words}
     return tuple(sorted(last.values(), key=lambda word: not word.startswith("experiment=")))
+
+
+def put_in(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
+    """Words with what each ``{name}`` in them stands for.
+
+    Example:
+        >>> put_in(["seed={seed}", "images={images}"], {"seed": "3"})
+        ['seed=3', 'images={images}']
+    """
+    def value(found: re.Match[str]) -> str:
+        return values.get(found[1], found[0])
+
+    return [re.sub(r"\{([\w.]+)\}", value, word) for word in words]
 
 
 def safe_name(at: Mapping[str, str], seed: int) -> str:
@@ -230,13 +250,29 @@ def _further(size: DictConfig | None, at: Mapping[str, str]) -> list[str]:
     return [word for place in places for word in size.at.get(place, [])]
 
 
-def _seeded(paper: DictConfig, at: Mapping[str, str], words: Sequence[str], seeds: int) -> Iterator[Job]:
+def _before(size: DictConfig | None, at: Mapping[str, str], passed: Sequence[str]) -> dict[str, list[str]]:
+    """The commands that the jobs at some values run first, by name, with the options of the sweep's command put in."""
+    places = [] if size is None else [f"{axis}={value}" for axis, value in at.items()]
+    given = {key: value for key, _, value in (word.partition("=") for word in passed)}
+    return {
+        name: put_in(shlex.split(command), given)
+        for place in places for name, command in size.before.get(place, {}).items()
+    }  # fmt: skip
+
+
+def _seeded(
+    paper: DictConfig, at: Mapping[str, str], words: Sequence[str], seeds: int, before: Mapping[str, Sequence[str]]
+) -> Iterator[Job]:
     for seed in range(seeds):
         drawn = [f"{key}={seed}" for key in paper.seeded]
-        yield Job(safe_name(at, seed), at, seed, merged([*words, *drawn]))
+        first = {name: put_in(command, {"seed": str(seed)}) for name, command in before.items()}
+        yield Job(safe_name(at, seed), at, seed, merged([*words, *drawn]), first)
 
 
-def _settings(paper: DictConfig, combinations: Sequence[tuple[Mapping[str, Any], Sequence[str]]]) -> str:
+def _settings(
+    paper: DictConfig, combinations: Sequence[tuple[Mapping[str, Any], Sequence[str]]],
+    before: Sequence[Mapping[str, Sequence[str]]] = (),
+) -> str:  # fmt: skip
     """A hash of what the jobs learn from. Composes each combination, so that a mistake in a word is found here.
 
     Raises:
@@ -247,6 +283,10 @@ def _settings(paper: DictConfig, combinations: Sequence[tuple[Mapping[str, Any],
         cfg = compose(paper.verb, [*words, "out=job"])
         kept = [word for word in words if not may_change(cfg, word.partition("=")[0].replace("/", "."))]
         told.append([at, kept])
+    for commands in before:
+        for verb, *words in commands.values():
+            compose(verb, [*put_in(words, {"seed": "0"}), "out=job"])
+    told += [dict(commands) for commands in before if commands]
     return hashlib.sha256(json.dumps([paper.verb, [*paper.seeded], told]).encode()).hexdigest()[:16]
 
 

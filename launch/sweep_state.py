@@ -21,6 +21,7 @@ from launch.version import ganvas_version
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 
+KEYS = {"experiment", "size", "seeds", "version", "settings", "verb", "figures", "search", "jobs"}  # of sweep.json
 FORMAT = 1
 JOBS = "jobs"  # folder of the statuses, beside those of the jobs
 MOMENT = 2.0  # seconds
@@ -48,6 +49,10 @@ class Sweep:
         """The job's own folder, ``out=`` of its verb."""
         return self.folder / name
 
+    def before_of(self, job: Job) -> dict[str, str]:
+        """The folders of the commands that a job runs first, by their names."""
+        return {name: str(self.folder / JOBS / f"{job.name}.{name}") for name in job.before}
+
     def log_of(self, name: str) -> Path:
         """What the job printed."""
         return self.folder / JOBS / f"{name}.log"
@@ -70,7 +75,9 @@ class Sweep:
         """The verb and the job of this name, as ``sweep.json`` has it."""
         record = self.record()
         (found,) = (job for job in record["jobs"] if job["name"] == name)
-        return record["verb"], Job(found["name"], found["at"], found["seed"], tuple(found["words"]))
+        return record["verb"], Job(
+            found["name"], found["at"], found["seed"], tuple(found["words"]), found.get("before", {})
+        )  # fmt: skip
 
     def record(self) -> dict[str, Any]:
         """``sweep.json``.
@@ -85,6 +92,8 @@ class Sweep:
         if record.get("format") != FORMAT:
             raise GanvasError(f"{path} is of format {record.get('format')} and this version reads {FORMAT}: use the "
                               "version that wrote it, or another out=.")  # fmt: skip
+        if missing := KEYS - record.keys():
+            raise GanvasError(f"{path} is damaged, it has no {min(missing)}: put it back, or give another out=.")
         return record
 
     def check(self, plan: Plan) -> None:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from datamodules.masks import LabelledImages
 from editors.invert import encoder_for
+from launch.active_labels import choose_labels, chooses, require_draw
 from launch.data import training_data
 from launch.figures import Figure, Protocol, all_by, values
 from launch.hardware import device_of, trainer_arguments
@@ -65,6 +66,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     """
     record.uses = dict.fromkeys(("task.training.tile", "task.training.images_per_step", "task.inversion.batch"), 0)
     generator = _generator(cfg)
+    require_draw(cfg)
     labelled, heldout = split(cfg, labelled_images(cfg, generator))
     require_labels(torch.as_tensor(labelled.masks), len(labelled.classes))
     settings = inversion_settings(cfg.task.inversion)
@@ -72,9 +74,14 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     encoder_for(generator, settings)  # ... as may the encoder
     require_fit(new_head(cfg, generator, len(labelled.classes)), training_settings(cfg))
     evaluation = Evaluation.of(cfg, generator, labelled.classes, settings, heldout)
-    _check_curve(cfg, len(labelled), evaluation)
+    _check_curve(cfg, cfg.task.labels if chooses(cfg) else len(labelled), evaluation)
     known = known_codes(cfg.latents, generator, labelled) if cfg.latents else None
 
+    if chooses(cfg):
+        record.uses = dict.fromkeys(marked(cfg, "memory"), 0) | {"task.inversion.batch": len(labelled)}
+        branch_of = partial(_fit_some, cfg, record, generator)
+        labelled = choose_labels(cfg, generator, labelled, settings, lambda labels: branch_of(labels).head)
+        known = known_codes(cfg.latents, generator, labelled) if cfg.latents else None
     record.uses = dict.fromkeys(marked(cfg, "memory"), 0) | {"task.inversion.batch": len(labelled)}
     codes = known or inverted_codes(generator, labelled, settings)
     labels = Labels(codes.latent, torch.as_tensor(labelled.masks), labelled.classes.names, labelled.names)
@@ -132,6 +139,15 @@ def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels
     )  # fmt: skip
 
 
+def _fit_some(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels) -> TrainedHead:
+    """Train the configured head on the first labels alone, or take it from its checkpoint."""
+    return train_head(
+        new_head(cfg, generator, len(labels.class_names)), generator, labels, training_settings(cfg),
+        checkpoint=record.checkpoints / f"labels-{len(labels)}.ckpt", save_every=cfg.task.save_every,
+        trainer=trainer_arguments(cfg.trainer),
+    )  # fmt: skip
+
+
 def _training_uses(cfg: DictConfig, generator: Generator, labels: int) -> dict[str, int]:
     """How much of its options training can use: see ``RunRecord.uses``."""
     original = cfg.task.training.recipe == "original"  # single pixels, neither tiles nor images, at a rate of its own
@@ -186,11 +202,7 @@ def label_curve(
             found[count] = scores[INVERTED].figures["miou"]
             continue
         print(f"training on {count} of the {len(labels)} labelled images")
-        trained = train_head(
-            new_head(cfg, generator, len(labels.class_names)), generator, labels[list(range(count))],
-            training_settings(cfg), checkpoint=record.checkpoints / f"labels-{count}.ckpt",
-            save_every=cfg.task.save_every, trainer=trainer_arguments(cfg.trainer),
-        )  # fmt: skip
+        trained = _fit_some(cfg, record, generator, labels[list(range(count))])
         found[count] = evaluation.inverted(trained.head).figures["miou"]
     return found
 
@@ -203,7 +215,7 @@ def headline(branch: Branch) -> dict[str, Figure]:
         if name == INVERTED:
             figures |= all_by(scored.protocol, {
                 "mIoU": found["miou"], "n": len(scored.truth), "mIoU_datasetgan_rule": found["miou_datasetgan"],
-                "pixel_accuracy": found["pixel_accuracy"], "ece": found["ece"],
+                "pixel_accuracy": found["pixel_accuracy"], "ece": found["ece"], "aurc": scored.coverage.aurc,
             })  # fmt: skip
         else:
             figures[HEADLINES[name] if figures else "mIoU"] = Figure(found["miou"], scored.protocol)

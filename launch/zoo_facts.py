@@ -14,6 +14,12 @@ PEOPLE = {  # name in a manifest -> what people call it, unit, factor
     r"ece": ("expected calibration error", "", 1),
     r"kid_(.+)_x1000": ("KID x 1000 ({})", "", 1), r"fid_(.+)": ("FID ({})", "", 1),
     r"precision_(.+)": ("precision ({})", " %", 100), r"recall_(.+)": ("recall ({})", " %", 100),
+    r"accuracy": ("accuracy, mean over the attributes", " %", 100),
+    r"balanced": ("accuracy balanced over the values of an attribute", " %", 100),
+    r"majority": ("accuracy of always saying the commonest value", " %", 100),
+    r"rank1": ("persons whose nearest other picture is their own", " %", 100),
+    r"auc": ("chance that a pair of one person is nearer than one of two", " %", 100),
+    r"same": ("mean cosine of one person", "", 1), r"different": ("mean cosine of two persons", "", 1),
     r"psnr": ("PSNR of the codes as they come", " dB", 1), r"psnr_(\d+)": ("PSNR after {} steps", " dB", 1),
     r"perceptual": ("perceptual distance of the codes as they come", "", 1),
     r"perceptual_(\d+)": ("perceptual distance after {} steps", "", 1),
@@ -39,6 +45,7 @@ def facts(manifest: Manifest, path: Path, owners: Mapping[str, str]) -> dict[str
         **metrics(manifest),
         "protocol": (manifest.get("metrics") or {}).get("protocol"),
         "classes": _classes(manifest),
+        "attributes": _attributes(manifest),
         "licence": manifest.get("licence"),
         "sha256 of the weights": f"`{manifest['hash']}`",
     }
@@ -122,6 +129,13 @@ def _classes(manifest: Manifest) -> str | None:
     if not names:
         return None
     return ", ".join(f"{name} {100 * scores[name]:.1f}" if scores.get(name) else name for name in names)
+
+
+def _attributes(manifest: Manifest) -> str | None:
+    """The attributes, each with its accuracy and what always saying its commonest value would give, in percent."""
+    scores = (manifest.get("metrics") or {}).get("by_attribute") or {}
+    said = [f"{name} {100 * s['accuracy']:.1f} ({100 * s['majority']:.0f})" for name, s in scores.items()]
+    return ", ".join(said) or None
 
 
 def _count(number: int | None) -> str | None:

@@ -99,3 +99,12 @@ class Latent:
 def _kind(latent: Latent) -> tuple[str, str | None, int | None, frozenset[str]]:
     """What the items of a batch have in common."""
     return latent.space, latent.generator_hash, latent.noise_seed, frozenset(latent.tensors)
+
+
+def item_rng(seed: int, index: int) -> torch.Generator:
+    """An independent stream for each item.
+
+    PyTorch's CPU generator keeps only 32 bits of a seed, so the pair is mixed by odd constants that are spread over
+    those: items of one seed never share a stream, and items of neighbouring seeds do not in practice.
+    """
+    return torch.Generator().manual_seed((seed * 0x7F4A7C15 + (index + 1) * 0x1CE4E5B9) & 0xFFFFFFFF)

@@ -35,8 +35,10 @@ class Generator(Protocol):
         """Names of the maps that are the same for every image."""
         ...
 
-    def sample(self, n: int, seed: int, label: Tensor | None = None, truncation: float = 1.0) -> Latent:
-        """Draw ``n`` latents; item i depends only on ``(seed, i)``."""
+    def sample(
+        self, n: int, seed: int, label: Tensor | None = None, truncation: float = 1.0, first: int = 0
+    ) -> Latent:  # fmt: skip
+        """Draw ``n`` latents, numbers ``first`` and up; item i depends only on ``(seed, i)``."""
         ...
 
     def noise_maps(self) -> dict[str, Tensor]:

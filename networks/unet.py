@@ -9,19 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from networks.checkpoints.bundle import Manifest, read_bundle, save_bundle
-from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.zoo import resolve
-
-KIND = "segmenter"  # of its bundles
-GROUP = 8           # channels that are normalised together
+GROUP = 8   # channels that are normalised together
 
 
 class Block(nn.Module):
@@ -92,40 +85,3 @@ class UNet(nn.Module):
                 f"images must be [N, {self.in_channels}, H, W] with H, W multiples of {self.multiple}, "
                 f"got {list(images.shape)}"
             )
-
-
-@torch.inference_mode()
-def label_images(network: UNet, images: Tensor, batch: int = 64) -> Tensor:
-    """Masks of images: ``[N, 3, H, W]`` in [-1, 1] -> class ids ``uint8 [N, H, W]``, ``batch`` images at a time."""
-    return torch.cat([network(part).argmax(1).to(torch.uint8) for part in images.split(batch)])
-
-
-def save_segmenter(path: str | Path, network: UNet, extra: Manifest) -> Path:
-    """Write the network as a bundle of kind ``segmenter``.
-
-    Args:
-        path: the ``.safetensors`` file to write.
-        network: what to write.
-        extra: further manifest entries: ``classes``, ``metrics``, ``command``, ``licence``.
-    """
-    return save_bundle(path, network.state_dict(), {**extra, "kind": KIND, "config": network.config})
-
-
-def load_segmenter(path: str | Path) -> tuple[UNet, Manifest]:
-    """Read a segmenter's bundle; ``zoo/NAME`` is also looked for in the zoo.
-
-    Returns:
-        The network in eval mode, frozen, and the manifest with its ``classes`` and ``metrics``.
-
-    Raises:
-        GanvasError: if the bundle is unusable, of another kind, or its weights do not fit its constructor.
-    """
-    bundle = read_bundle(resolve(path))
-    if bundle.kind != KIND:
-        raise GanvasError(f"{bundle.path} is a bundle of kind '{bundle.kind}': give one of kind '{KIND}'")
-    try:
-        network = UNet(**bundle.manifest["config"])
-        network.load_state_dict(bundle.tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise GanvasError(f"the weights in {bundle.path} do not fit their manifest; export it again") from error
-    return network.eval().requires_grad_(False), bundle.manifest

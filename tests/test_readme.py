@@ -13,8 +13,16 @@ from launch.compose import compose
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-COMMANDS = [shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines() if line.strip()]
+PATH = (ROOT / "docs" / "labelled-data.md").read_text()  # commands, each on what the one before it left
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of every command in the page's shell blocks."""
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    return [words for block in blocks for line in block.splitlines() if (words := shlex.split(line, comments=True))]
+
+
+COMMANDS = [*commands(README), *(words for words in commands(PATH) if words[1] != "label")]
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] == "ganvas"], ids=" ".join)

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from networks.checkpoints.atomic import atomic_path
 from networks.durations import duration
 from networks.rendering import render_batches
+from trainers.adversarial import AdversarialTrainer
 from trainers.batches import Batch
 from trainers.diverged import stop_if_broken
-from trainers.stylegan2 import StyleGAN2Trainer
 
 
 class Counted(Protocol):
@@ -113,7 +113,7 @@ class Estimate:
         return f"about {duration(left / rate)} for {left} images at {rate:.3g} images/s"
 
 
-def draw_samples(module: StyleGAN2Trainer, n: int, labels: Tensor | None = None) -> Tensor:
+def draw_samples(module: AdversarialTrainer, n: int, labels: Tensor | None = None) -> Tensor:
     """Images ``[n, C, R, R]`` of the averaged generator on the CPU: always the same latents, for ``[n, c_dim]``."""
     return torch.cat(list(render_batches(module.G_ema, module.G_ema.sample(n, 0, labels))))
 

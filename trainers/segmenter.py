@@ -1,22 +1,20 @@
-"""Training of the feed-forward labeller (``networks/unet.py``) on rendered images with exact masks."""
+"""Training of a feed-forward labeller (``networks/segmenters.py``) on images with masks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from networks.checkpoints.classes import IGNORE
+from networks.library_segmenter import LibrarySegmenter
 from networks.metrics.segmentation import SegmentationScore
 from networks.segmentation.losses import segmentation_loss
 from networks.unet import UNet
-from trainers.diverged import stop_if_broken, stop_if_not_a_number
-from trainers.schedule import warm_up_then_cosine
+from trainers.supervised import SupervisedTrainer
 
 
 def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -41,17 +39,18 @@ def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def mirror(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Flip a random half of the images left to right, with their masks."""
+    images, flip = mirror_images(images, generator)
+    return images, torch.where(flip[:, None, None], masks.flip(-1), masks)
+
+
+def mirror_images(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Flip a random half of the images left to right; also which, bool ``[N]``."""
     flip = torch.rand(len(images), generator=generator, device=images.device) < 0.5
-    return (
-        torch.where(flip[:, None, None, None], images.flip(-1), images),
-        torch.where(flip[:, None, None], masks.flip(-1), masks),
-    )
+    return torch.where(flip[:, None, None, None], images.flip(-1), images), flip
 
 
-class SegmenterTrainer(pl.LightningModule):
-    """Cross-entropy and Dice on degraded images, AdamW, one cosine from warm-up to nothing.
-
-    Every random draw follows from ``(seed, step)``, so a resumed run goes on as if it had never stopped.
+class SegmenterTrainer(SupervisedTrainer):
+    """Cross-entropy and Dice on degraded images.
 
     Raises:
         DivergedError: when the loss is not a number, naming the step.
@@ -59,7 +58,7 @@ class SegmenterTrainer(pl.LightningModule):
 
     def __init__(
         self,
-        network: UNet,               # the network to train
+        network: UNet | LibrarySegmenter,
         class_names: Sequence[str],  # name of each class id
         total_steps: int,            # length of the run, in batches
         seed: int = 0,               # of the augmentation
@@ -67,30 +66,18 @@ class SegmenterTrainer(pl.LightningModule):
         weight_decay: float = 0.01,  # AdamW's decay
         dice: float = 0.5,           # weight of the Dice loss; 0 leaves cross-entropy alone
     ) -> None:  # fmt: skip
-        super().__init__()
-        self.network, self.class_names, self.total_steps, self.seed = network, tuple(class_names), total_steps, seed
-        self.lr, self.weight_decay, self.dice = lr, weight_decay, dice
+        super().__init__(total_steps, seed, lr, weight_decay)
+        self.network, self.class_names, self.dice = network, tuple(class_names), dice
         self.score = SegmentationScore(self.class_names)
-
-    def configure_optimizers(self) -> dict[str, object]:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warm_up_then_cosine, total=self.total_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, masks = batch
-        draws = torch.Generator(device=images.device).manual_seed((self.seed << 32) + self.global_step)
+        draws = self.draws()
         images, masks = mirror(images, masks, draws)
         logits = self.network(degrade(images, draws))
         pixels = (masks != IGNORE).sum().clamp(min=1)
         alike = logits.new_ones(len(self.class_names), dtype=torch.float32)
-        loss = segmentation_loss(logits[None], masks.long(), alike, 1 / pixels, self.dice)
-        self.loss = loss.detach()
-        stop_if_not_a_number({"the loss": self.loss}, f"at step {self.global_step}")
-        return loss
-
-    def on_train_epoch_end(self) -> None:  # before Lightning writes its checkpoint
-        stop_if_broken(self, f"after {self.global_step} steps")
+        return self.checked(segmentation_loss(logits[None], masks.long(), alike, 1 / pixels, self.dice))
 
     def on_validation_epoch_start(self) -> None:
         self.score = SegmentationScore(self.class_names)
@@ -101,33 +88,43 @@ class SegmenterTrainer(pl.LightningModule):
 
 
 class EpochOrder(Sampler[int]):
-    """A shuffle that depends only on ``(seed, epoch)``; Lightning sets the epoch, also after a resume."""
+    """A shuffle that depends only on ``(seed, epoch)``; Lightning sets the epoch, also after a resume.
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
+    Args:
+        size: how many images there are.
+        seed: of the order.
+        least: how many an epoch shows at least: then some or all again, in another order.
+    """
+
+    def __init__(self, size: int, seed: int, least: int = 0) -> None:
+        self.size, self.seed, self.length, self.epoch = size, seed, max(size, least), 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
         draws = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
-        return iter(torch.randperm(self.size, generator=draws).tolist())
+        orders = [torch.randperm(self.size, generator=draws) for _ in range(-(-self.length // self.size))]
+        return iter(torch.cat(orders)[: self.length].tolist())
 
     def __len__(self) -> int:
-        return self.size
+        return self.length
 
 
-def mask_batches(images: Tensor, masks: Tensor, batch_size: int, shuffle_seed: int | None = None) -> DataLoader:
-    """Batches of images in [-1, 1] with their masks, from memory.
+def labelled_batches(
+    images: Tensor, labels: Tensor, batch_size: int, shuffle_seed: int | None = None, least: int = 0
+) -> DataLoader:  # fmt: skip
+    """Batches of images in [-1, 1] with what is known of each, from memory.
 
     Args:
         images: ``uint8 [N, C, H, W]``.
-        masks: ``uint8 [N, H, W]``.
+        labels: ``[N, ...]``: masks, or labels of attributes, or other images.
         batch_size: images in a batch; in training the last, smaller one is left out.
         shuffle_seed: shuffles each epoch anew; None keeps the order.
+        least: how many images a shuffled epoch shows at least.
     """
     def collate(indices: list[int]) -> tuple[Tensor, Tensor]:
-        return images[indices].float() / 127.5 - 1, masks[indices]
+        return images[indices].float() / 127.5 - 1, labels[indices]
 
-    order = None if shuffle_seed is None else EpochOrder(len(images), shuffle_seed)
+    order = None if shuffle_seed is None else EpochOrder(len(images), shuffle_seed, least)
     return DataLoader(range(len(images)), batch_size, sampler=order, collate_fn=collate, drop_last=order is not None)

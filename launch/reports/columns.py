@@ -18,7 +18,8 @@ from launch.reports.runs import Gathered, Run
 from launch.reports.values import Value
 
 ASPECTS = ("data", "split", "images", "network", "generator", "how")
-LOWER = ("kid", "fid", "ece", "perceptual", "lpips", "loss", "seconds", "memory")  # in a name: less is better
+LOWER = ("kid", "fid", "ece", "perceptual", "lpips", "loss", "seconds", "memory", "leakage",
+         "outside")  # in a name: less is better
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from networks.durations import duration
 
 MOST_COLUMNS = 3   # of one figure; one with more protocols has a table of its own, a row each
 # Pictures that show what a run does, the most telling first; others are taken by the alphabet ...
-TELLING = ("inverted-held-out-images", "generated-images", "k-fold-on-the-labels", "contact_sheet", "samples")
+TELLING = ("inverted-held-out-images", "generated-images", "k-fold-on-the-labels", "contact_sheet", "edits",
+           "samples")
 # ... but for those that are the same in every arm, or are plots.
 UNTOLD = ("labelled", "training-images", "classes-iou", "coverage", "label-curve", "course-")
 

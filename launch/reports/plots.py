@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from launch.reports.values import Value, digits
 from networks.checkpoints.classes import ClassList
+from networks.metrics.segmentation import Reliability
 from networks.metrics.uncertainty import RiskCoverage
 
 MOST_LABELS = 12  # bars that have their values written above them
@@ -89,6 +91,47 @@ def coverage_curves(curves: Mapping[str, RiskCoverage]) -> Image.Image:
     axes.set_xlim(0, 1)
     axes.set_ylim(0)
     axes.legend(fontsize=8, frameon=False)
+    return _picture(figure)
+
+
+def reliability(bins: Mapping[str, Reliability]) -> Image.Image:
+    """Accuracy of the pixels by how sure the branch is of them, for each evaluation; below, how many there are."""
+    figure = _figure(5.6, 4.4)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", alpha=0.3)
+    above.plot((0, 1), (0, 1), color="#999999", linestyle=":", label="as sure as right")
+    for name, found in bins.items():
+        seen = found.count > 0
+        line, = above.plot(found.confidence[seen], found.accuracy[seen], marker="o", markersize=4,
+                           label=f"{name} (error {found.error:.4f})")  # fmt: skip
+        below.stairs(found.count / found.count.sum(), found.edges, color=line.get_color())
+    above.set_ylabel("share of them right")
+    above.set_ylim(0, 1.02)
+    above.legend(fontsize=8, frameon=False)
+    below.set_ylabel("share of pixels")
+    below.set_yscale("log")
+    below.set_ylim(1e-4, 1)
+    below.minorticks_off()
+    below.set_xlabel("probability that the branch gives its class")
+    below.set_xlim(0, 1)
+    return _picture(figure)
+
+
+def histogram(values: np.ndarray, x: str, mark: float | None = None, bins: int = 40) -> Image.Image:
+    """How often values occur; what lies above ``mark`` is drawn apart."""
+    figure = _figure(5.6, 3.0)
+    (axes,) = _axes(figure)
+    edges = np.linspace(min(0.0, values.min()), max(values.max(), 1e-6), bins + 1)
+    below = values if mark is None else values[values <= mark]
+    axes.hist(below, edges, color="#4878a8", label="kept")
+    if mark is not None:
+        axes.hist(values[values > mark], edges, color="#d1605e", label=f"dropped, above {mark:.3f}")
+        axes.legend(fontsize=8, frameon=False)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_xlabel(x)
+    axes.set_ylabel("images")
     return _picture(figure)
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 
 from launch.labelled_codes import Codes
 from launch.record import RunRecord
 from launch.reports.pictures import errors, heat, overlay, panels
-from launch.reports.plots import class_bars, coverage_curves, label_curve
+from launch.reports.plots import class_bars, coverage_curves, label_curve, reliability
 from launch.segmentation_scores import Scored
-from networks.grids import to_uint8
+from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.classes import ClassList
+from networks.grids import save_png, to_uint8
 from networks.metrics.uncertainty import image_uncertainty
 from networks.segmentation import segment_latents
 
@@ -91,6 +97,8 @@ def _scores_table(branch: Branch) -> str:
         cells = ["-" if np.isnan(c[key]) else f"{c[key]:.4f}" for c in columns.values()]
         if set(cells) != {"-"}:
             lines.append(f"| {name} | {' | '.join(cells)} |")
+    areas = " | ".join(f"{scored.coverage.aurc:.4f}" for scored in branch.scores.values())
+    lines.append(f"| area under the risk-coverage curve | {areas} |")
     for name in branch.labelled.classes.names:
         cells = ("absent" if np.isnan(c["iou"][name]) else f"{c['iou'][name]:.3f}" for c in columns.values())
         lines.append(f"| IoU {name} | {' | '.join(cells)} |")
@@ -112,10 +120,7 @@ def _sections(record: RunRecord, branch: Branch) -> list[Section]:
     if branch.scores:
         iou = {name: scored.iou for name, scored in branch.scores.items()}
         found.append(Section("IoU of each class", "", _kept(record, "classes-iou", class_bars(iou, classes))))
-        curves = {name: scored.coverage for name, scored in branch.scores.items()}
-        text = ("Pixels in the order of the members' agreement: a curve that stays low means that the branch knows "
-                "where it is unsure.")  # fmt: skip
-        found.append(Section("Error against coverage", text, _kept(record, "coverage", coverage_curves(curves))))
+        found += _trust(branch.scores, partial(_kept, record))
     if branch.curve:
         found.append(_curve(record, branch))
     return [*found, _samples(record, branch)]
@@ -145,23 +150,71 @@ def _origin(codes: Codes) -> str:
 
 
 def _predictions(record: RunRecord, branch: Branch, title: str, scored: Scored) -> Section:
-    classes, pick = branch.labelled.classes, slice(0, SHOWN)
+    classes = branch.labelled.classes
+    name, sheet = title.replace(" ", "-"), _prediction_panels(scored, classes)
+    masks = {scored.truth_is: scored.truth[:SHOWN].numpy(), "branch": scored.predicted[:SHOWN].numpy()}
+    record.overlays(name, sheet["image"], masks, classes.names)
+    picture = _kept(record, name, panels(sheet, across=2, classes=classes))
+    return Section(title.capitalize(), _prediction_text(scored), picture)
+
+
+def _prediction_panels(scored: Scored, classes: ClassList) -> dict[str, np.ndarray]:
+    """The first images: what they are, what was made of them, both masks, errors, and where the members disagree."""
+    pick = slice(0, SHOWN)
     truth, predicted = scored.truth[pick].numpy(), scored.predicted[pick].numpy()
-    top = _top(scored.uncertainty)
     sheet = {
         "image": to_uint8(scored.images[pick]), scored.rendered_is: to_uint8(scored.rendered[pick]),
         scored.truth_is: classes.paint(truth), "branch": classes.paint(predicted), "wrong": errors(predicted, truth),
-        "uncertain": heat(scored.uncertainty[pick].numpy(), top),
+        "uncertain": heat(scored.uncertainty[pick].numpy(), _top(scored.uncertainty)),
     }  # fmt: skip
     if scored.images is scored.rendered:
         del sheet[scored.rendered_is]
-    name = title.replace(" ", "-")
-    record.overlays(name, sheet["image"], {scored.truth_is: truth, "branch": predicted}, classes.names)
-    said = str(scored.protocol)
-    text = (f"{said[0].upper()}{said[1:]}; the first {len(truth)}. *Uncertain* is the members' "
-            f"disagreement (Jensen-Shannon), white at {top:.2f} nats.\n\n{_most_uncertain(scored)}")  # fmt: skip
-    picture = _kept(record, name, panels(sheet, across=2, classes=classes))
-    return Section(title.capitalize(), text, picture)
+    return sheet
+
+
+def _prediction_text(scored: Scored) -> str:
+    said, shown = str(scored.protocol), min(SHOWN, len(scored.truth))
+    return (f"{said[0].upper()}{said[1:]}; the first {shown}. *Uncertain* is the members' "
+            f"disagreement (Jensen-Shannon), white at {_top(scored.uncertainty):.2f} nats.\n\n"
+            f"{_most_uncertain(scored)}")  # fmt: skip
+
+
+def _trust(scores: Mapping[str, Scored], kept: Callable[[str, Image.Image], str]) -> list[Section]:
+    """How far predictions can be trusted: error against coverage, and probabilities against truth."""
+    curves = {name: scored.coverage for name, scored in scores.items()}
+    text = ("Pixels in the order of the members' agreement: a curve that stays low means that the branch knows "
+            "where it is unsure.")  # fmt: skip
+    bins = {name: scored.reliability for name, scored in scores.items()}
+    sure = ("Pixels in the order of the probability that the branch gives its class: below the dotted line it is surer "
+            "than it is right. The error is the mean distance from that line.")  # fmt: skip
+    return [
+        Section("Error against coverage", text, kept("coverage", coverage_curves(curves))),
+        Section("As sure as right", sure, kept("reliability", reliability(bins))),
+    ]
+
+
+def write_evaluation(cfg: DictConfig, scored: Scored, classes: ClassList) -> Path:
+    """The report of a branch that was scored on held-out images: ``report.md`` and its pictures in ``cfg.out``."""
+    out = Path(cfg.out)
+
+    def kept(name: str, picture: Image.Image) -> str:
+        path = Path("images") / f"{name}.png"
+        save_png(np.asarray(picture.convert("RGB")), out / path)
+        return str(path)
+
+    rows = {"mIoU": "miou", "pixel accuracy": "pixel_accuracy", "expected calibration error": "ece"}
+    figures = {name: scored.figures[key] for name, key in rows.items()}
+    figures["area under the risk-coverage curve"] = scored.coverage.aurc
+    sheet = panels(_prediction_panels(scored, classes), across=2, classes=classes)
+    parts = [
+        f"# {Path(cfg.segmentation).name}", f"`{cfg.command}`", _figures_table(figures),
+        Section("Predictions", _prediction_text(scored), kept("predictions", sheet)),
+        Section("IoU of each class", "", kept("classes-iou", class_bars({"images": scored.iou}, classes))),
+        *_trust({"images": scored}, kept),
+    ]  # fmt: skip
+    with atomic_path(out / "report.md") as temporary:
+        temporary.write_text("\n\n".join(map(str, parts)) + "\n")
+    return out / "report.md"
 
 
 def _most_uncertain(scored: Scored) -> str:

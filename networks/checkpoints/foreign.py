@@ -16,8 +16,8 @@ Network = Literal["G_ema", "G", "D"]  # the averaged generator, the trained one,
 LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began files before version 1.6
 # What a file begins with -> the module of its adapter and the function in it, (path, network) -> Found.
 ADAPTERS: Mapping[bytes, tuple[str, str]] = {
-    LEGACY_TORCH: ("networks.checkpoints.rosinality", "read_rosinality"),
-    b"PK\x03\x04": ("networks.checkpoints.rosinality", "read_rosinality"),
+    LEGACY_TORCH: ("networks.checkpoints.torch_files", "read_torch_file"),
+    b"PK\x03\x04": ("networks.checkpoints.torch_files", "read_torch_file"),
     b"\x80": ("networks.checkpoints.official", "read_official"),
 }
 
@@ -58,7 +58,7 @@ def read_foreign(path: Path, network: Network) -> Found:
     adapter = _adapter(path)
     if adapter is None:
         raise GanvasError(f"{path} is no checkpoint that Ganvas converts; give a .pkl of stylegan2-ada-pytorch or "
-                          "stylegan3, or a .pt of rosinality's stylegan2-pytorch.")  # fmt: skip
+                          "stylegan3, a .pt of rosinality's stylegan2-pytorch, or a .ckpt of BlobGAN.")  # fmt: skip
     module, function = adapter
     return getattr(import_module(module), function)(path, network)
 

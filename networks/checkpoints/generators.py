@@ -29,6 +29,12 @@ def _stylegan2() -> type[nn.Module]:
     return Generator
 
 
+def _blobgan() -> type[nn.Module]:
+    from networks.blobgan import BlobGenerator
+
+    return BlobGenerator
+
+
 def _stylegan2_discriminator() -> type[nn.Module]:
     from networks.stylegan2 import Discriminator
 
@@ -48,7 +54,7 @@ def _projected_discriminator() -> type[nn.Module]:
 
 
 # Kind -> the class behind it. Closed, and imported when asked for: a bundle can name a kind but no code.
-GENERATORS: Mapping[str, Callable[[], type[nn.Module]]] = {"stylegan2": _stylegan2}
+GENERATORS: Mapping[str, Callable[[], type[nn.Module]]] = {"stylegan2": _stylegan2, "blobgan": _blobgan}
 DISCRIMINATORS: Mapping[str, Callable[[], type[nn.Module]]] = {
     "stylegan2_discriminator": _stylegan2_discriminator,
     "lean_discriminator": _lean_discriminator,

@@ -74,4 +74,11 @@ def rgb_pixels(opened: Image.Image, what: str) -> np.ndarray:
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write ``uint8 [3, H, W]`` as an RGB PNG, in one step."""
     with atomic_path(path) as partial:
-        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(partial, format="PNG")
+        partial.write_bytes(image_png(image))
+
+
+def image_png(image: np.ndarray) -> bytes:
+    """``uint8 [3, H, W]`` as the contents of an RGB PNG."""
+    written = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(written, format="PNG")
+    return written.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,24 @@ from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.images import open_image
 
 
-def read_mask(path: str | Path, classes: ClassList) -> np.ndarray:
+def read_mask(path: str | Path, classes: ClassList, data: bytes | None = None) -> np.ndarray:
     """Read a mask as class ids, ``uint8 [H, W]``.
 
     - Index and grey PNGs hold the ids themselves. The one exception: an index PNG whose colours are all class colours,
       moved away from their own ids, was re-indexed by an image tool, and its colours are believed.
     - RGB masks are decoded by colour, exactly.
 
+    Args:
+        path: the file.
+        classes: what its ids mean.
+        data: its contents, where they are not to be read from ``path``: an archive's.
+
     Raises:
         GanvasError: an unreadable file, an id outside the class list or outside the file's own palette, a colour of
             no class (each with the pixel), or transparency.
     """
     path = Path(path)
-    image = open_mask(path)
+    image = open_mask(path, data)
     if image.mode == "P":
         ids, palette = np.asarray(image), stored_palette(image)
         _require_colors(ids, palette, path)
@@ -38,16 +44,16 @@ def read_mask(path: str | Path, classes: ClassList) -> np.ndarray:
     return _by_color(np.asarray(image), path, classes)
 
 
-def open_mask(path: Path) -> Image.Image:
-    """Open a mask; an opaque alpha channel says nothing and is left out.
+def open_mask(path: Path, data: bytes | None = None) -> Image.Image:
+    """Open a mask, by ``path`` or out of ``data``; an opaque alpha channel says nothing and is left out.
 
     Raises:
         GanvasError: an unreadable file, transparency, or 16-bit grey with an alpha channel.
     """
-    image = open_image(path)
+    image = open_image(path, data)
     if image.mode not in ("LA", "PA", "RGBA"):
         return image
-    with Image.open(path) as header:
+    with Image.open(path if data is None else io.BytesIO(data)) as header:
         if any(tile.args == "LA;16B" for tile in header.tile):   # Pillow keeps the upper half of such ids: all 0
             raise GanvasError(f"The mask {path} has 16-bit grey with an alpha channel; save it without that channel.")
     clear = np.argwhere(np.asarray(image.getchannel("A")) < 255)
@@ -64,12 +70,22 @@ def write_mask(path: str | Path, mask: np.ndarray, classes: ClassList) -> None:
     Raises:
         ValueError: if an id is neither a class nor 255.
     """
+    with atomic_path(path) as partial:
+        partial.write_bytes(mask_png(mask, classes))
+
+
+def mask_png(mask: np.ndarray, classes: ClassList) -> bytes:
+    """What :func:`write_mask` writes.
+
+    Raises:
+        ValueError: if an id is neither a class nor 255.
+    """
     if mask.dtype != np.uint8 or mask.ndim != 2 or np.any((mask >= len(classes)) & (mask != IGNORE)):
         raise ValueError(f"a mask is uint8 [H, W] with ids below {len(classes)} or 255")
-    image = Image.fromarray(mask)
+    image, written = Image.fromarray(mask), io.BytesIO()
     image.putpalette(classes.paint(np.arange(256, dtype=np.uint8)).tobytes())
-    with atomic_path(path) as partial:
-        image.save(partial, format="PNG")
+    image.save(written, format="PNG")
+    return written.getvalue()
 
 
 def stored_palette(image: Image.Image) -> tuple[Color, ...]:

@@ -126,6 +126,30 @@ class _Ignored:
         """Nothing is kept."""
 
 
+class Settings:
+    """Stands for OmegaConf's containers and values: settings that Lightning keeps in a checkpoint."""
+
+    def __init__(self, *_: Any) -> None:
+        self.state: Mapping[str, Any] = {}
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state if isinstance(state, Mapping) else {}
+
+    def plain(self, depth: int = 0) -> Any:
+        """The dictionary, the list or the value that it is; None beyond 16 levels, or if it is another thing."""
+        if depth > 16:
+            return None
+        content = self.state.get("_content", self.state.get("_val"))
+        if isinstance(content, Mapping):
+            return {str(name): plain(value, depth + 1) for name, value in content.items()}
+        return [plain(value, depth + 1) for value in content] if isinstance(content, list) else content
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """A value of a checkpoint's settings, whether OmegaConf wrapped it or not."""
+    return value.plain(depth) if isinstance(value, Settings) else value
+
+
 class _NumberType:
     """Stands for ``numpy.dtype``, of which only plain numbers are taken."""
 
@@ -141,6 +165,22 @@ class _NumberType:
 def _number(kind: _NumberType, data: bytes | str) -> float:
     raw = data.encode("latin1") if isinstance(data, str) else data
     return np.frombuffer(raw, kind.dtype)[0].item()
+
+
+def _nothing(*_: Any) -> dict[str, Any]:
+    return {}
+
+
+# What Lightning's checkpoints name for their settings: whatever may be built of these is inert.
+SETTINGS = (
+    *((Settings, f"omegaconf.{name}") for name in (
+        "dictconfig.DictConfig", "listconfig.ListConfig", "base.ContainerMetadata", "base.Metadata", "nodes.AnyNode",
+        "nodes.StringNode", "nodes.IntegerNode", "nodes.FloatNode", "nodes.BooleanNode",
+    )),
+    (_nothing, "collections.defaultdict"), (_nothing, "typing.Any"),
+    *((_nothing, f"{place}.{name}") for place in ("builtins", "__builtin__")
+      for name in ("dict", "list", "tuple", "str", "int", "long", "float", "bool", "object")),
+)  # fmt: skip
 
 
 # What the StyleGAN2 pickles of stylegan2-ada-pytorch and stylegan3 name.
@@ -228,7 +268,7 @@ def read_torch(path: Path, use: str = "a generator") -> Mapping[str, Any]:
     """
     try:
         # Training checkpoints hold their arguments.
-        with _WholeLines(io.FileIO(path)) as file, torch.serialization.safe_globals([argparse.Namespace]):
+        with _WholeLines(io.FileIO(path)) as file, torch.serialization.safe_globals([argparse.Namespace, *SETTINGS]):
             found = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in any way: struct.error, IndexError, AssertionError, ...
         name = foreign_name(error)

@@ -21,7 +21,6 @@ from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Found, Network, NetworkMissingError
 from networks.checkpoints.generators import kind_of, known_networks, stored_tensors
-from networks.checkpoints.pickles import read_torch
 from networks.stylegan2.resolutions import block_channels
 
 FORMAT = "rosinality checkpoint"
@@ -81,17 +80,19 @@ def discriminator_names(resolution: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def read_rosinality(path: Path, network: Network) -> Found:
+def read_rosinality(path: Path, checkpoint: Mapping[str, Any], network: Network) -> Found:
     """One network of a checkpoint, of training or converted.
 
     Args:
-        path: the ``.pt`` file.
+        path: where it came from, for sentences.
+        checkpoint: what the ``.pt`` file holds.
         network: ``G_ema``, ``G`` or ``D``.
 
     Raises:
-        GanvasError: if the file is unusable or holds no such network.
+        GanvasError: if it is not as that code writes it.
+        NetworkMissingError: if it holds no such network.
     """
-    checkpoint = _networks(read_torch(path))
+    checkpoint = _networks(checkpoint)
     theirs = checkpoint.get(ENTRIES[network])
     if not isinstance(theirs, Mapping):
         known = [ours for ours, entry in ENTRIES.items() if isinstance(checkpoint.get(entry), Mapping)]
@@ -99,7 +100,7 @@ def read_rosinality(path: Path, network: Network) -> Found:
                                   "choose one of these.")  # fmt: skip
     try:
         if network == "D":
-            return _discriminator(theirs)
+            return discriminator_of(theirs, FORMAT)
         return _generator(theirs, checkpoint.get("latent_avg"))
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise GanvasError(f"the network {network} in {path} is not as rosinality's stylegan2-pytorch writes it "
@@ -132,14 +133,19 @@ def _generator(theirs: Mapping[str, Tensor], w_avg: Tensor | None) -> Found:
     return Found("stylegan2", config, tensors, FORMAT)
 
 
-def _discriminator(theirs: Mapping[str, Tensor]) -> Found:
+def discriminator_of(theirs: Mapping[str, Tensor], source: str) -> Found:
+    """A discriminator by its names and shapes, in a file of the format ``source``; others took over this one.
+
+    Raises:
+        KeyError, ValueError: if it is another network.
+    """
     resolution = 4 * 2 ** count_names(theirs, r"convs\.\d+\.skip\.1\.weight")
     names = discriminator_names(resolution)
     channels = {2**i: theirs[names[f"b{2**i}.conv0.weight"]].shape[1] for i in range(3, resolution.bit_length())}
     channels = {4: len(theirs["final_conv.0.weight"]), **channels}
     config = {"img_resolution": resolution, **channel_arguments(channels)}
     tensors = _ours(_empty("stylegan2_discriminator", config), theirs, names, kernel_sum=1.0)
-    return Found("stylegan2_discriminator", config, tensors, FORMAT)
+    return Found("stylegan2_discriminator", config, tensors, source)
 
 
 def _empty(kind: str, config: Mapping[str, Any]) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,6 +53,19 @@ def miou_datasetgan(confusion: Tensor) -> float:
 def calibration_error(count: Tensor, confidence: Tensor, correct: Tensor) -> float:
     """Expected calibration error (Guo et al. 2017, eq. 3) from the sums of each bin, ``[B]`` each."""
     return ((confidence - correct).abs().sum() / count.sum().clamp_min(1)).item()
+
+
+class Reliability(NamedTuple):
+    """How right pixels are by how sure the prediction is of them (Guo et al. 2017, figure 1).
+
+    A bin without pixels has NaN.
+    """
+
+    edges: Tensor        # [B + 1], of the bins
+    count: Tensor        # [B], pixels
+    confidence: Tensor   # [B], mean probability of the predicted class
+    accuracy: Tensor     # [B], share of them that are right
+    error: float         # expected calibration error
 
 
 class SegmentationScore:
@@ -105,6 +119,12 @@ class SegmentationScore:
         self._bins += torch.stack(
             [torch.bincount(bins, weights=w, minlength=BINS) for w in (torch.ones_like(correct), confidence, correct)]
         )
+
+    def reliability(self) -> Reliability:
+        """The reliability diagram of the pixels that came with probabilities."""
+        count, confidence, correct = self._bins
+        edges = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
+        return Reliability(edges, count, confidence / count, correct / count, calibration_error(*self._bins))
 
     def compute(self) -> dict[str, float | dict[str, float]]:
         """All scores.

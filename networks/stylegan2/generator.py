@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from networks.latent import Latent
+from networks.latent import Latent, item_rng
 from networks.stylegan2.mapping import MappingNetwork
 from networks.stylegan2.resolutions import lean_channel_base
 from networks.stylegan2.synthesis import Architecture, Noise, SynthesisNetwork
@@ -94,7 +94,9 @@ class Generator(nn.Module):
         return self.synthesis(self.mapping(z, c, truncation, cutoff), noise=noise)
 
     @torch.no_grad()
-    def sample(self, n: int, seed: int, label: Tensor | None = None, truncation: float = 1.0) -> Latent:
+    def sample(
+        self, n: int, seed: int, label: Tensor | None = None, truncation: float = 1.0, first: int = 0
+    ) -> Latent:  # fmt: skip
         """Draw ``n`` codes in W+; item i depends only on ``(seed, i)``, whatever ``n`` is.
 
         Args:
@@ -102,6 +104,7 @@ class Generator(nn.Module):
             seed: any integer from 0.
             label: ``[n, c_dim]`` for a conditional generator; its classes in turn if left out.
             truncation: psi; 1 draws from all of W, 0 gives the mean.
+            first: the number of the first item, so that a long row of samples can be drawn in parts.
 
         Raises:
             ValueError: if the label does not fit, or ``n`` is below one.
@@ -109,9 +112,9 @@ class Generator(nn.Module):
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
         # One generator for each item: the draw of item i must not move when n changes.
-        z = torch.stack([torch.randn(self.z_dim, generator=_item_rng(seed, i)) for i in range(n)])
+        z = torch.stack([torch.randn(self.z_dim, generator=item_rng(seed, i)) for i in range(first, first + n)])
         if label is None and self.c_dim:
-            label = torch.eye(self.c_dim)[torch.arange(n) % self.c_dim]
+            label = torch.eye(self.c_dim)[torch.arange(first, first + n) % self.c_dim]
         label = None if label is None else label.to(self.device)
         return Latent("w+", {"ws": self.mapping(z.to(self.device), label, truncation)}, label, self.hash or None)
 
@@ -150,12 +153,3 @@ class Generator(nn.Module):
             case _:
                 raise ValueError(f"StyleGAN2 renders z, w, w+ and s, not {latent.space!r}")
         return self.synthesis(ws, noise, features)
-
-
-def _item_rng(seed: int, index: int) -> torch.Generator:
-    """An independent stream for each item.
-
-    PyTorch's CPU generator keeps only 32 bits of a seed, so the pair is mixed by odd constants that are spread over
-    those: items of one seed never share a stream, and items of neighbouring seeds do not in practice.
-    """
-    return torch.Generator().manual_seed((seed * 0x7F4A7C15 + (index + 1) * 0x1CE4E5B9) & 0xFFFFFFFF)

@@ -52,30 +52,10 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, styles: Tensor, noise: LayerNoise, gain: float = 1.0) -> Tensor:
         return modulated_conv2d(
-            x, self.weight, styles, self._noise(noise, x), self.noise_strength, self.bias, self.up,
+            x, self.weight, styles, layer_noise(noise, self.noise_const, x), self.noise_strength, self.bias, self.up,
             self.resample_filter, act="lrelu", gain=math.sqrt(2) * gain,
             clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
         )  # fmt: skip
-
-    def _noise(self, noise: LayerNoise, x: Tensor) -> Tensor | None:
-        """The map that is added: ``[R, R]`` for all samples, or ``[N, 1, R, R]``."""
-        size = [self.resolution, self.resolution]
-        match noise:
-            case Tensor():
-                if list(noise.shape) != [len(x), *size]:
-                    raise ValueError(f"noise maps must be {[len(x), *size]}, got {list(noise.shape)}")
-                return noise[:, None].to(x.device)
-            case "random":
-                return torch.randn([len(x), 1, *size], device=x.device)
-            case "const":
-                return self.noise_const
-            case "none":
-                return None
-            case torch.Generator():
-                # On the CPU whatever the device, so that a seed means the same maps everywhere.
-                return torch.randn(size, generator=noise).to(x.device)
-            case _:
-                raise ValueError(f"noise must be const, random, none, a torch.Generator or maps, got {noise!r}")
 
 
 class ToRGB(nn.Module):
@@ -150,7 +130,7 @@ class SynthesisBlock(nn.Module):
         for layer in self.layers:
             gain = math.sqrt(0.5) if residual is not None and layer == "conv1" else 1.0
             path = f"{name}.{layer}"
-            x = getattr(self, layer)(x, styles[path], _of_layer(noise, path), gain)
+            x = getattr(self, layer)(x, styles[path], of_layer(noise, path), gain)
             if layer == "conv1" and residual is not None:
                 x = residual + x
             if features is not None:
@@ -259,9 +239,39 @@ class SynthesisNetwork(nn.Module):
         return shapes
 
 
-def _of_layer(noise: Noise, path: str) -> LayerNoise:
+def of_layer(noise: Noise, path: str) -> LayerNoise:
     """What the layer at ``path`` has of the network's noise."""
     if not isinstance(noise, tuple):
         return noise
     maps, others = noise
     return maps.get(path, others)
+
+
+def layer_noise(noise: LayerNoise, stored: Tensor, x: Tensor) -> Tensor | None:
+    """The map that a layer adds to ``x`` ``[N, ...]``: ``[R, R]`` for all samples, or ``[N, 1, R, R]``.
+
+    Args:
+        noise: what the layer has of the network's noise.
+        stored: the layer's own map, ``[R, R]``.
+        x: says how many samples there are, and where.
+
+    Raises:
+        ValueError: if the kind of noise is unknown, or given maps have another shape.
+    """
+    size = list(stored.shape)
+    match noise:
+        case Tensor():
+            if list(noise.shape) != [len(x), *size]:
+                raise ValueError(f"noise maps must be {[len(x), *size]}, got {list(noise.shape)}")
+            return noise[:, None].to(x.device)
+        case "random":
+            return torch.randn([len(x), 1, *size], device=x.device)
+        case "const":
+            return stored
+        case "none":
+            return None
+        case torch.Generator():
+            # On the CPU whatever the device, so that a seed means the same maps everywhere.
+            return torch.randn(size, generator=noise).to(x.device)
+        case _:
+            raise ValueError(f"noise must be const, random, none, a torch.Generator or maps, got {noise!r}")

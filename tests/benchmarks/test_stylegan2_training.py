@@ -17,7 +17,7 @@ from benchmarks.gan_arms import ARMS, Laps, _images
 from benchmarks.gan_setup import Setup, cycle_kinds, identical_words, official_arguments
 from benchmarks.stylegan2_training import Measured, breakdown, figures, phases, rows
 from launch.compose import compose
-from launch.train_stylegan2 import build
+from launch.gan_training import build
 
 TINY = replace(Setup().quick(), resolution=32, channel_base=128, channel_max=4, images=8, threads=1)
 LEAN = ["task.discriminator.channels=[4,4,4]", "task.encoder.channels=[4,4,4]", "task.generator.z_dim=4",

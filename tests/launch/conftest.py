@@ -20,8 +20,9 @@ from networks.checkpoints.bundle import Bundle
 from networks.checkpoints.classes import ClassList
 from networks.checkpoints.generators import load_generator, save_generator
 from networks.grids import to_uint8
+from networks.segmenters import save_segmenter
 from networks.stylegan2 import Generator
-from networks.unet import UNet, save_segmenter
+from networks.unet import UNet
 
 SIZE = 32
 CLASSES = ClassList(("ground", "left", "right"), ((0, 0, 0), (200, 30, 30), (30, 30, 200)))
@@ -139,6 +140,14 @@ def avatar_run(
         patch.setenv("GANVAS_CACHE", str(shared_cache))
         assert cli.main(words) == cli.OK
     return AvatarRun(folder / "run", out.getvalue().splitlines(), err.getvalue(), tiny_generator)
+
+
+@pytest.fixture(scope="session")
+def synthesized(avatar_run: AvatarRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty images of 32x32 that the branch of a whole run labelled."""
+    out = tmp_path_factory.mktemp("synthesized") / "samples"
+    assert cli.main(["synthesize", f"segmentation={avatar_run.bundle}", "n=20", "drop=0", f"out={out}"]) == cli.OK
+    return out
 
 
 def same_weights(one: Bundle, other: Bundle) -> bool:

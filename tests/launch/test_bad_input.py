@@ -15,8 +15,9 @@ from editors import load
 from launch import cli
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import save_generator
+from networks.segmenters import save_segmenter
 from networks.stylegan2 import Generator
-from networks.unet import UNet, save_segmenter
+from networks.unet import UNet
 
 Break = Callable[[Path], None]
 

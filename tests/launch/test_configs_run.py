@@ -23,6 +23,7 @@ EXPERIMENTS = [name for name in choices_of("experiment") if not name.startswith(
 
 INVERSION = ["task.inversion.steps=1", "task.inversion.samples=8"]
 GENERATOR = ["z_dim=4", "w_dim=4", "mapping_layers=1", "channel_base=64", "channel_max=8"]
+BLOBS = ["k=2", "channels=[8,6]", "z_dim=4", "hidden_dim=8", "layers=2", "structure_dim=6", "style_dim=4", "smallest=8"]
 DISCRIMINATOR = {"official": ["channel_base=64", "channel_max=8"], "lean": ["channels=[4,4]"],
                  "projected": ["width=4", "feature_resolution=128"]}  # fmt: skip
 MOMENT = {  # task -> what makes a run of it last seconds
@@ -34,10 +35,18 @@ MOMENT = {  # task -> what makes a run of it last seconds
         *INVERSION, "task.heldout=2", "task.batch_size=2", "task.training.total_images=4", "task.network.width=8",
         "task.network.hidden=8", "task.network.channels=[8,8,8]",
     ],
-    "segmenter": ["data.count=16", "task.epochs=1", "task.heldout=4", "task.network.widths=[8,8]", "n=4"],
+    "attributes": ["data.resolution=16", "task.epochs=1", "task.batch_size=2", "task.network.width=8"],
+    "identity": [
+        "data.resolution=16", "data.count=8", "task.epochs=1", "task.batch_size=4", "task.network.width=8", "n=4",
+    ],
+    "segmenter": ["task.epochs=1", "task.least_steps=0", "task.batch_size=4", "task.heldout=4", "n=4"],
     "stylegan2": [
         "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=4",
         "task.training.r1_interval=2", *(f"task.generator.{word}" for word in GENERATOR),
+    ],
+    "blobgan": [
+        "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=4",
+        "task.training.r1_interval=2", *(f"task.generator.{word}" for word in BLOBS),
     ],
 }  # fmt: skip
 
@@ -53,10 +62,12 @@ def test_every_file_composes(file: str) -> None:
         assert plan(compose("sweep", [f"experiment={file.removeprefix('experiment/')}"])).jobs
     elif group.startswith("experiment"):
         assert compose("train", [f"experiment={file.removeprefix('experiment/')}"]).task.name in MOMENT
+    elif group == "recipe":
+        assert compose("evaluate", [f"recipe={name}"]).recipe.reach
     elif group in ("launcher", "sweeper"):
         assert compose("sweep", [f"{group}={name}"]).own == [f"{group}={name}"]
     else:
-        task = {"task": name, "task/head": "segmentation"}.get(group, "stylegan2")
+        task = {"task": name, "task/head": "segmentation", "task/network": "segmenter"}.get(group, "stylegan2")
         words = {word.partition("=")[0]: word for word in ("data=avatars", f"task={task}", f"{group}={name}")}
         assert compose("train", [*words.values(), "data.resolution=64"])
 
@@ -72,10 +83,10 @@ def test_an_unknown_key_is_refused_in_every_experiment(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_and_a_seed_decides_what_comes_out(
-    name: str, tiny_generator: Path, folder: Path, tmp_path: Path, shared_cache: Path,
+    name: str, tiny_generator: Path, folder: Path, synthesized: Path, tmp_path: Path, shared_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    words = moment(name, tiny_generator, folder)
+    words = moment(name, tiny_generator, folder, synthesized)
     found = []
     for run in ("first", "second"):
         cache = tmp_path / f"cache of {run}"  # inversions and prepared images are not taken from the other run
@@ -91,7 +102,7 @@ def test_every_experiment_runs_and_a_seed_decides_what_comes_out(
     assert all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(*map(dict.values, found), strict=True))
 
 
-def moment(name: str, generator: Path, folder: Path) -> Sequence[str]:
+def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[str]:
     """The words of a run that lasts seconds."""
     cfg = compose("train", [f"experiment={name}"])
     words = [f"experiment={name}", "trainer=cpu", "trainer.threads=1", "wandb=disabled", *MOMENT[cfg.task.name]]
@@ -106,10 +117,19 @@ def moment(name: str, generator: Path, folder: Path) -> Sequence[str]:
         words += [f"masks={folder / 'masks'}", "task.folds=2"] if cfg.data.kind == "folder" else []
         words += ["task.curve=[1,2]"] if cfg.task.curve else []
         words += ["task.head.width=8"] if cfg.task.head.kind == "default" else []
-    if cfg.task.name == "stylegan2":
+    if cfg.task.name == "attributes" and cfg.data.kind == "folder":
+        table = folder.parent / "table.csv"
+        table.write_text("image,side\na.png,left\nb.png,right\nc.png,left\nd.png,right\n")
+        words.append(f"task.table={table}")
+    elif cfg.task.name == "attributes":
+        words += ["data.count=8", "n=24"]
+    if cfg.task.name in ("stylegan2", "blobgan"):
         kind = {"Discriminator": "official", "LeanDiscriminator": "lean", "ProjectedDiscriminator": "projected"}
         sort = kind[cfg.task.discriminator._target_.rpartition(".")[2]]
         words += [f"task.discriminator.{word}" for word in DISCRIMINATOR[sort]]
-        words += ["task.encoder.channels=[4,4]"] if cfg.task.encoder is not None else []
-        words += ["data.count=8"] if cfg.data.kind == "avatars" else []
+        words += ["task.encoder.channels=[4,4]"] if cfg.task.get("encoder") is not None else []
+        words += ["data.count=8"] if cfg.data.kind in ("avatars", "scenes") else []
+    if cfg.task.name == "segmenter":
+        own = "widths=[8,8]" if "widths" in cfg.task.network else "encoder=mobilenet_v2"
+        words += [f"task.network.{own}", f"data.folder={samples}" if "folder" in cfg.data else "data.count=16"]
     return words

@@ -18,7 +18,9 @@ from networks.checkpoints.rosinality import write_rosinality
 from networks.encoders import IRSEEncoder
 from networks.grids import save_grid
 from networks.segmentation import head_for
+from networks.segmenters import save_segmenter
 from networks.stylegan2 import Discriminator, Generator
+from networks.unet import UNet
 from tests.launch.conftest import CLASSES, FAST, SIZE, labelled_folder
 from tests.networks.official_pickle import write
 
@@ -202,7 +204,10 @@ def test_what_cannot_be_converted(
     encoder = f"generator={tiny_generator}"
     for words, says in {
         (f"source={pickle}", f"out={there}"): "there.safetensors is already there: choose another out=",
-        (f"source={pickle}", f"out={tmp_path / 'g.onnx'}"): "must end in .safetensors, a bundle, or in .pt",
+        (f"source={pickle}", f"out={tmp_path / 'g.txt'}"): "must end in .safetensors, a bundle, or in .pt, rosi",
+        (f"source={tiny_generator}", f"out={tmp_path / 'g.onnx'}"): "kind 'stylegan2': give one of kind 'segmenter'",
+        (f"source={pickle}", f"out={tmp_path / 'g.onnx'}", "network=G"): "has neither network= nor generator=",
+        ("source=zoo/segmenter_avatars64.safetensors", f"out={tmp_path / 'g.onnx'}", "resolution=50"): "multiple of 16",
         (f"source={pickle}", f"out={new}", "network=X"): "network=X must be one of G_ema, G, D, E, S",
         (f"source={pickle}", f"out={new}", "network=E"): "network=E, an encoder, and network=S, a segm",
         (f"source={pickle}", f"out={new}", "network=D", f"generator={pickle}"): "the other networks have none",
@@ -241,3 +246,17 @@ def test_samples_and_the_main_job_straight_from_a_pickle(
     bundle = run / "export" / "segmentation.safetensors"
     assert read_manifest(bundle)["generator"]["hash"] == load_generator(pickle).hash
     assert read_manifest(bundle)["classes"]["names"] == list(CLASSES.names)
+
+
+def test_a_segmenter_becomes_an_onnx_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classes = {"names": ["a", "b"], "palette": [[0, 0, 0], [9, 9, 9]]}
+    network = UNet(2, (8, 8))
+    trained = {"classes": classes, "trained_on": {"resolution": 32}}
+    source = save_segmenter(tmp_path / "s.safetensors", network, trained)
+    status, said = convert(capsys, f"source={source}", f"out={tmp_path / 's.onnx'}")
+    assert status == cli.OK
+    lines = dict(line.split(": ", 1) for line in said.splitlines())
+    assert lines["input"] == "image [N, 3, 32, 32] in [-1, 1]"
+    assert lines["output"] == "logits [N, 2, 32, 32]"
+    assert float(lines["largest_difference"]) < 1e-4
+    assert (tmp_path / "s.onnx").stat().st_size > 1000

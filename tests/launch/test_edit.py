@@ -84,7 +84,10 @@ def test_a_folder_is_edited_by_masks_of_its_images(
     for name, size in (("a", (32, 32)), ("b", (64, 48))):
         assert Image.open(tmp_path / "images" / f"{name}.png").size == size  # pasted back into the photo
     found = read_figures(tmp_path)
-    assert set(found.figures) == {"agreement", "inside", "outside", "seconds"}
+    assert set(found.figures) == {
+        "agreement", "inside", "outside", "uncertainty_before", "uncertainty_after", "seconds"
+    }  # fmt: skip
+    assert all(0 <= row["uncertainty_after"] < 3 for row in found.each)
     assert found.figures["outside"].protocol.images == 2
     assert [row["name"] for row in found.each] == ["a", "b"]
     vector = load_edit(tmp_path / "vector.safetensors")

@@ -27,7 +27,7 @@ def test_it_finds_what_the_run_found(avatar_run: AvatarRun, capsys: pytest.Captu
     assert cli.main(["evaluate", f"segmentation={avatar_run.bundle}", "n=4"]) == cli.OK
     found, before = figures(capsys.readouterr().out), figures("\n".join(avatar_run.printed))
     assert "4 rendered avataaars with exact masks (split heldout, seed 0)" in found["protocol"]
-    for name in ("mIoU", "mIoU_datasetgan_rule", "pixel_accuracy", "ece"):
+    for name in ("mIoU", "mIoU_datasetgan_rule", "pixel_accuracy", "ece", "aurc"):
         assert float(found[name]) == pytest.approx(float(before[name]), abs=1e-3)
 
 
@@ -39,6 +39,11 @@ def test_a_folder_for_the_figures_keeps_them_with_their_protocol(avatar_run: Ava
     assert kept.figures["mIoU"].protocol.images == 2
     assert {"mIoU", "ece", "IoU skin"} < kept.figures.keys()
     assert (tmp_path / "kept" / "config.yaml").exists()
+    report = (tmp_path / "kept" / "report.md").read_text()
+    assert f"| area under the risk-coverage curve | {kept.figures['aurc'].value:.4g} |" in report
+    for picture in ("predictions", "classes-iou", "coverage", "reliability"):
+        assert f"](images/{picture}.png)" in report
+        assert Image.open(tmp_path / "kept" / "images" / f"{picture}.png").size > (200, 200)
 
 
 def test_a_folder_and_a_class_that_it_never_shows(

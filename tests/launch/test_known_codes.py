@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from launch import cli, train_segmentation
 from networks.checkpoints.bundle import read_manifest
@@ -63,6 +64,16 @@ def test_the_codes_of_labelled_samples_are_used_as_they_are(
     assert "their codes are known, not inverted: those of `" in report
     assert "4 labelled images, rendered from known codes, segmented by a head that did not see it" in report
     assert read_manifest(tmp_path / "run" / "export" / "segmentation.safetensors")["trained_on"]["codes"] == "known"
+
+
+def test_a_picture_that_is_not_square_is_judged_without_its_margin(
+    train_folder: Train, place: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for file in [*(place / "samples").glob("0*.png"), *(place / "masks").iterdir()]:
+        with Image.open(file) as image:
+            image.crop((0, 6, SIZE, SIZE - 6)).save(file)  # what is left lies in the square where it was
+    assert train_folder(*words(place)) == cli.OK
+    assert "the codes of 4 labelled images are known" in capsys.readouterr().out
 
 
 def other_generator(file: Path) -> None:

@@ -25,7 +25,7 @@ CLASSES = ClassList(("ground", "thing"), ((0, 0, 0), (200, 100, 0)))
 def test_every_picture_is_linked_and_every_link_is_a_picture(avatar_run: AvatarRun) -> None:
     report = (avatar_run.path / "report.md").read_text()
     links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", report)
-    assert len(links) == len(set(links)) == 8
+    assert len(links) == len(set(links)) == 9
     assert {str(file.relative_to(avatar_run.path)) for file in avatar_run.path.glob("images/*")} == set(links)
     for link in links:
         with Image.open(avatar_run.path / link) as picture:
@@ -48,7 +48,7 @@ def test_the_report_says_figures_with_their_protocol(avatar_run: AvatarRun) -> N
 def test_a_folder_s_report_has_what_its_labels_can_say(train_folder: Train, tmp_path: Path) -> None:
     assert train_folder("task.folds=2", "task.training.passes=1") == cli.OK
     report = (tmp_path / "run" / "report.md").read_text()
-    pictures = ["labelled", "k-fold-on-the-labels", "classes-iou", "coverage", "samples"]
+    pictures = ["labelled", "k-fold-on-the-labels", "classes-iou", "coverage", "reliability", "samples"]
     assert re.findall(r"\(images/(.+)\.png\)", report) == pictures
     said = "each of the 4 labelled images, inverted, segmented by a head that did not see it"
     assert f"- *k-fold on the labels*: {said}." in report

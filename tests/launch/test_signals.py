@@ -32,7 +32,7 @@ import json, os, signal, sys
 from importlib import import_module
 from launch.prepare import prepare
 prepare()
-import launch.train, launch.train_segmentation, launch.train_stylegan2
+import launch.train, launch.train_segmentation, launch.gan_training
 from launch.cli import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to Ctrl-C

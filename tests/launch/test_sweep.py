@@ -96,6 +96,39 @@ def test_a_failing_job_is_tried_twice_and_named_and_the_others_are_kept(
     assert sweep.status(NAMES[1]).attempts == 3
 
 
+def test_commands_before_a_job_run_first_and_are_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg, ran, broken = compose("train", ["task.name=toy"]), [], {"samples"}
+    job = "teacher=branch,seed=0"
+
+    def run(command: list[str], sweep: Sweep, name: str, watch: object) -> int:
+        words = dict(word.split("=", 1) for word in command[4:])
+        out = Path(words["out"])
+        ran.append((command[3], out.name, words))
+        sweep.log_of(name).touch()
+        if out.suffix.removeprefix(".") in broken:
+            return 2
+        write_figures(out, command[3], cfg, all_by(Protocol("toys", "", 1), {"mIoU": 0.5}), 1.0, "a machine")
+        return 0
+
+    monkeypatch.setattr(sweep_job, "_run", run)
+    words = ["sweep", "experiment=paper/distill", f"out={tmp_path / 's'}"]
+    assert cli.main(words) == cli.REFUSED
+    assert [name for _, name, _ in ran[:3]] == [f"{job}.branch", f"{job}.samples", f"{job}.samples"]
+    assert len(ran) == 5  # the other two jobs have nothing before them
+    ran.clear()
+    broken.clear()
+    assert cli.main(words) == cli.OK
+    assert [(verb, name) for verb, name, _ in ran] == [("synthesize", f"{job}.samples"), ("train", job)]
+    jobs = tmp_path / "s" / "jobs"
+    assert ran[0][2]["segmentation"] == f"{jobs / job}.branch/export/segmentation.safetensors"
+    assert ran[1][2]["data.folder"] == f"{jobs / job}.samples"
+    capsys.readouterr()
+    assert cli.main([*words, "dry_run=true"]) == cli.OK
+    assert f"ganvas synthesize segmentation={jobs / job}.branch/" in capsys.readouterr().out
+
+
 def test_a_job_that_ends_well_without_figures_has_failed(play: Play, tmp_path: Path, monkeypatch) -> None:
     play()
     monkeypatch.setattr(sweep_job, "_run", lambda command, sweep, name, watch: sweep.log_of(name).touch() or 0)

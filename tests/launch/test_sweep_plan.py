@@ -46,8 +46,10 @@ def test_the_real_thing_differs_by_data_and_networks_alone(name: str) -> None:
     zoo, full = ({job.name: dict(word.split("=", 1) for word in job.words) for job in grid(name, size).jobs}
                  for size in ("zoo", "full"))  # fmt: skip
     assert zoo.keys() == full.keys()
-    allowed = ("data", "images", "masks", "classes", "latents", "generator", "experiment", "trainer", "n", "wandb")
-    networks = ("task.generator.", "task.discriminator.", "task.metrics", "task.checkpoint", "task.training.total")
+    allowed = ("data", "images", "masks", "classes", "latents", "generator", "experiment", "trainer", "n", "wandb",
+               "recipe", "table", "segmentation", "judge", "classifier", "identity", "metrics_features")
+    networks = ("task.generator.", "task.discriminator.", "task.metrics", "task.checkpoint", "task.training.total",
+                "task.least_steps", "task.epochs", "task.heldout", "task.drawn")
     for job, words in full.items():
         changed = {key for key, value in (zoo[job].items() ^ words.items())}
         assert all(key.split(".")[0] in allowed or key.startswith(networks) for key in changed), (job, changed)
@@ -97,6 +99,17 @@ def test_an_option_with_commas_is_an_axis_of_any_experiment() -> None:
     assert found.jobs[0].name == "task.labels=4,task-head=linear,seed=0"
     assert "experiment=segmentation/demo" in found.jobs[0].words
     assert found.experiment is None
+
+
+def test_commands_before_a_job_have_its_seed_and_what_the_command_gave() -> None:
+    jobs = planned("experiment=paper/distill", "seeds=2").jobs
+    branch = [job for job in jobs if job.at["teacher"] == "branch"]
+    assert [list(job.before) for job in branch] == [["branch", "samples"]] * 2
+    assert all(not job.before for job in jobs if job not in branch)
+    assert {"train", "task.label_seed=1", "seed=1"} < set(branch[1].before["branch"])
+    assert "segmentation={branch}/export/segmentation.safetensors" in branch[1].before["samples"]
+    real = planned("experiment=paper/distill", "size=full", "generator=g.pkl", "images=a b", "masks=m").jobs[0]
+    assert {"generator=g.pkl", "images=a b", "masks=m", "seed=0"} < set(real.before["branch"])
 
 
 def test_text_with_commas_is_one_value_and_a_list_is_too() -> None:
@@ -162,6 +175,7 @@ def own_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({"    minutes: 0.5": "    minutes: soon"}, "Value 'soon' of type 'str' could not be converted to Float"),
         ({'labels: ["1", "2"]': 'labels: ["3"]'}, "the axis labels has no value 3; it has 1, 2, 4, 8, 16, 32"),
         ({"task/head=linear]": "task/head=round]"}, "there is no task/head `round`; known: default, linear, reference"),
+        ({"    minutes: 0.5": "    before: {labels=1: {one: evaluate nothing=1}}"}, "has no option `nothing`"),
         ({"key: task.labels": "key: task.lables"}, "`ganvas train` has no option `task.lables`"),
         ({"linear: [task": "a b: []\n      a/b: [task", "[linear]": "[a b, a/b]"}, "two jobs of this grid would have"),
     ],

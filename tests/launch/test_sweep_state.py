@@ -93,6 +93,7 @@ def test_another_version_is_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatc
         ("{", "is damaged"),
         ("[1]", "is damaged .it is no object."),
         ('{"format": 7}', "is of format 7 and this version reads 1"),
+        ('{"format": 1, "experiment": "paper/x"}', "is damaged, it has no figures"),
     ],
 )
 def test_a_folder_that_cannot_be_read_is_one_sentence(sweep: Sweep, content: str, sentence: str) -> None:

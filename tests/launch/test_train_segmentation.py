@@ -53,7 +53,7 @@ def test_stdout_is_figures_and_a_few_words_of_our_own(avatar_run: AvatarRun) -> 
         "training on 1 of the 4 labelled images", "training on 2 of the 4 labelled images",
     ]  # fmt: skip
     assert figures(avatar_run.printed).keys() == {
-        "labelled", "held-out", "mIoU", "n", "mIoU_datasetgan_rule", "pixel_accuracy", "ece", "mIoU_generated",
+        "labelled", "held-out", "mIoU", "n", "mIoU_datasetgan_rule", "pixel_accuracy", "ece", "aurc", "mIoU_generated",
         "mIoU_teacher", "mIoU_kfold", "mIoU_1", "mIoU_2", "mIoU_4", "train_seconds", "report", "bundle",
     }  # fmt: skip
 

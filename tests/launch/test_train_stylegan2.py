@@ -14,7 +14,7 @@ from PIL import Image
 
 from launch import cli
 from launch.compose import compose
-from launch.stylegan2_networks import build, starting_networks
+from launch.gan_networks import build, starting_networks
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.generators import load_discriminator, load_generator, save_generator
 from networks.stylegan2 import Discriminator, Generator
@@ -81,7 +81,7 @@ def test_a_finished_run_says_its_figures_again_at_once(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (run / "metrics.jsonl").read_text()
-    monkeypatch.setattr("launch.train_stylegan2.training_images", lambda cfg: pytest.fail("nothing is left to train"))
+    monkeypatch.setattr("launch.gan_training.training_images", lambda cfg: pytest.fail("nothing is left to train"))
     assert train(*AVATARS, f"out={run}") == cli.OK
     out = capsys.readouterr().out
     assert "images_seen: 16" in out
@@ -351,7 +351,7 @@ def test_a_folder_against_frozen_features(tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["task.batch_size=6"], "task.batch_size=6 must be a multiple of 4, the discriminator's mbstd_group_size."),
-        (["task.training.r1_interval=0"], "the networks of task=stylegan2 cannot be built: r1_interval, path_interval"),
+        (["task.training.r1_interval=0"], "the networks of task=stylegan2 cannot be built: r1_interval"),
         (["generator=zoo/avatars64.safetensors"], "the encoder of task.encoder would start from nothing"),
         (["seed=-1"], "seed=-1 must be at least 0."),
         (["task.training.lr_g=-1"], "task.training.lr_g=-1.0 must be at least 0."),

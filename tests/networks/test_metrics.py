@@ -273,6 +273,20 @@ def test_wrong_predictions_are_named() -> None:
         score_of(truth, torch.full_like(truth, 255)).compute()
 
 
+def test_a_reliability_diagram_says_how_right_each_degree_of_sureness_is() -> None:
+    probabilities = torch.tensor([[0.9, 0.9, 0.55, 0.55], [0.1, 0.1, 0.45, 0.45]]).view(1, 2, 2, 2)
+    score = score_of(probabilities, torch.tensor([[[0, 0], [1, 0]]], dtype=torch.uint8), classes=2)
+    found = score.reliability()
+    seen = found.count > 0
+    assert found.count[seen].tolist() == [2, 2]
+    torch.testing.assert_close(found.confidence[seen], torch.tensor([0.55, 0.9], dtype=torch.float64))
+    assert found.accuracy[seen].tolist() == [0.5, 1]
+    assert found.accuracy[~seen].isnan().all()
+    assert found.edges[0] == 0
+    assert found.edges[-1] == 1
+    assert found.error == pytest.approx(score.compute()["ece"]) == pytest.approx(0.075)
+
+
 # --- uncertainty
 
 

@@ -157,6 +157,7 @@ def test_item_depends_only_on_seed_and_index() -> None:
     one, many, other = (G.sample(n, seed).tensors["ws"] for n, seed in ((1, 5), (7, 5), (7, 6)))
     torch.testing.assert_close(one[0], many[0])
     torch.testing.assert_close(G.sample(7, 5).tensors["ws"], many, rtol=0, atol=0)
+    torch.testing.assert_close(G.sample(3, 5, first=4).tensors["ws"], many[4:])
     flat = torch.cat([many, other]).flatten(1)
     assert (torch.cdist(flat, flat) + torch.eye(14) > 0.1).all()  # no two items alike
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from networks.checkpoints.bundle import save_bundle
 from networks.checkpoints.errors import GanvasError
-from networks.unet import UNet, label_images, load_segmenter, save_segmenter
+from networks.segmenters import label_images, load_segmenter, save_segmenter
+from networks.unet import UNet
 
 
 def small(**changes: object) -> UNet:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from networks.unet import UNet
 from trainers.diverged import DivergedError
-from trainers.segmenter import SegmenterTrainer, degrade, mask_batches, mirror
+from trainers.segmenter import SegmenterTrainer, degrade, labelled_batches, mirror
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -42,7 +42,7 @@ def fit(trained: SegmenterTrainer, folder: Path, epochs: int, checkpoint: Path |
         max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, default_root_dir=folder,
     )  # fmt: skip
-    trainer.fit(trained, mask_batches(images, masks, 8, shuffle_seed=0), ckpt_path=checkpoint, weights_only=True)
+    trainer.fit(trained, labelled_batches(images, masks, 8, shuffle_seed=0), ckpt_path=checkpoint, weights_only=True)
     return trainer
 
 
@@ -50,7 +50,7 @@ def test_it_learns_and_scores_what_it_learned(tmp_path: Path) -> None:
     trained = labeller(total_steps=45)
     trainer = fit(trained, tmp_path, epochs=15)
     images, masks = squares()
-    trainer.validate(trained, mask_batches(images, masks, 8), verbose=False)
+    trainer.validate(trained, labelled_batches(images, masks, 8), verbose=False)
     assert trained.score.compute()["miou"] > 0.9
 
 
@@ -91,7 +91,7 @@ def test_weights_that_an_epoch_s_last_step_broke_never_reach_a_checkpoint(
         callbacks=[ModelCheckpoint(tmp_path, "last", save_on_train_epoch_end=True, enable_version_counter=False)],
     )  # fmt: skip
     with pytest.raises(DivergedError, match=r"the weight network.head.bias is not a number after 6 steps"):
-        trainer.fit(trained, mask_batches(*squares(), 8, shuffle_seed=0))
+        trainer.fit(trained, labelled_batches(*squares(), 8, shuffle_seed=0))
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 3
 
 
@@ -119,9 +119,19 @@ def test_images_and_masks_are_mirrored_together() -> None:
     assert not all(changed)
 
 
+def test_an_epoch_may_show_images_again_in_another_order() -> None:
+    images = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(-1, 3, 4, 4)
+    loader = labelled_batches(images, images[:, 0], 4, shuffle_seed=0, least=16)
+    shown = torch.cat([masks[:, 0, 0] for _, masks in loader]).tolist()
+    assert len(loader) == 4
+    assert sorted(shown[:6]) == sorted(shown[6:12]) == list(range(6))
+    assert shown[:6] != shown[6:12]
+    assert len(set(shown[12:])) == 4
+
+
 def test_each_epoch_shows_every_image_once_in_an_order_of_its_own() -> None:
     images = torch.arange(12, dtype=torch.uint8).view(12, 1, 1, 1).expand(-1, 3, 4, 4)
-    loader = mask_batches(images, images[:, 0], 4, shuffle_seed=0)
+    loader = labelled_batches(images, images[:, 0], 4, shuffle_seed=0)
     orders = []
     for epoch in (0, 1, 0):
         loader.sampler.set_epoch(epoch)

@@ -16,6 +16,7 @@ from datamodules.images import GANImages, ImageSet
 from networks.augment import AdaptiveAugment, Augment, DiffAugment
 from networks.gan_losses import auto_r1_gamma, discriminator_loss, generator_loss, sanitise_gradients
 from networks.stylegan2 import Discriminator, Generator, LeanDiscriminator, LeanEncoder
+from trainers.adversarial import Drawn
 from trainers.code_game import CodeGame
 from trainers.diverged import DivergedError
 from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, save_last
@@ -187,7 +188,7 @@ def test_a_step_takes_each_network_s_own_gradient(loss: str, monkeypatch: pytest
     fake = module.G.synthesis(module._latents(BATCH, None), noise="const")
     own_g = torch.autograd.grad(generator_loss(module.D(fake), loss), g, retain_graph=True)
     own_d = torch.autograd.grad(discriminator_loss(module.D(real), module.D(fake.detach()), loss), d)
-    _, gradient = module._judge(real, None, fake, None, Frozen(d))
+    _, gradient = module._judge(real, None, Drawn(fake, None), Frozen(d))
     fake.backward(gradient)
     for parameter, expected in zip([*g, *d], [*own_g, *own_d], strict=True):
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-4, atol=1e-6)

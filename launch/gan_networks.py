@@ -1,4 +1,4 @@
-"""The networks of ``task=stylegan2`` and their trainer: drawn from the seed, or on from trained ones."""
+"""The networks of a GAN and their trainer: drawn from the seed, or on from trained ones."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import nn
 
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Network, NetworkMissingError, is_foreign
-from networks.checkpoints.generators import load_discriminator, load_foreign, load_generator
+from networks.checkpoints.generators import kind_of, load_discriminator, load_foreign, load_generator
 from networks.checkpoints.zoo import resolve
-from trainers.stylegan2 import StyleGAN2Trainer
+from trainers.adversarial import AdversarialTrainer
 
 
 class Start(NamedTuple):
@@ -38,7 +38,7 @@ def starting_networks(cfg: DictConfig) -> Start | None:
                               "generator=FILE.")  # fmt: skip
         return None
     start = read_start(cfg.generator, cfg.task.start_discriminator)
-    if cfg.task.encoder is not None:
+    if cfg.task.get("encoder") is not None:
         raise GanvasError("the encoder of task.encoder would start from nothing and pull a trained generator with it: "
                           "add task.encoder=null to generator=FILE.")  # fmt: skip
     size, asked = start.generator.img_resolution, cfg.data.get("resolution")
@@ -48,7 +48,7 @@ def starting_networks(cfg: DictConfig) -> Start | None:
     return start
 
 
-def build(cfg: DictConfig, start: Start | None = None, c_dim: int = 0) -> StyleGAN2Trainer:
+def build(cfg: DictConfig, start: Start | None = None, c_dim: int = 0) -> AdversarialTrainer:
     """The networks and their trainer.
 
     Args:
@@ -61,22 +61,27 @@ def build(cfg: DictConfig, start: Start | None = None, c_dim: int = 0) -> StyleG
             learned from.
     """
     torch.manual_seed(cfg.seed)
+    if start is not None and kind_of(start.generator) != cfg.task.name:
+        raise GanvasError(f"{cfg.generator} holds a generator of kind {kind_of(start.generator)}, and task="
+                          f"{cfg.task.name} trains another kind: start from one of that.")  # fmt: skip
     if start is not None and start.generator.c_dim != c_dim:
         raise GanvasError(f"the generator in {cfg.generator} takes labels of width {start.generator.c_dim} and the "
                           f"images labels of width {c_dim}: change data.labels, or start from another.")  # fmt: skip
+    labels = {"c_dim": c_dim} if c_dim else {}
     try:
         module = instantiate(
             cfg.task.training,
-            generator=instantiate(cfg.task.generator, c_dim=c_dim) if start is None else start.generator,
+            generator=instantiate(cfg.task.generator, **labels) if start is None else start.generator,
             discriminator=_discriminator(cfg, start, c_dim),
-            encoder=None if cfg.task.encoder is None else instantiate(cfg.task.encoder),
+            **({"encoder": cfg.task.encoder and instantiate(cfg.task.encoder)} if "encoder" in cfg.task else {}),
             augment=None if cfg.task.augment is None else instantiate(cfg.task.augment),
             average=None if start is None else start.average, seed=cfg.seed,
             # The ramp is for weights that are still far from any use: it would forget the average that is given.
             **({} if start is None else {"ema_rampup": None}),
         )  # fmt: skip
     except InstantiationException as error:
-        raise GanvasError(f"the networks of task=stylegan2 cannot be built: {error.__cause__ or error}.") from error
+        cause = error.__cause__ or error
+        raise GanvasError(f"the networks of task={cfg.task.name} cannot be built: {cause}.") from error
     _require_groups(module.D, cfg.task.batch_size)
     if getattr(module.D, "sees_with", None) == cfg.task.metrics_features:
         raise GanvasError(f"task.metrics_features={module.D.sees_with} is the network that the discriminator sees "

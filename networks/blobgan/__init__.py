@@ -1,0 +1,7 @@
+"""BlobGAN: scenes as blobs (Epstein et al. 2022, arXiv 2205.02837)."""
+
+from networks.blobgan.generator import BlobGenerator
+from networks.blobgan.layout import Jitter, Layout
+from networks.blobgan.layout_network import LayoutNetwork
+
+__all__ = ["BlobGenerator", "Jitter", "Layout", "LayoutNetwork"]

@@ -1,0 +1,72 @@
+"""``task=blobgan``: what a run leaves, and mistakes in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launch import cli
+from launch.record import read_metrics
+from launch.reports.blobs import blob_colors, blob_grid
+from networks.blobgan import Layout
+from networks.checkpoints.generators import load_generator
+
+TINY = [
+    "train", "task=blobgan", "task/discriminator=lean", "data=scenes", "data.resolution=16", "data.count=8",
+    "task.discriminator.channels=[4,4]", "task.generator.k=2", "task.generator.channels=[8,6]",
+    "task.generator.z_dim=4", "task.generator.hidden_dim=8", "task.generator.layers=2", "task.generator.smallest=8",
+    "task.generator.structure_dim=6", "task.generator.style_dim=4", "task.batch_size=4", "task.metrics_samples=4",
+    "task.training.total_images=16", "task.checkpoint_every=8", "wandb=disabled", "trainer.threads=1",
+]  # fmt: skip
+
+
+def test_a_run_leaves_a_generator_sheets_with_blobs_and_their_use(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert cli.main([*TINY, f"out={out}"]) == cli.OK
+    generator = load_generator(out / "export" / "blobgan.safetensors")
+    assert Layout.of(generator.sample(2, 0)).k == 2
+    sheets = sorted(path.name for path in (out / "images").glob("blobs-*"))
+    assert sheets == ["blobs-00000008.png", "blobs-00000016.png"]
+    use = [line for line in read_metrics(out / "metrics.jsonl") if "coverage" in line]
+    assert [line["step"] for line in use] == [8, 16]
+    assert use[0].keys() >= {"coverage", "entropy", "dead_blobs", "blobs_in_use", "spread"}
+    assert cli.main([*TINY, f"out={out}"]) == cli.OK  # nothing is left to train
+
+
+def test_samples_can_be_drawn_from_the_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert cli.main([*TINY, "task.training.total_images=4", f"out={out}"]) == cli.OK
+    bundle = out / "export" / "blobgan.safetensors"
+    assert cli.main(["sample", f"generator={bundle}", "n=3", f"out={tmp_path / 'samples'}"]) == cli.OK
+    assert (tmp_path / "samples" / "latents.safetensors").exists()
+    capsys.readouterr()
+    assert cli.main([*TINY[:1], "task=stylegan2", *TINY[2:7], f"generator={bundle}", "wandb=disabled",
+                     f"out={tmp_path / 'other'}"]) == cli.REFUSED  # fmt: skip
+    assert "holds a generator of kind blobgan, and task=stylegan2 trains another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["task.generator.k=0"], "the networks of task=blobgan cannot be built: k must be at least 1"),
+        (["task.generator.channels=[8]"], "cannot be built: channels must be 2 positive counts, of 8, ..., 16"),
+        (["task.training.jitter_end=2"], "jitter_end must be in (0, 1]"),
+        (["data=folder", "data.labels=true", "data.resolution=16", "images=x"], "task=blobgan takes no labels"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(
+    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = [word for word in TINY if not (words[0] == "data=folder" and word.startswith("data"))]
+    assert cli.main([*base, *words, f"out={tmp_path / 'run'}"]) == cli.REFUSED
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_blobs_have_colours_of_their_own(tmp_path: Path) -> None:
+    assert len({tuple(color) for color in blob_colors(12)}) == 13
+    assert cli.main([*TINY, "task.training.total_images=4", f"out={tmp_path / 'run'}"]) == cli.OK
+    generator = load_generator(tmp_path / "run" / "export" / "blobgan.safetensors")
+    scenes = generator.sample(5, 0)
+    assert blob_grid(generator, scenes).size[0] > blob_grid(generator, scenes, columns=1).size[0]

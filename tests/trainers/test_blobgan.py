@@ -1,0 +1,109 @@
+"""BlobGAN's training: resumed equals uninterrupted, jitter in training alone, whose gradient moves what."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from datamodules.images import GANImages, ImageSet
+from networks.blobgan import BlobGenerator, Layout
+from networks.blobgan.usage import blob_usage
+from networks.stylegan2 import Discriminator, LeanDiscriminator
+from trainers.blobgan import BlobGANTrainer
+from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, save_last
+
+BATCH = 4
+IMAGES = torch.randint(0, 256, (11, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def tiny(total: int = 24, **arguments: object) -> BlobGANTrainer:
+    torch.manual_seed(0)
+    G = BlobGenerator(16, k=2, channels=[8, 6], z_dim=4, hidden_dim=8, layers=2, lr_mult=1.0, structure_dim=5,
+                      style_dim=4, smallest=8)  # fmt: skip
+    return BlobGANTrainer(G, LeanDiscriminator(16, channels=(4, 4)), total, **{"r1_interval": 2, **arguments})
+
+
+class Killed(Exception):
+    pass
+
+
+def fit(module: BlobGANTrainer, callbacks: Sequence[pl.Callback] = (), resume: Path | None = None) -> None:
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[StopAtTotal(), *callbacks],
+    )  # fmt: skip
+    data = GANImages(ImageSet(IMAGES.numpy()), BATCH, 0)
+    trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+
+
+def assert_same(a: BlobGANTrainer, b: BlobGANTrainer) -> None:
+    for name, value in a.state_dict().items():
+        assert torch.equal(value, b.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("end", [None, 0.5])
+def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(end: float | None, tmp_path: Path) -> None:
+    whole, broken, path = tiny(jitter_end=end), tiny(jitter_end=end), tmp_path / "last.ckpt"
+    fit(whole)
+
+    def die(module: BlobGANTrainer) -> None:
+        save_last(path)(module)
+        raise Killed
+
+    with pytest.raises(Killed):
+        fit(broken, [EveryImages(12, die)])
+    resumed = tiny(jitter_end=end)
+    fit(resumed, resume=path)
+    assert resumed.images_seen == 24
+    assert_same(resumed, whole)
+
+
+def test_jitter_fades_and_is_for_training_alone() -> None:
+    module = tiny(total=40, jitter_end=0.5)
+    shares = []
+    for seen in (0, 10, 20, 30):
+        module.clock.fill_(seen)
+        shares.append(module.present_jitter().centre / 0.04)
+    assert shares == pytest.approx([1, 0.5, 0, 0])
+    assert torch.equal(draw_samples(module, 2), draw_samples(module, 2))
+    sampled = Layout.of(module.G_ema.sample(2, 0))
+    plain = module.G_ema.layout_network.layout(module.G_ema.sample(2, 0).tensors["hidden"])
+    assert torch.equal(sampled.centre, plain.centre)
+
+
+def test_everything_learns_and_the_mean_moves() -> None:
+    module = tiny()
+    before = copy.deepcopy(module.state_dict())
+    fit(module)
+    still = [name for name, value in module.state_dict().items() if torch.equal(value, before[name])]
+    assert [name for name in still if "resample_filter" not in name and "noise_const" not in name] == []
+    assert {"loss_d", "loss_g", "real_sign"} <= module.figures.keys()
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match=r"jitter_end must be in \(0, 1\]"):
+        tiny(jitter_end=0.0)
+    with pytest.raises(ValueError, match="jitter of centre must be a number not below 0"):
+        tiny(jitter_centre=-1.0)
+    with pytest.raises(ValueError, match="noise must be one of"):
+        tiny(noise="loud")
+    with pytest.raises(ValueError, match="one kind of label"):
+        BlobGANTrainer(tiny().G, Discriminator(16, c_dim=2, channel_base=64, channel_max=4), 8)
+
+
+def test_usage_shows_blobs_that_die_and_pile_up() -> None:
+    layout = Layout.of(tiny().G.sample(8, 0))
+    weights = torch.zeros(8, 3, 4, 4)
+    weights[:, 0], weights[:, 1] = 0.25, 0.75
+    usage = blob_usage(layout, weights)
+    assert usage["coverage"] == pytest.approx(0.75)
+    assert (usage["dead_blobs"], usage["blobs_in_use"]) == (0.5, 1.0)
+    assert usage["entropy"] == pytest.approx(0.5119, abs=1e-3)  # of (1/4, 3/4, 0), over log 3
+    assert blob_usage(layout, torch.eye(3)[:1].T[None, :, :, None].expand(8, -1, 4, 4))["entropy"] == 0
+    piled = layout.replace(centre=torch.full_like(layout.centre, 0.3))
+    assert blob_usage(piled, weights)["spread"] == pytest.approx(0, abs=1e-6)
