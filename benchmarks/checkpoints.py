@@ -21,10 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the scri
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.functional import interpolate
 
 from benchmarks import report
 from benchmarks.official import official_module
+from benchmarks.parity import load_original
 from benchmarks.settings import ROOT
+from networks.checkpoints.classifiers import read_classifiers
 from networks.checkpoints.encoders import load_foreign_encoder
 from networks.checkpoints.generators import load_foreign
 from networks.stylegan2 import Generator
@@ -92,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         {"original": repository, **row} for name, repository in ORIGINALS.items() if getattr(arguments, name)
         for row in (compare_encoder if name in ENCODERS else compare)(name, getattr(arguments, name))
     ]  # fmt: skip
+    if arguments.editgan:
+        rows += [{"original": ORIGINALS["editgan"], **row} for row in compare_classifiers(arguments.editgan)]
     rows = [{name: row.get(name) for name in COLUMNS} for row in rows]
     compared = {row["original"] for row in rows}
     given = [f"--{name} DIR" for name, repository in ORIGINALS.items() if repository in compared]
@@ -99,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.out, "Foreign checkpoints\n\nLargest differences from the code that wrote them, float32.",
         " ".join(["python benchmarks/checkpoints.py", *given]), rows,
         {f"{what}_max_diff": max((row[f"{what}s"] for row in rows if row[f"{what}s"] is not None), default=None)
-         for what in ("image", "code")},
+         for what in ("image", "logit", "code")},
     )  # fmt: skip
     return 0
 
@@ -139,6 +144,33 @@ def compare_encoder(name: str, checkout: Path) -> list[dict[str, Any]]:
     difference = (codes - theirs["codes"]).abs().max().item()
     apart = theirs["codes"].std(dim=0).mean().item()  # between images
     return [{"network": theirs["case"], "codes": difference, "deviation of the codes": apart}]
+
+
+@torch.no_grad()
+def compare_classifiers(checkout: Path) -> list[dict[str, Any]]:
+    """The same for ensembles of pixel classifiers: EditGAN's class on every map enlarged and concatenated.
+
+    Its file imports nothing but PyTorch, so it needs no process of its own.
+    """
+    original, found = load_original(checkout), []
+    for size, classes in ((64, 11), (64, 34), (1024, 11)):
+        generator = Generator(size, channel_base=1024, channel_max=8).eval()
+        _, maps = generator.render(generator.sample(1, seed=0), features=True)
+        grid = min(size, 512)
+        large = [interpolate(x, size=(grid, grid), mode="bilinear", align_corners=False) for x in maps.values()]
+        pixels = torch.cat(large, dim=1)[0].flatten(1).T
+        with tempfile.TemporaryDirectory() as folder:
+            theirs = []
+            for i in range(3):
+                member = nn.DataParallel(original(classes, pixels.shape[1]))
+                _unsettle(member)
+                torch.save({"model_state_dict": member.state_dict()}, Path(folder) / f"model_{i}.pth")
+                theirs.append(member(pixels).T.unflatten(1, (grid, grid)))
+            head = read_classifiers(Path(folder), generator)
+        expected = interpolate(torch.stack(theirs), scale_factor=size // grid, mode="bilinear", align_corners=False)
+        difference = (head(maps)[:, 0] - expected).abs().max().item()
+        found.append({"network": f"3 classifiers, {classes} classes, {size}x{size}", "logits": difference})
+    return found
 
 
 def _run_original(name: str, checkout: Path, folder: str) -> None:

@@ -20,9 +20,8 @@ from benchmarks.original_recipe import LEARNING_RATE, PixelClassifier, Step, con
 from benchmarks.report import Result
 from benchmarks.settings import Settings
 from benchmarks.workloads import random_generator, random_labels
+from networks.checkpoints.classifiers import head_of_members
 from networks.checkpoints.errors import GanvasError
-from networks.protocol import Generator
-from networks.segmentation import ReferenceHead, head_for
 
 CLASSIFIER = Path("models") / "DatasetGAN" / "classifer.py"  # the original's spelling
 RESOLUTION, CHANNEL_BASE, IMAGES = 32, 2048, 2
@@ -83,12 +82,12 @@ def compare(original: type[nn.Module], num_classes: int) -> _Run:
     _check_initialisation(theirs)
     ours = PixelClassifier(values.shape[1], num_classes)
     ours.load_state_dict(theirs.layers.state_dict())
-    head = as_head([ours], generator, num_classes)
+    head = head_of_members([ours.state_dict()], generator)
     models = [model.double() for model in (theirs, ours, head)]
     trajectory = _train_side_by_side(models, values.double(), labels.masks.flatten().long())
     # The same weights again, now with running statistics that training has moved.
     ours.load_state_dict(theirs.layers.state_dict())
-    head = as_head([ours], generator, num_classes)
+    head = head_of_members([ours.state_dict()], generator)
     theirs, ours, head = (model.float().eval() for model in (theirs, ours, head))
     with torch.no_grad():
         expected = theirs(values)
@@ -127,16 +126,3 @@ def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
     loss.backward()
     optimizer.step()
     return float(loss.detach())
-
-
-@torch.no_grad()
-def as_head(members: Sequence[PixelClassifier], generator: Generator, num_classes: int) -> ReferenceHead:
-    """The ``reference`` head with the weights of trained members: the same logits without the feature stack."""
-    head = head_for(generator, "reference", num_classes, constants=True, members=len(members))
-    for name, index in (("first", 0), ("second", 3), ("third", 6)):
-        getattr(head, name).copy_(torch.stack([m[index].weight for m in members]))
-        getattr(head, f"{name}_bias").copy_(torch.stack([m[index].bias for m in members]))
-    for norm, index in ((head.first_norm, 2), (head.second_norm, 5)):
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            getattr(norm, name).copy_(torch.cat([getattr(m[index], name) for m in members]))
-    return head.eval()

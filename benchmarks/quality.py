@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from benchmarks.original_recipe import concatenated, gather_pixels, mean_logits, small_class_limit, train_ensemble
-from benchmarks.parity import as_head
 from benchmarks.report import Result
 from benchmarks.settings import Settings
 from datamodules.avatars import AvatarSet, render_avatars, stratified_labels
 from editors.inversion_cache import InversionCache
 from editors.invert import InversionSettings, invert
+from networks.checkpoints.classifiers import head_of_members
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.zoo import resolve
 from networks.protocol import Generator
@@ -168,7 +168,8 @@ def train_original(place: Workplace, seed: int, scaled: bool = True) -> tuple[He
     pixels = gather_pixels(place.generator, replace(labels, masks=without_small_classes(labels.masks, limit)))
     trained = train_ensemble(pixels, len(labels.class_names), seed, settings.members, max_epochs=settings.max_epochs)
     seconds = time.perf_counter() - start
-    return as_head(trained.members, place.generator, len(labels.class_names)), seconds, round(median(trained.steps))
+    head = head_of_members([m.state_dict() for m in trained.members], place.generator)
+    return head, seconds, round(median(trained.steps))
 
 
 def train_reference(place: Workplace, seed: int) -> tuple[Head, float, int]:
@@ -194,7 +195,7 @@ def check_head(place: Workplace) -> float:
         _, features = place.generator.render(place.heldout.latents[0], features=True)
     size = place.generator.img_resolution
     stacked = mean_logits(trained.members, concatenated(features, size))
-    head = as_head(trained.members, place.generator, len(place.labels.class_names)).to(place.settings.device)
+    head = head_of_members([m.state_dict() for m in trained.members], place.generator).to(place.settings.device)
     return (predict(head, features).logits[0].flatten(1).T - stacked).abs().max().item()
 
 

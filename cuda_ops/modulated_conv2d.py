@@ -95,7 +95,7 @@ def _modulated(x: Tensor, weight: Tensor, styles: Tensor, f: Tensor | None) -> T
         # A matrix product for each sample anyway: the small matrices take the style, and x stays as it is.
         y = _pointwise(x, (weight[:, :, 0, 0] * styles[:, None]).to(x.dtype))
         return y if f is None else upsample2d(y, f)  # a filter without a kernel: zeros between, then the low-pass
-    if len(x) == 1 and not (torch.is_grad_enabled() and weight.requires_grad):
+    if len(x) == 1 and not (torch.is_grad_enabled() and (weight.requires_grad or styles.requires_grad)):
         return conv2d(x, (weight * styles[:, :, None, None]).to(x.dtype), f)
     return conv2d(unchecked(x, styles, None, None, None, IDENTITY), weight.to(x.dtype), f)
 

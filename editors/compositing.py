@@ -14,25 +14,31 @@ from scipy import ndimage
 from scipy.sparse import csc_matrix, diags
 from scipy.sparse.linalg import splu
 
+from editors.alignment import Alignment
 from networks.checkpoints.errors import GanvasError
 
 Paste = Literal["feather", "poisson"]
 PASTES: tuple[Paste, ...] = get_args(Paste)
-FEATHER = 0.02     # how far the edit fades into the photo, as a share of the longer side
+FEATHER = 0.02     # how far the edit fades into the photo, as a share of the square's side
 
 
-def paste(photo: np.ndarray, edited: np.ndarray, region: np.ndarray, how: Paste = "feather") -> np.ndarray:
+def paste(
+    photo: np.ndarray, edited: np.ndarray, region: np.ndarray, how: Paste = "feather",
+    alignment: Alignment | None = None,
+) -> np.ndarray:  # fmt: skip
     """The photo with the edited image where the region is.
 
     Args:
         photo: uint8 ``[H, W, 3]``, of any shape.
-        edited: uint8 ``[R, R, 3]``, the generator's square, in the middle of which the photo lies.
+        edited: uint8 ``[R, R, 3]``, the generator's square, in the middle of which the photo lies; or what
+            ``alignment`` cut out of the photo.
         region: bool ``[R, R]``, where the edit took place.
         how: ``feather`` fades between the two; ``poisson`` takes the edited image's gradients and the photo's colours
             along the region's outline (Perez et al. 2003, eq. 4).
+        alignment: where in the photo the square lies, if it was cut out.
 
     Returns:
-        uint8 ``[H, W, 3]``; the photo itself, bit for bit, away from the region.
+        uint8 ``[H, W, 3]``; the photo itself, bit for bit, away from the region and outside the square.
 
     Raises:
         GanvasError: if there is no such way.
@@ -40,11 +46,14 @@ def paste(photo: np.ndarray, edited: np.ndarray, region: np.ndarray, how: Paste 
     if how not in PASTES:
         raise GanvasError(f"an edit is pasted by {' or '.join(PASTES)}, not by {how}")
     height, width = photo.shape[:2]
-    fitted = _out_of_square(edited, height, width, Image.Resampling.BICUBIC)
-    where = _out_of_square(region.astype(np.uint8) * 255, height, width, Image.Resampling.BILINEAR) >= 128
+    if alignment is None:
+        side, fitted = max(height, width), _out_of_square(edited, height, width, Image.Resampling.BICUBIC)
+        where = _out_of_square(region.astype(np.uint8) * 255, height, width, Image.Resampling.BILINEAR) >= 128
+    else:
+        side, (fitted, where) = alignment.side, alignment.back(edited, region, photo)
     if not where.any():
         return photo.copy()
-    mixed = _poisson(photo, fitted, where) if how == "poisson" else _feather(photo, fitted, where)
+    mixed = _poisson(photo, fitted, where) if how == "poisson" else _feather(photo, fitted, where, FEATHER * side)
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
@@ -56,9 +65,9 @@ def _out_of_square(square: np.ndarray, height: int, width: int, resampling: Imag
     return np.asarray(Image.fromarray(square).resize((width, height), resampling, box=box))
 
 
-def _feather(photo: np.ndarray, edited: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The edit in the region, fading out beyond it."""
-    reach = max(FEATHER * max(where.shape), 1.0)
+def _feather(photo: np.ndarray, edited: np.ndarray, where: np.ndarray, reach: float) -> np.ndarray:
+    """The edit in the region, fading out ``reach`` pixels beyond it."""
+    reach = max(reach, 1.0)
     away = ndimage.distance_transform_edt(~where)
     weight = 0.5 + 0.5 * np.cos(np.pi * np.clip(away / (reach + 1), 0, 1))[..., None]
     return photo * (1 - weight) + edited * weight

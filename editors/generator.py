@@ -35,7 +35,8 @@ class GeneratorEditor:
             GanvasError: if the codes belong to another generator.
         """
         require_owner(latent, self.generator)
-        return torch.cat([self.generator.render(piece).clamp(-1, 1) for piece in latent.split(batch)])
+        device = self.generator.device
+        return torch.cat([self.generator.render(piece.to(device)).clamp(-1, 1) for piece in latent.split(batch)])
 
     def invert(
         self,

@@ -31,7 +31,7 @@ from networks.latent import Latent
 from networks.latent_edit import LatentEdit
 from networks.latent_statistics import w_statistics
 from networks.protocol import Generator
-from networks.segmentation import Head, predict
+from networks.segmentation import Head, predict_mask
 from networks.segmentation.geometry import Window
 from networks.segmentation.maps import render_maps
 
@@ -206,7 +206,7 @@ class MaskEditor:
     def see(self, latent: Latent) -> tuple[Tensor, Tensor]:
         """Images ``[N, C, R, R]`` in about [-1, 1], as rendered, and the branch's masks, uint8 ``[N, R, R]``."""
         image, features = render_maps(self.generator, latent)
-        return image, predict(self.head, features).mask
+        return image, predict_mask(self.head, features)
 
     def _check(self, target: Tensor, n: int) -> None:
         size = self.generator.img_resolution
@@ -297,7 +297,7 @@ class Problem:
 
     def cross_entropy(self, features: dict[str, Tensor]) -> Tensor:
         """Mean over the wished pixels of each image, ``[N]``, of the ensemble's mean logits."""
-        logits = self.editor.head.window(features, self.window).mean(0)  # [N, K, h, w]
+        logits = self.editor.head.mean_window(features, self.window)  # [N, K, h, w]
         loss = F.cross_entropy(logits, self.wish, ignore_index=IGNORE, reduction="none").flatten(1).sum(1)
         return loss / (self.wish != IGNORE).flatten(1).sum(1).clamp_min(1)
 

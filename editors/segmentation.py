@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from editors.generator import GeneratorEditor
 from editors.images import ImageLike, Prepared, gather, inside
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings, invert
@@ -119,6 +120,14 @@ class SegmentationEditor:
             self.generator, given.images, self.settings, cache=self.cache, progress=progress, windows=given.windows
         )
         return self._segment_latent(found.latent, found, given, batch)
+
+    def render(self, latent: Latent, batch: int = 16) -> Tensor:
+        """The images of codes alone, ``[N, C, R, R]`` in [-1, 1]: ``editor.render(vector.apply(codes, 0.8))``.
+
+        Raises:
+            GanvasError: if the codes belong to another generator.
+        """
+        return GeneratorEditor(self.generator, self.cache).render(latent, batch)
 
     def edit(
         self,

@@ -6,13 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig
 from torch import Tensor
 
 from datamodules.folder import IMAGE_SUFFIXES
+from editors.alignment import Alignment
 from editors.compositing import PASTES, paste
 from editors.images import to_tensor
 from editors.loading import load
@@ -29,6 +30,7 @@ from launch.reports.edits import change_sheet, strip
 from networks.checkpoints.edits import load_edit, save_edit
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.images import read_image
+from networks.checkpoints.landmarks import SUFFIXES, read_landmarks
 from networks.checkpoints.latents import load_latent, save_latent
 from networks.checkpoints.masks import read_mask, write_mask
 from networks.grids import save_png, to_uint8
@@ -50,7 +52,7 @@ def run(cfg: DictConfig) -> None:
     begun, editor = time.monotonic(), _editor(cfg)
     vector = _vector(cfg)
     seen, names, photos, source = images_of(cfg, editor)
-    edited = _edited(cfg, editor, seen, names, vector)
+    edited = _edited(cfg, editor, seen, names, vector, photos)
     for line in write(cfg, editor, edited, names, photos, vector):
         print(line)
     unsure = uncertainty(editor, seen, edited)
@@ -76,8 +78,8 @@ def check(cfg: DictConfig) -> None:
         raise GanvasError("give one of image= and latents=: what is to be edited.")
     if cfg.paste is not None and cfg.paste not in PASTES:
         raise GanvasError(f"paste={cfg.paste} is not known: choose of {', '.join(PASTES)}, or leave it out.")
-    if cfg.latents and (cfg.paste or cfg.mask):
-        key = "paste" if cfg.paste else "mask"
+    if cfg.latents and (cfg.paste or cfg.mask or cfg.landmarks):
+        key = "paste" if cfg.paste else "mask" if cfg.mask else "landmarks"
         raise GanvasError(f"{key}= needs the image itself: give image= instead of latents=.")
     if not cfg.vector and cfg.refine:
         raise GanvasError(f"refine={cfg.refine} takes back what a vector changed beside: it goes with vector= only.")
@@ -112,10 +114,26 @@ def _vector(cfg: DictConfig) -> LatentEdit | None:
     return replace(first, region=tuple(cfg.classes)) if cfg.classes else first
 
 
+class Photo(NamedTuple):
+    """An image as it was given."""
+
+    pixels: np.ndarray              # uint8 [H, W, 3]
+    alignment: Alignment | None     # where in it the face is that was cut out
+
+    def seen(self, size: int) -> np.ndarray:
+        """What is inverted: the face, or all of it."""
+        return self.pixels if self.alignment is None else self.alignment.crop(self.pixels, size)
+
+    def fitted(self, mask: np.ndarray, size: int) -> np.ndarray:
+        """A wished mask for it; one of the photo's size is cut as the photo is."""
+        whole = self.alignment is None or mask.shape != self.pixels.shape[:2]
+        return mask if whole else self.alignment.crop_mask(mask, size)
+
+
 def images_of(
     cfg: DictConfig, editor: SegmentationEditor
-) -> tuple[Segmentation, tuple[str, ...], list[np.ndarray], Source]:
-    """What is to be edited, segmented; names; the photos ``uint8 [H, W, 3]`` (none of codes); and which they are.
+) -> tuple[Segmentation, tuple[str, ...], list[Photo], Source]:
+    """What is to be edited, segmented; names; the photos (none of codes); and which they are.
 
     Raises:
         GanvasError: if there is nothing there, or it cannot be used.
@@ -125,56 +143,76 @@ def images_of(
         names = names or tuple(f"{i:04d}" for i in range(len(latent)))
         return editor.segment(latent.to(cfg.device)), names, [], Source(f"codes of {cfg.latents}")
     paths = _files(Path(cfg.image), "image")
-    photos = [np.ascontiguousarray(read_image(path).transpose(1, 2, 0)) for path in paths]
-    seen = editor.segment([to_tensor(photo) for photo in photos])
-    return seen, tuple(path.stem for path in paths), photos, Source(f"images of {cfg.image}")
+    names = tuple(path.stem for path in paths)
+    alignments: list[Alignment | None] = [None] * len(paths)
+    if cfg.landmarks:
+        files = _by_name(Path(cfg.landmarks), "landmarks", names, SUFFIXES)
+        alignments = [Alignment.of(read_landmarks(file)) for file in files]
+    pixels = (np.ascontiguousarray(read_image(path).transpose(1, 2, 0)) for path in paths)
+    photos = [Photo(*pair) for pair in zip(pixels, alignments, strict=True)]
+    seen = editor.segment([to_tensor(photo.seen(editor.generator.img_resolution)) for photo in photos])
+    return seen, names, photos, Source(f"images of {cfg.image}" + (", aligned" if cfg.landmarks else ""))
 
 
-def _files(path: Path, key: str) -> list[Path]:
+def _files(path: Path, key: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise GanvasError(f"{key}={path} is neither a file nor a folder; check the path.")
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
     if not found:
-        raise GanvasError(f"{key}={path} has no images ({', '.join(IMAGE_SUFFIXES)}).")
+        what = "images" if suffixes is IMAGE_SUFFIXES else key
+        raise GanvasError(f"{key}={path} has no {what} ({', '.join(suffixes)}).")
     return found
 
 
+def _by_name(path: Path, key: str, names: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
+    """The file of each image: the only one, or the one of its name in a folder."""
+    if path.is_file():
+        if len(names) != 1:
+            raise GanvasError(f"{key}={path} is one file for {len(names)} images: give a folder of files named like "
+                              "them.")  # fmt: skip
+        return [path]
+    files = {file.stem: file for file in _files(path, key, suffixes)}
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise GanvasError(f"{key}={path} has nothing for {missing[0]}: name it {missing[0]}{suffixes[0]}.")
+    return [files[name] for name in names]
+
+
 def _edited(
-    cfg: DictConfig, editor: SegmentationEditor, seen: Segmentation, names: Sequence[str], vector: LatentEdit | None
-) -> Edited:
+    cfg: DictConfig, editor: SegmentationEditor, seen: Segmentation, names: Sequence[str], vector: LatentEdit | None,
+    photos: Sequence[Photo],
+) -> Edited:  # fmt: skip
     settings = EditSettings(**arguments(cfg.edit))
     if vector is not None:
         return editor.apply(seen, vector, 1.0, cfg.refine, settings)
-    wish: Any = parse_program(cfg.program) if cfg.program else _masks(cfg, editor, names)
+    wish: Any = parse_program(cfg.program) if cfg.program else _masks(cfg, editor, names, photos)
     return editor.edit(seen, wish, list(cfg.classes) or None, settings, names)
 
 
-def _masks(cfg: DictConfig, editor: SegmentationEditor, names: Sequence[str]) -> list[np.ndarray]:
+def _masks(
+    cfg: DictConfig, editor: SegmentationEditor, names: Sequence[str], photos: Sequence[Photo]
+) -> list[np.ndarray]:
     """The wished mask of each image, found by its name."""
-    path = Path(cfg.mask)
-    if path.is_file():
-        if len(names) != 1:
-            raise GanvasError(f"mask={path} is one mask for {len(names)} images: give a folder of masks named like "
-                              "them.")  # fmt: skip
-        return [read_mask(path, editor.classes)]
-    masks = {file.stem: file for file in _files(path, "mask")}
-    missing = [name for name in names if name not in masks]
-    if missing:
-        raise GanvasError(f"mask={path} has no mask for {missing[0]}: name it {missing[0]}.png.")
-    return [read_mask(masks[name], editor.classes) for name in names]
+    files = _by_name(Path(cfg.mask), "mask", names, IMAGE_SUFFIXES)
+    masks = (read_mask(file, editor.classes) for file in files)
+    size = editor.generator.img_resolution
+    return [photo.fitted(mask, size) for photo, mask in zip(photos, masks, strict=True)]
 
 
 def write(
-    cfg: DictConfig, editor: SegmentationEditor, edited: Edited, names: Sequence[str], photos: Sequence[np.ndarray],
+    cfg: DictConfig, editor: SegmentationEditor, edited: Edited, names: Sequence[str], photos: Sequence[Photo],
     vector: LatentEdit | None,
 ) -> list[str]:  # fmt: skip
     """Write the results; returns the lines that end the command."""
     out, pixels = Path(cfg.out), to_uint8(edited.image)
     if cfg.paste:
         regions = edited.region.numpy()
-        shown = [paste(*given, cfg.paste) for given in zip(photos, pixels, regions, strict=True)]
+        shown = [
+            paste(photo.pixels, image, region, cfg.paste, photo.alignment)
+            for photo, image, region in zip(photos, pixels, regions, strict=True)
+        ]
     else:
         shown = list(pixels)
     for name, image, mask in zip(names, shown, edited.mask.numpy(), strict=True):

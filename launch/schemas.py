@@ -129,18 +129,22 @@ class SampleConfig(VerbConfig):
 
 @dataclass
 class ConvertConfig(VerbConfig):
-    """Turn a checkpoint of another code base into a bundle, or a bundle into rosinality's format or ONNX."""
+    """Turn a checkpoint of another code base into a bundle, or a bundle into rosinality's, EditGAN's or ONNX."""
 
     source: str = option(
         MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch, pSp or e4e, "
-        "EditGAN's encoder .pth; any generator or discriminator, for out=*.pt; or a segmenter's bundle, for out=*.onnx"
+        "EditGAN's encoder or classifier .pth; any generator or discriminator, for out=*.pt; a segmentation bundle, "
+        "for out=*.pth; or a segmenter's bundle, for out=*.onnx"
     )  # fmt: skip
-    out: str = option(MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format, .onnx")
+    out: str = option(
+        MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format, .pth for EditGAN's, .onnx"
+    )  # fmt: skip
     network: str | None = option(
-        None, "which network of the source: G_ema, G, D, or E, an encoder; null for E with generator=, else G_ema or "
-        "the one that a bundle holds"
+        None, "which network of the source: G_ema, G, D, E, an encoder, or S, a segmentation branch; null for E or S "
+        "with generator=, else G_ema or the one that a bundle holds"
     )  # fmt: skip
-    generator: str | None = option(None, "of an encoder: the generator whose codes it finds")
+    generator: str | None = option(None, "of an encoder or a branch: the generator that it belongs to")
+    classes: str | None = option(None, "of a branch: the file of its classes, as in `ganvas train`; null numbers them")
     resolution: int | None = option(None, "of an .onnx: pixels a side; null for what it was trained on")
     check: bool = option(False, "also render fixed codes and print a fingerprint")
 
@@ -245,6 +249,10 @@ class EditConfig(LoggedConfig):
         None, "generator bundle, if it lies neither beside that bundle nor in a zoo", bundle=True
     )
     image: str | None = option(None, "an image, or a folder of images")
+    landmarks: str | None = option(
+        None, "of faces, for generators of aligned ones: a file with 68 or 5 points of the image, or a folder of them "
+        "named like the images (.json, .txt, .npz, .npy); the face is cut out, and paste= puts it back"
+    )  # fmt: skip
     latents: str | None = option(None, "codes as `ganvas sample` or `ganvas invert` wrote them, instead of image=")
     mask: str | None = option(None, "the wished mask, or a folder of masks named like the images")
     program: str | None = option(

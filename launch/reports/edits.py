@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from PIL import Image
 
 from editors.mask_edit import Edited
@@ -44,11 +43,7 @@ def outline(region: np.ndarray) -> np.ndarray:
     return region & ~deep
 
 
-@torch.no_grad()
 def strip(editor: SegmentationEditor, latent: Latent, vector: LatentEdit, factors: Sequence[float]) -> Image.Image:
     """The first images at several strengths of a vector."""
-    first = latent[:SHOWN].to(editor.generator.device)
-    columns = {
-        f"{factor:g}": to_uint8(editor.generator.render(vector.apply(first, factor)).clamp(-1, 1)) for factor in factors
-    }
+    columns = {f"{factor:g}": to_uint8(editor.render(vector.apply(latent[:SHOWN], factor))) for factor in factors}
     return panels(columns, across=1)

@@ -14,14 +14,14 @@ from networks.segmentation.base import Head
 from networks.segmentation.geometry import Window
 from networks.segmentation.maps import map_shapes, render_maps
 from networks.segmentation.mlp import LinearHead, ReferenceHead
-from networks.segmentation.predict import Prediction, Segmented, predict, segment_latents
+from networks.segmentation.predict import Prediction, Segmented, predict, predict_mask, segment_latents
 from networks.segmentation.pyramid import PyramidHead
 
 HEADS: dict[str, type[Head]] = {head.kind: head for head in (ReferenceHead, LinearHead, PyramidHead)}
 
 __all__ = [
     "HEADS", "Assessment", "Head", "LinearHead", "Prediction", "PyramidHead", "ReferenceHead", "Segmented", "Window",
-    "assess", "build_head", "head_for", "predict", "render_maps", "segment_latents",
+    "assess", "build_head", "head_for", "predict", "predict_mask", "render_maps", "segment_latents",
 ]  # fmt: skip
 
 

@@ -73,6 +73,13 @@ class Head(nn.Module, ABC):
     def window(self, features: Features, window: Window) -> Tensor:
         """Logits ``[M, N, K, h, w]`` of one part of the output: the same numbers as that part of the whole."""
 
+    def mean_window(self, features: Features, window: Window) -> Tensor:
+        """The mean of the members' logits over a window, ``[N, K, h, w]``: what masks are made of.
+
+        Heads whose last layer is linear take the mean of that layer instead, so that no member's logits are made.
+        """
+        return self.window(features, window).mean(dim=0)
+
     def forward(self, features: Features) -> Tensor:
         """Logits of every member.
 

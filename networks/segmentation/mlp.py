@@ -18,7 +18,7 @@ from torch.nn.functional import relu
 from cuda_ops.project_upsample_sum import project_upsample_sum
 from networks.protocol import Features
 from networks.segmentation.base import Head
-from networks.segmentation.geometry import Window
+from networks.segmentation.geometry import Window, enlarge_window
 
 INIT_STD = 0.02     # standard deviation of the original's weights; biases start at zero
 
@@ -27,6 +27,7 @@ class _Pointwise(Head):
     """A head whose logits at a pixel depend on that pixel's enlarged features alone."""
 
     nearest: bool = False  # how maps are enlarged: by repetition, or else bilinear
+    grid: int              # pixels a side that are classified
     first: nn.Parameter    # [M, O, D]
     first_bias: nn.Parameter  # [M, O]
 
@@ -36,20 +37,31 @@ class _Pointwise(Head):
         return f"each level directly to the output size, {how}"
 
     def sums(self, features: Features, window: Window) -> Tensor:
-        """First layer over a window: ``[M, O, N, h, w]``."""
+        """First layer over a window of the grid: ``[M, O, N, h, w]``."""
         columns = self.columns()
         weights = [self.first[:, :, part].flatten(0, 1) for part in columns.values()]
-        maps, size = [features[name] for name in columns], (self.out_resolution, self.out_resolution)
+        maps, size = [features[name] for name in columns], (self.grid, self.grid)
         x = project_upsample_sum(maps, weights, size, self.first_bias.flatten(), window, self.nearest)
         return x.unflatten(1, self.first.shape[:2]).permute(1, 2, 0, 3, 4)
 
-    def tail(self, x: Tensor) -> Tensor:
-        """The rest of the network: ``[M, O, P] -> [M, K, P]``."""
+    def tail(self, x: Tensor, mean: bool = False) -> Tensor:
+        """The rest of the network: ``[M, O, P] -> [M, K, P]``, or the members' mean ``[1, K, P]``."""
         raise NotImplementedError
 
     def window(self, features: Features, window: Window) -> Tensor:
-        x = self.sums(features, window)
-        return self.tail(x.flatten(2)).unflatten(2, x.shape[2:]).permute(0, 2, 1, 3, 4)
+        return self._window(features, window, mean=False)
+
+    def mean_window(self, features: Features, window: Window) -> Tensor:
+        return self._window(features, window, mean=True)[0]
+
+    def _window(self, features: Features, window: Window, mean: bool) -> Tensor:
+        factor = self.out_resolution // self.grid
+        have = window if factor == 1 else window.shrink(factor).grow(1, self.grid)
+        x = self.sums(features, have)
+        logits = self.tail(x.flatten(2), mean).unflatten(2, x.shape[2:]).permute(0, 2, 1, 3, 4)
+        if factor == 1:
+            return logits
+        return enlarge_window(logits.flatten(0, 1), have, factor, window).unflatten(0, logits.shape[:2])
 
 
 class ReferenceHead(_Pointwise):
@@ -57,10 +69,11 @@ class ReferenceHead(_Pointwise):
 
     In training mode the normalisation uses the statistics of the pixels at hand, for each member its own, as in the
     original; the columns of ``first`` follow the order of the maps, so released weights can be copied in. DatasetGAN's
-    paper enlarged the maps by repetition, its released code and EditGAN bilinearly.
+    paper enlarged the maps by repetition, its released code and EditGAN bilinearly. Of a generator of 1024x1024 EditGAN
+    classifies 512x512 pixels, to which it reduces the finest maps; with such a ``grid`` the logits are enlarged.
 
     Raises:
-        ValueError: if ``upsampling`` is neither, or as :class:`Head`.
+        ValueError: if ``upsampling`` is neither, the output is no multiple of ``grid``, or as :class:`Head`.
     """
 
     kind: ClassVar[str] = "reference"
@@ -73,23 +86,37 @@ class ReferenceHead(_Pointwise):
         members: int = 10,
         left_out: Iterable[str] = (),
         upsampling: str = "bilinear",                   # or nearest
+        grid: int | None = None,                        # pixels a side that are classified; None: all of the output
     ) -> None:  # fmt: skip
         super().__init__(feature_shapes, num_classes, out_resolution, members, left_out)
         if upsampling not in ("bilinear", "nearest"):
             raise ValueError(f"upsampling must be bilinear or nearest, got {upsampling!r}")
         self.nearest = upsampling == "nearest"
         self.arguments["upsampling"] = upsampling
-        wide, narrow = (128, 32) if num_classes < 32 else (256, 128)
+        self.grid = out_resolution if grid is None else grid
+        if not 1 <= self.grid <= out_resolution or out_resolution % self.grid:
+            raise ValueError(f"the output's {out_resolution} pixels a side must be a multiple of grid, got {grid}")
+        if self.grid != out_resolution:
+            self.arguments["grid"] = grid
+        wide, narrow = self.hidden_widths(num_classes)
         self.first, self.first_bias = _layer(members, wide, self.width_in)
         self.first_norm = nn.BatchNorm1d(members * wide)
         self.second, self.second_bias = _layer(members, narrow, wide)
         self.second_norm = nn.BatchNorm1d(members * narrow)
         self.third, self.third_bias = _layer(members, num_classes, narrow)
 
-    def tail(self, x: Tensor) -> Tensor:
+    @staticmethod
+    def hidden_widths(num_classes: int) -> tuple[int, int]:
+        """Widths of the two hidden layers."""
+        return (128, 32) if num_classes < 32 else (256, 128)
+
+    def tail(self, x: Tensor, mean: bool = False) -> Tensor:
         x = _normalise(self.first_norm, relu(x))
         x = torch.baddbmm(self.second_bias[..., None], self.second, x)
         x = _normalise(self.second_norm, relu(x))
+        if mean:
+            weight, bias = self.third.transpose(0, 1).flatten(1) / self.members, self.third_bias.mean(0)
+            return torch.addmm(bias[:, None], weight, x.flatten(0, 1))[None]
         return torch.baddbmm(self.third_bias[..., None], self.third, x)
 
     def classify(self, values: Tensor) -> Tensor:
@@ -112,10 +139,11 @@ class LinearHead(_Pointwise):
         left_out: Iterable[str] = (),
     ) -> None:  # fmt: skip
         super().__init__(feature_shapes, num_classes, out_resolution, members, left_out)
+        self.grid = out_resolution
         self.first, self.first_bias = _layer(members, num_classes, self.width_in)
 
-    def tail(self, x: Tensor) -> Tensor:
-        return x
+    def tail(self, x: Tensor, mean: bool = False) -> Tensor:
+        return x.mean(0, keepdim=True) if mean else x
 
 
 def _layer(members: int, out: int, width: int) -> tuple[nn.Parameter, nn.Parameter]:

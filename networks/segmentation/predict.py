@@ -69,6 +69,18 @@ def predict(head: Head, features: Features, tile: int = 256) -> Prediction:
 
 
 @torch.no_grad()
+def predict_mask(head: Head, features: Features, tile: int = 256) -> Tensor:
+    """The mask of :func:`predict` alone, uint8 ``[N, H, W]``: without disagreement, no member's logits are needed."""
+    n, size = len(features[head.feature_names[0]]), head.out_resolution
+    mask = torch.empty(n, size, size, dtype=torch.uint8, device=next(head.parameters()).device)
+    for i in range(n):
+        image = {name: features[name][i : i + 1] for name in head.feature_names}
+        for part in Window.whole(size).tiles(tile):
+            part.cut(mask[i : i + 1]).copy_(head.mean_window(image, part).argmax(dim=1))
+    return mask
+
+
+@torch.no_grad()
 def segment_latents(head: Head, generator: Generator, latents: Latent, batch: int = 8) -> Iterator[Segmented]:
     """Render codes and segment what they show, ``batch`` at a time, in order.
 

@@ -87,7 +87,11 @@ class PyramidHead(Head):
             self.scale[columns] = torch.stack(squares).mean(dim=0).sqrt().clamp(min=1e-4) / emphasis
 
     def window(self, features: Features, window: Window) -> Tensor:
-        return self._members(self._trunk(features, len(self.levels) - 1, window, self._first_layer()))
+        return self._members(self._hidden(features, window))
+
+    def mean_window(self, features: Features, window: Window) -> Tensor:
+        weight, bias = self.third.transpose(0, 1).flatten(1) / self.members, self.third_bias.mean(dim=0)
+        return add_projection(bias.view(1, -1, 1, 1), self._hidden(features, window), weight[None])
 
     def _first_layer(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Each map's weight ``[1, width, C]`` and offset ``[1, width, 1, 1]``.
@@ -114,14 +118,19 @@ class PyramidHead(Head):
             x = add_projection(x, wide.cut(features[name]), first[name][0])
         return window.within(wide).cut(x + self.refine[level](relu(x)))
 
-    def _members(self, trunk: Tensor) -> Tensor:  # [N, width, h, w] -> [M, N, K, h, w]
+    def _hidden(self, features: Features, window: Window) -> Tensor:
+        """The members' hidden layers side by side, ``[N, M * hidden, h, w]``."""
+        trunk = self._trunk(features, len(self.levels) - 1, window, self._first_layer())
         n, width = trunk.shape[:2]
         second = self.second
         if self.training and self.dropout > 0:
             mask = _channel_mask(n * self.members, width, self.dropout, trunk)
             second = second * mask.view(n, self.members, 1, width)
         second = second.expand(n, -1, -1, -1).flatten(1, 2)  # [N, M * hidden, width]
-        x = relu(add_projection(self.second_bias.view(1, -1, 1, 1), relu(trunk), second))
+        return relu(add_projection(self.second_bias.view(1, -1, 1, 1), relu(trunk), second))
+
+    def _members(self, x: Tensor) -> Tensor:  # [N, M * hidden, h, w] -> [M, N, K, h, w]
+        n = len(x)
         x = x.unflatten(1, (self.members, -1)).flatten(0, 1)  # [N * M, hidden, h, w]
         bias, third = self.third_bias[..., None, None].repeat(n, 1, 1, 1), self.third.repeat(n, 1, 1)
         return add_projection(bias, x, third).unflatten(0, (n, self.members)).transpose(0, 1)

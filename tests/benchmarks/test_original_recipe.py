@@ -27,8 +27,8 @@ from benchmarks.original_recipe import (
     train_ensemble,
     train_member,
 )
-from benchmarks.parity import as_head
 from benchmarks.workloads import random_generator, random_labels, smooth_masks
+from networks.checkpoints.classifiers import head_of_members
 from networks.stylegan2 import Generator
 
 
@@ -137,7 +137,7 @@ def test_reference_head_gives_the_members_logits(generator: Generator, classes: 
     trained = train_ensemble(gather_pixels(generator, labels), classes, members=2, max_epochs=1)
     _, features = generator.render(labels.latents[0], features=True)
     with torch.no_grad():
-        logits = as_head(trained.members, generator, classes)(features).mean(0)[0].flatten(1).T
+        logits = head_of_members([m.state_dict() for m in trained.members], generator)(features).mean(0)[0].flatten(1).T
     torch.testing.assert_close(logits, mean_logits(trained.members, concatenated(features, 32)), atol=1e-4, rtol=1e-4)
 
 

@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from editors import load
 from launch import cli
 from networks.checkpoints.bundle import read_manifest
+from networks.checkpoints.classifiers import write_classifiers
 from networks.checkpoints.encoders import find_encoder
 from networks.checkpoints.generators import load_discriminator, load_foreign, load_generator, save_generator
 from networks.checkpoints.latents import load_latent
 from networks.checkpoints.rosinality import write_rosinality
 from networks.encoders import IRSEEncoder
 from networks.grids import save_grid
+from networks.segmentation import head_for
 from networks.segmenters import save_segmenter
 from networks.stylegan2 import Discriminator, Generator
 from networks.unet import UNet
@@ -146,6 +149,50 @@ def test_a_file_of_e4e_gives_its_encoder_and_its_generator(
     assert load_latent(latents / "latents.safetensors")[0].tensors["ws"].shape == (1, 6, 8)
 
 
+def test_classifiers_of_editgan_become_a_branch_and_come_back(
+    tiny_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = load_generator(tiny_generator)
+    head = head_for(generator, "reference", len(CLASSES), constants=True, members=2).eval()
+    write_classifiers(tmp_path / "made" / "model.pth", head)
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES.names))
+    bundle, own = tmp_path / "branch.safetensors", [f"generator={tiny_generator}"]
+    words = [f"source={tmp_path / 'made'}", f"out={bundle}", *own, f"classes={tmp_path / 'classes.txt'}", "check=true"]
+    status, said = convert(capsys, *words)
+    assert status == cli.OK
+    assert said.startswith("members: 2\n")
+    assert said.endswith(f"%\nwritten: {bundle}\n")
+    manifest = read_manifest(bundle)
+    assert manifest["classes"]["names"] == list(CLASSES.names)
+    assert manifest["source"] == {"file": "made", "format": "EditGAN classifier", "network": "S"}
+    editor = load(bundle, tiny_generator)
+    seen = editor.segment(generator.sample(2, seed=0))
+    _, maps = generator.render(generator.sample(2, seed=0), features=True)
+    torch.testing.assert_close(seen.probabilities, head(maps).mean(0).softmax(1), rtol=0, atol=1e-5)
+
+    status, said = convert(capsys, f"source={bundle}", f"out={tmp_path / 'back.pth'}")
+    assert (status, said) == (cli.OK, "".join(f"written: {tmp_path / f'back_{i}.pth'}\n" for i in range(2)))
+    for i in range(2):
+        first, again = (torch.load(tmp_path / name, weights_only=True)["model_state_dict"]
+                        for name in (f"made/model_{i}.pth", f"back_{i}.pth"))  # fmt: skip
+        assert first.keys() == again.keys()
+        assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_a_class_file_has_a_line_for_each_output(
+    tiny_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = head_for(load_generator(tiny_generator), "reference", 3, constants=True, members=1).eval()
+    write_classifiers(tmp_path / "model.pth", head)
+    (tmp_path / "classes.txt").write_text("only\ntwo")
+    words = [f"source={tmp_path / 'model_0.pth'}", f"out={tmp_path / 'b.safetensors'}", f"generator={tiny_generator}"]
+    status, said = convert(capsys, *words, f"classes={tmp_path / 'classes.txt'}")
+    assert status == cli.REFUSED
+    assert "classes.txt has 2 classes, and" in said
+    assert convert(capsys, *words)[0] == cli.OK
+    assert read_manifest(tmp_path / "b.safetensors")["classes"]["names"] == ["class 0", "class 1", "class 2"]
+
+
 def test_what_cannot_be_converted(
     pickle: Path, tiny_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,13 +204,17 @@ def test_what_cannot_be_converted(
     encoder = f"generator={tiny_generator}"
     for words, says in {
         (f"source={pickle}", f"out={there}"): "there.safetensors is already there: choose another out=",
-        (f"source={pickle}", f"out={tmp_path / 'g.txt'}"): "must end in .safetensors, a bundle, in .pt, rosinality's",
+        (f"source={pickle}", f"out={tmp_path / 'g.txt'}"): "must end in .safetensors, a bundle, or in .pt, rosi",
         (f"source={tiny_generator}", f"out={tmp_path / 'g.onnx'}"): "kind 'stylegan2': give one of kind 'segmenter'",
         (f"source={pickle}", f"out={tmp_path / 'g.onnx'}", "network=G"): "has neither network= nor generator=",
         ("source=zoo/segmenter_avatars64.safetensors", f"out={tmp_path / 'g.onnx'}", "resolution=50"): "multiple of 16",
-        (f"source={pickle}", f"out={new}", "network=X"): "network=X must be one of G_ema, G, D, E",
-        (f"source={pickle}", f"out={new}", "network=E"): "network=E, an encoder, needs generator=FILE",
+        (f"source={pickle}", f"out={new}", "network=X"): "network=X must be one of G_ema, G, D, E, S",
+        (f"source={pickle}", f"out={new}", "network=E"): "network=E, an encoder, and network=S, a segm",
         (f"source={pickle}", f"out={new}", "network=D", f"generator={pickle}"): "the other networks have none",
+        (f"source={pickle}", f"out={new}", "network=S"): "a segmentation branch, need generator=FILE, the",
+        (f"source={pickle}", f"out={new}", "classes=c.txt"): "it goes with network=S only",
+        (f"source={pickle}", f"out={new}", encoder, "network=S"): "network.pkl holds no pixel classifier",
+        (f"source={tiny_generator}", f"out={tmp_path / 'c.pth'}"): "does not describe a segmentation head",
         (f"source={pickle}", f"out={tmp_path / 'e.pt'}", f"generator={pickle}"): "must end in .safetensors, a bundle.",
         (f"source={text}", f"out={new}", f"generator={pickle}"): "text.pkl holds no encoder that Ganvas conv",
         (f"source={pickle}", f"out={new}", encoder): "network.pkl holds no encoder that Ganvas converts; give",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from PIL import Image
 
 from datamodules.avatars import AVATAR_CLASSES
 from editors import load, load_edit
+from editors.alignment import Alignment
 from launch import cli
 from launch.figures import read_figures
 from networks.checkpoints.edits import save_edit
@@ -111,6 +114,34 @@ def test_a_vector_is_applied_at_its_strength(branch, photos: Path, wished: Path,
     assert not (out / "vector.safetensors").exists()
 
 
+def test_a_face_is_cut_out_edited_and_put_back(branch, photos: Path, tmp_path: Path) -> None:
+    """The photo is larger and turned; what the generator sees is the square of its landmarks."""
+    small = np.asarray(Image.open(photos / "a.png").convert("RGB"))
+    picture = Image.new("RGB", (160, 120), (90, 120, 150))
+    picture.paste(Image.fromarray(small).resize((64, 64)).rotate(90), (40, 30))
+    picture.save(tmp_path / "photo.png")
+    # Eyes and mouth as in the upright square, turned with it: its right is up in the photo.
+    points = [[66, 66], [66, 58], [71, 62], [75, 65], [75, 59]]
+    (tmp_path / "photo.json").write_text(json.dumps({"landmarks": points}))
+    alignment = Alignment.of(np.array(points, dtype=np.float64))
+    photo = np.asarray(picture)
+    wish = np.full((120, 160), 255, np.uint8)
+    x, y = (round(v) for v in alignment.centre)
+    wish[y - 4 : y + 4, x - 4 : x + 4] = AVATAR_CLASSES.id_of("hair")
+    write_mask(tmp_path / "wish.png", wish, AVATAR_CLASSES)
+    words = [f"image={tmp_path / 'photo.png'}", f"mask={tmp_path / 'wish.png'}", f"landmarks={tmp_path / 'photo.json'}"]
+    assert edit(branch, tmp_path / "out", *words, "paste=feather") == cli.OK
+    pasted = np.asarray(Image.open(tmp_path / "out" / "images" / "photo.png"))
+    assert pasted.shape == photo.shape
+    reach = math.ceil(alignment.side / 2 * math.sqrt(2))
+    far = np.ones((120, 160), dtype=bool)
+    far[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1] = False
+    assert np.array_equal(pasted[far], photo[far])
+    assert not np.array_equal(pasted[y - 4 : y + 4, x - 4 : x + 4], photo[y - 4 : y + 4, x - 4 : x + 4])
+    assert edit(branch, tmp_path / "cut", *words) == cli.OK
+    assert Image.open(tmp_path / "cut" / "images" / "photo.png").size == (32, 32)
+
+
 def test_a_program_makes_the_mask(branch, photos: Path, tmp_path: Path) -> None:
     editor = load(branch)
     seen = editor.segment(photos / "a.png", progress=False).mask[0].numpy()
@@ -134,7 +165,11 @@ def test_a_program_makes_the_mask(branch, photos: Path, tmp_path: Path) -> None:
     (("program=remove hair", "image=nowhere"), "neither a file nor a folder"),
     (("program=remove hair", "image={empty}"), "has no images"),
     (("mask={a}", "latents=x.safetensors"), "mask= needs the image itself"),
-    (("mask={wished}/a.png", "image={photos}"), "one mask for 2 images"),
+    (("program=remove hair", "latents=x.safetensors", "landmarks={empty}"), "landmarks= needs the image itself"),
+    (("program=remove hair", "image={a}", "landmarks={empty}"), r"has no landmarks \(.json, .txt, .npz, .npy\)"),
+    (("program=remove hair", "image={a}", "landmarks={wished}/a.png"), "landmarks are read from .json, .txt"),
+    (("program=remove hair", "image={photos}", "landmarks={wished}/a.png"), "one file for 2 images"),
+    (("mask={wished}/a.png", "image={photos}"), "is one file for 2 images"),
     (("mask={a}", "image={a}"), "a.png"),
     (("vector=nothing.safetensors", "image={a}"), "there is no file nothing.safetensors"),
     (("vector={a}", "image={a}"), "cannot be read as safetensors"),

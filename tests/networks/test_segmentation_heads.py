@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from networks.checkpoints.errors import GanvasError
-from networks.segmentation import HEADS, Head, PyramidHead, ReferenceHead, Window, build_head, predict
+from networks.segmentation import HEADS, Head, PyramidHead, ReferenceHead, Window, build_head, predict, predict_mask
 from networks.segmentation.geometry import enlarge, enlarge_window, sample_table
 
 SHAPES = {"b4.const": (5, 4), "b4.conv1": (5, 4), "b8.conv0": (6, 8), "b16.conv0": (3, 16), "b16.conv1": (3, 16)}
@@ -123,6 +123,14 @@ def test_prediction_does_not_depend_on_tiles(kind: str, tile: int) -> None:
     assert found.mask.dtype == torch.uint8
     assert found.disagreement.shape == (2, OUT, OUT)
     assert bool((found.disagreement >= 0).all())
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_mean_needs_no_member_s_logits(kind: str) -> None:
+    ours, maps, part = head(kind).eval(), features(), Window(3, 9, 0, OUT)
+    expected = ours(maps).mean(dim=0)
+    torch.testing.assert_close(ours.mean_window(maps, part), part.cut(expected), rtol=0, atol=1e-10)
+    assert torch.equal(predict_mask(ours, maps, tile=5), predict(ours, maps).mask)
 
 
 @pytest.mark.parametrize("kind", HEADS)
