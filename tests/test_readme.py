@@ -1,4 +1,4 @@
-"""The commands in the README are understood, and its targets exist."""
+"""The commands in the README and in the docs are understood, and their targets exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from launch.compose import compose
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PATH = (ROOT / "docs" / "labelled-data.md").read_text()  # commands, each on what the one before it left
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
 def commands(text: str) -> list[list[str]]:
@@ -22,7 +22,7 @@ def commands(text: str) -> list[list[str]]:
     return [words for block in blocks for line in block.splitlines() if (words := shlex.split(line, comments=True))]
 
 
-COMMANDS = [*commands(README), *(words for words in commands(PATH) if words[1] != "label")]
+COMMANDS = [*commands(README), *(words for page in PAGES for words in commands(page.read_text()))]
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] == "ganvas"], ids=" ".join)
