@@ -27,6 +27,7 @@ def read_folder(
     classes: ClassList | str | Path | None = None,
     resolution: int | None = None,
     partial: bool = False,
+    otherwise: ClassList | None = None,
 ) -> LabelledImages:
     """Read a folder of images, and the masks that belong to them.
 
@@ -36,7 +37,8 @@ def read_folder(
     1. the argument: a list, or a ``.json`` or ``.txt`` file as below;
     2. ``classes.json`` in the mask folder: a list of names, or ``{"names": [...], "palette": [[r, g, b], ...]}``;
     3. ``classes.txt`` in the mask folder: one class a line, ``name`` or ``name #rrggbb``;
-    4. the masks: as many classes as the largest id in use says, with the colours of the first index mask.
+    4. ``otherwise``;
+    5. the masks: as many classes as the largest id in use says, with the colours of the first index mask.
 
     An image that is not square is centred on a black square whose margin is "ignore" in the mask; ``valid`` says where
     the picture is. Inversion leaves the margin out too.
@@ -48,6 +50,7 @@ def read_folder(
         resolution: resize every (padded) image to this many pixels a side, by area, masks by nearest neighbour.
             None: as they are, which must be one size.
         partial: only some of the images are labelled yet: those without a mask are left out instead of refused.
+        otherwise: the classes of a folder that names none.
 
     Raises:
         GanvasError: a missing or empty folder, a partner missing, sizes that differ, or an unreadable file.
@@ -56,7 +59,7 @@ def read_folder(
     labels = None if masks is None else _partners(pictures, Path(images), Path(masks), partial)
     if labels is not None and partial:
         pictures = {stem: file for stem, file in pictures.items() if stem in labels}
-    listed = None if labels is None else find_classes(Path(masks), list(labels.values()), classes)
+    listed = None if labels is None else find_classes(Path(masks), list(labels.values()), classes, otherwise)
     rows, targets, windows = [], [], []
     for stem, file in pictures.items():
         image = read_image(file)
@@ -102,7 +105,12 @@ def write_folder(labelled: LabelledImages, out: str | Path) -> Path:
     return out
 
 
-def find_classes(folder: Path, files: list[Path], given: ClassList | str | Path | None = None) -> ClassList:
+def find_classes(
+    folder: Path,
+    files: list[Path],
+    given: ClassList | str | Path | None = None,
+    otherwise: ClassList | None = None,
+) -> ClassList:
     """The class list of a mask folder, by the rules of ``read_folder``; the log says which one applied.
 
     Raises:
@@ -116,6 +124,8 @@ def find_classes(folder: Path, files: list[Path], given: ClassList | str | Path 
         if (folder / name).is_file():
             log.info("classes from %s", folder / name)
             return read_classes(folder / name)
+    if otherwise is not None:
+        return otherwise
     inferred = _infer_classes(files, folder)
     log.info("%d classes inferred from the ids in %s", len(inferred), folder)
     return inferred

@@ -83,7 +83,10 @@ def examples(cfg: DictConfig, classes: ClassList, resolution: int) -> tuple[Tens
     if bool(recipe.images) != bool(recipe.masks):
         raise GanvasError("recipe.images and recipe.masks go together: images, and their wished masks.")
     if recipe.images:
-        found = read_folder(recipe.images, recipe.masks, classes, resolution)
+        found = read_folder(recipe.images, recipe.masks, None, resolution, otherwise=classes)
+        if not found.classes.begins(classes):
+            raise GanvasError(f"the masks in {recipe.masks} have the classes {', '.join(found.classes.names)}, and the "
+                              f"branch knows {', '.join(classes.names)}: draw wishes with the branch's.")  # fmt: skip
         return torch.as_tensor(found.images), None, torch.as_tensor(found.masks)
     if cfg.data.get("kind") != "avatars":
         raise GanvasError("a vector is learned from recipe.images=DIR recipe.masks=DIR: a few images and wished masks.")

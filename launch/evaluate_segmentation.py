@@ -35,7 +35,7 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
         raise GanvasError(f"{cfg.segmentation} is no segmentation bundle: give it as generator=.")
     classes = editor.classes
     images, source = _images(cfg, classes, editor.generator.img_resolution)
-    if images.classes.names != classes.names:
+    if not images.classes.begins(classes):
         raise GanvasError(f"the masks have the classes {', '.join(images.classes.names)}, and {cfg.segmentation} knows "
                           f"{', '.join(classes.names)}: evaluate on masks of the same classes.")  # fmt: skip
     found = invert_images(editor.generator, images, editor.settings, "held-out")
@@ -59,7 +59,7 @@ def _images(cfg: DictConfig, classes: ClassList, resolution: int) -> tuple[Label
     if cfg.images or cfg.masks:
         if not (cfg.images and cfg.masks):
             raise GanvasError("a folder is evaluated with both images=DIR and masks=DIR.")
-        found = read_folder(cfg.images, cfg.masks, classes, resolution)
+        found = read_folder(cfg.images, cfg.masks, None, resolution, otherwise=classes)
         return found.take(range(len(found))[: cfg.n]), Source(f"images of {cfg.images}")
     if cfg.data.get("kind") != "avatars":
         raise GanvasError("a segmentation is scored on images=DIR with masks=DIR, or with data=avatars.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -112,8 +111,7 @@ def _truth(cfg: DictConfig, every: LabelledImages, size: int) -> tuple[LabelledI
     """Images that people labelled."""
     if not (cfg.images and cfg.masks):
         raise GanvasError("images= with masks= are what the network is scored on: give both, or neither.")
-    own = any((Path(cfg.masks) / name).is_file() for name in ("classes.json", "classes.txt"))
-    heldout = read_folder(cfg.images, cfg.masks, cfg.classes or (None if own else every.classes), size)
+    heldout = read_folder(cfg.images, cfg.masks, cfg.classes, size, otherwise=every.classes)
     source = f"images of {cfg.images}"
     if not cfg.data.heldout:
         return heldout.take(range(len(heldout))[: cfg.n]), Source(source)

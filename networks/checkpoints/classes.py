@@ -69,6 +69,15 @@ class ClassList:
     def __len__(self) -> int:
         return len(self.names)
 
+    def begins(self, other: ClassList) -> bool:
+        """Whether these are the first of another's classes, so that the ids of masks mean the same in both.
+
+        Example:
+            >>> ClassList(("sky", "sea"), voc_palette(2)).begins(ClassList(("sky", "sea", "gull"), voc_palette(3)))
+            True
+        """
+        return self.names == other.names[: len(self)]
+
     def id_of(self, name: str) -> int:
         """The id of a class; a hyphen may stand for a space.
 

@@ -110,3 +110,12 @@ def test_masks_of_other_classes_are_refused(
     words = [f"segmentation={avatar_run.bundle}", f"images={folder / 'images'}", f"masks={folder / 'masks'}"]
     assert cli.main(["evaluate", *words]) == cli.REFUSED
     assert "has class id 200" in capsys.readouterr().err
+
+
+def test_a_folder_that_names_other_classes_is_refused(
+    avatar_run: AvatarRun, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "masks" / "classes.json").write_text('["sky", "sea", "sand"]')
+    words = [f"segmentation={avatar_run.bundle}", f"images={folder / 'images'}", f"masks={folder / 'masks'}"]
+    assert cli.main(["evaluate", *words]) == cli.REFUSED
+    assert "the masks have the classes sky, sea, sand, and" in capsys.readouterr().err
