@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from omegaconf import DictConfig
 
 from datamodules.avatars import render_avatars
@@ -38,6 +40,7 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     if not images.classes.begins(classes):
         raise GanvasError(f"the masks have the classes {', '.join(images.classes.names)}, and {cfg.segmentation} knows "
                           f"{', '.join(classes.names)}: evaluate on masks of the same classes.")  # fmt: skip
+    images = replace(images, classes=classes)  # which may be more
     found = invert_images(editor.generator, images, editor.settings, "held-out")
     scored = score_inverted(editor.head, editor.generator, images, found, source)
     print(f"protocol: {scored.protocol}")
