@@ -153,8 +153,10 @@ def _recolour(
             if attributes.get(paint, "none") != "none":
                 color = attributes[paint]["name"] if isinstance(attributes[paint], dict) else None
                 attributes[paint] = _flat(table.colors.get(color, name) if by_color and color else name)
-        inside = {"children": _recolour(element["children"], name, table, by_color, veil)} if "children" in element else {}
-        recoloured.append({**element, "attributes": attributes, **inside})
+        parted = {**element, "attributes": attributes}
+        if "children" in element:   # none may be left: a group of nothing but shading
+            parted["children"] = _recolour(element["children"], name, table, by_color, veil)
+        recoloured.append(parted)
     return recoloured
 
 

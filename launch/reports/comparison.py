@@ -44,7 +44,7 @@ class Comparison:
     @property
     def columns(self) -> list[Column]:
         """Every column that the finished runs need."""
-        return columns(self.gathered.done, self.figures)
+        return columns(self.gathered.done, self.figures, () if self.paper is None else self.paper.varied)
 
     @property
     def together(self) -> list[Column]:
@@ -204,7 +204,8 @@ class Comparison:
             return
         said: dict[str, list[str]] = {}
         for column in self.together:  # a figure in a table of its own has its protocols there
-            said.setdefault(str(column.protocol), []).append(f"`{column.title}`")
+            for protocol in column.protocols:
+                said.setdefault(str(protocol), []).append(f"`{column.title}`")
         beside = [row for column in self.columns for row in (self.paper.beside(column) if self.paper else [])]
         sources = list(dict.fromkeys(f"Published by the same protocol: {row.source}." for row in beside))
         yield Heading("Protocols", self.level + 1)
