@@ -31,7 +31,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.critics import feature_network
 from networks.grids import save_png
 from networks.identity import load_identity
-from networks.metrics.edits import leakage, reached
+from networks.metrics.edits import leakage, overlap, reached
 from networks.metrics.fid import fid
 from networks.metrics.generator_metrics import SUBSETS
 from networks.metrics.kid import extract_features, kid
@@ -109,17 +109,15 @@ def _inverted(
 
     ``found``: share of images in which it sees any of that; ``found_iou``: with the true masks, where they are drawn.
     """
-    inversion = seen.inversion
-    by_critic = replace(base, network=inversion.settings.critic)
-    there = torch.isin(outcome.edited.mask_before, torch.as_tensor(ids, dtype=torch.uint8))
+    inversion, masks = seen.inversion, outcome.edited.mask_before
+    there = torch.isin(masks, torch.tensor([*ids], dtype=masks.dtype)).flatten(1).any(1)
     figures = {
         "psnr": Figure(float(inversion.psnr.mean()), base),
-        "perceptual": Figure(float(inversion.distance.mean()), by_critic),
-        "found": Figure(float(there.flatten(1).any(1).double().mean()), base),
+        "perceptual": Figure(float(inversion.distance.mean()), replace(base, network=inversion.settings.critic)),
+        "found": Figure(float(there.double().mean()), base),
     }
-    if (truth := drawn_masks(pool, there.shape[-1])) is not None:
-        drawn = torch.isin(truth, torch.as_tensor(ids, dtype=torch.uint8))
-        figures["found_iou"] = Figure(float((there & drawn).sum() / (there | drawn).sum().clamp_min(1)), base)
+    if (truth := drawn_masks(pool, masks.shape[-1])) is not None:
+        figures["found_iou"] = Figure(overlap(masks, truth, ids), base)
     return figures
 
 
