@@ -223,7 +223,7 @@ class Comparison:
         yield Heading("How it was made", self.level + 1)
         yield Listing((
             f"Hardware: {'; '.join(machines)}.", f"Ganvas {', '.join(versions)}.", f"Time: {took}.",
-            f"The first run: `{_anywhere(done[0].command)}`",
+            f"The first run: `{_anywhere(done[0].command, self.gathered.done[0].path.parent)}`",
         ))  # fmt: skip
 
 
@@ -245,8 +245,10 @@ def _files(run: Path) -> dict[str, Path]:
     return {re.sub(r"-\d{4,}$", "", file.stem): file for file in found}
 
 
-def _anywhere(command: str) -> str:
-    """A command without what says where it was run."""
+def _anywhere(command: str, folder: Path) -> str:
+    """A command without what says where it was run; what it read of its sweep's ``folder`` is named from there."""
+    for place in dict.fromkeys((folder, folder.resolve())):
+        command = command.replace(f"{place}/", "")
     return shlex.join(word for word in shlex.split(command) if not word.startswith(("out=", "wandb")))
 
 

@@ -141,6 +141,17 @@ def test_another_protocol_is_another_column_named_by_what_differs(
     assert first == ["1", "b", "0.160 (n=1)", "0.900 (n=1)", "2"]  # never 0.53, the mean of unlike things
 
 
+def test_a_command_names_what_it_read_of_its_sweep_without_the_place(sweep: SweepFolder, report: Callable) -> None:
+    path = sweep.run({"labels": "1", "head": "a"}, 0) / "figures.json"
+    record = json.loads(path.read_text())
+    record["command"] = f"ganvas evaluate vector=['{sweep.folder}/jobs/learned-1/vector.safetensors'] out={path.parent}"
+    for name in sweep.folder.glob("*/figures.json"):
+        name.write_text(json.dumps(record))
+    printed = report(f"runs={sweep.folder}")
+    assert "ganvas evaluate 'vector=[jobs/learned-1/vector.safetensors]'" in printed
+    assert str(sweep.folder) not in printed.replace(f"report: {sweep.folder}", "")
+
+
 def test_what_the_axes_vary_on_purpose_parts_no_columns(
     sweep: SweepFolder, report: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
