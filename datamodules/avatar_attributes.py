@@ -104,7 +104,48 @@ _AVATAAARS = (
     }),
 )  # fmt: skip
 
-ATTRIBUTES: Mapping[str, tuple[AvatarAttribute, ...]] = MappingProxyType({"avataaars": _AVATAAARS})
+# Of other styles, what means the same there, by the same names: a judge of avataaars can be asked about it.
+_TOON_HEAD = (
+    AvatarAttribute("smile", ("mouth",), {"no": ("agape", "angry", "sad"), "yes": ("laugh", "smile")}),
+    AvatarAttribute("open mouth", ("mouth",), {"no": ("sad", "smile"), "yes": ("agape", "angry", "laugh")}),
+    AvatarAttribute("facial hair", ("beard",), {
+        "none": (None,), "short beard": ("chin", "chinMoustache", "fullBeard"), "long beard": ("longBeard",),
+        "moustache": ("moustacheTwirl",),
+    }),
+)  # fmt: skip
+_PERSONAS = (
+    AvatarAttribute("smile", ("mouth",), {"no": ("frown", "surprise"), "yes": ("bigSmile", "smile", "smirk")}),
+    AvatarAttribute("open mouth", ("mouth",), {"no": ("frown", "smile", "smirk"), "yes": ("bigSmile", "surprise")}),
+    AvatarAttribute("glasses", ("eyes",), {
+        "none": ("happy", "open", "sleep", "wink"), "glasses": ("glasses",), "sunglasses": ("sunglasses",),
+    }),
+    AvatarAttribute("facial hair", ("facialHair",), {
+        "none": (None,), "short beard": ("beardMustache", "goatee"), "moustache": ("pyramid", "walrus"),
+    }),
+    AvatarAttribute("hat", ("hair",), {
+        "none": ("bald", "balding", "bobBangs", "bobCut", "bunUndercut", "buzzcut", "curly", "curlyBun", "curlyHighTop",
+                 "extraLong", "fade", "long", "mohawk", "pigtails", "shortCombover", "shortComboverChops", "sideShave",
+                 "straightBun"),
+        "winter hat": ("beanie",),
+    }),
+)  # fmt: skip
+_MICAH = (
+    AvatarAttribute("smile", ("mouth",), {
+        "no": ("frown", "nervous", "pucker", "sad", "surprised"), "yes": ("laughing", "smile", "smirk"),
+    }),
+    AvatarAttribute("open mouth", ("mouth",), {
+        "no": ("frown", "pucker", "sad", "smile", "smirk"), "yes": ("laughing", "surprised"),
+    }),
+    AvatarAttribute("glasses", ("glasses",), {"none": (None,), "glasses": ("round", "square")}),
+    AvatarAttribute("facial hair", ("facialHair",), {"none": (None,), "short beard": ("beard",)}),
+    AvatarAttribute("hat", ("hair",), {
+        "none": ("dannyPhantom", "dougFunny", "fonze", "full", "mrClean", "mrT", "pixie"), "turban": ("turban",),
+    }),
+)  # fmt: skip
+
+ATTRIBUTES: Mapping[str, tuple[AvatarAttribute, ...]] = MappingProxyType({
+    "avataaars": _AVATAAARS, "toon-head": _TOON_HEAD, "personas": _PERSONAS, "micah": _MICAH,
+})  # fmt: skip
 
 
 def avatar_attributes(style: str) -> tuple[Attribute, ...]:

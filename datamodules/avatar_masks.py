@@ -64,6 +64,26 @@ PART_CLASSES: Mapping[str, PartClasses] = MappingProxyType({
             "hair": "hair", "head": "skin", "mouth": "mouth", "rearHair": "hair",
         },
     ),
+    "personas": PartClasses(
+        body="skin",
+        parts={
+            "clothes": "clothes", "eyes": "eyes", "facialHair": "facial hair", "mouth": "mouth", "nose": "nose",
+            "hair": "hair",
+        },
+        variants={
+            ("eyes", "glasses"): "glasses", ("eyes", "sunglasses"): "glasses",
+            ("hair", "beanie"): "hat", ("hair", "cap"): "hat",
+        },
+    ),
+    "micah": PartClasses(
+        body="skin",
+        parts={
+            "clothes": "clothes", "earrings": "skin", "ears": "skin", "eyebrows": "eyebrows", "eyes": "eyes",
+            "facialHair": "facial hair", "glasses": "glasses", "hair": "hair", "head": "skin", "mouth": "mouth",
+            "nose": "nose",
+        },
+        variants={("hair", "mrClean"): "skin", ("hair", "turban"): "hat"},   # a shine on a bald head; a turban
+    ),
 })
 
 
@@ -133,8 +153,10 @@ def _recolour(
             if attributes.get(paint, "none") != "none":
                 color = attributes[paint]["name"] if isinstance(attributes[paint], dict) else None
                 attributes[paint] = _flat(table.colors.get(color, name) if by_color and color else name)
-        children = _recolour(element.get("children", []), name, table, by_color, veil)
-        recoloured.append({**element, "attributes": attributes, **({"children": children} if children else {})})
+        parted = {**element, "attributes": attributes}
+        if "children" in element:   # none may be left: a group of nothing but shading
+            parted["children"] = _recolour(element["children"], name, table, by_color, veil)
+        recoloured.append(parted)
     return recoloured
 
 

@@ -99,7 +99,13 @@ _AVATAAARS = AvatarDistribution(
     crop=(36.0, 10.0, 208.0, 208.0),   # the head fills the frame; shoulders are cut
 )
 
-DISTRIBUTIONS: Mapping[str, AvatarDistribution] = MappingProxyType({"avataaars": _AVATAAARS})
+DISTRIBUTIONS: Mapping[str, AvatarDistribution] = MappingProxyType({
+    "avataaars": _AVATAAARS,
+    # Drawn as these styles are, but cut so that the head lies where a generator of avataaars has it.
+    "toon-head": AvatarDistribution(crop=(64.0, 85.0, 640.0, 640.0)),
+    "personas": AvatarDistribution(crop=(4.0, 1.5, 56.0, 56.0)),
+    "micah": AvatarDistribution(crop=(52.0, 0.0, 300.0, 300.0)),   # seen half from the side
+})
 
 # What the same person may change from one picture to the next.
 EXPRESSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({"avataaars": ("mouth", "eyes", "eyebrows")})

@@ -48,6 +48,26 @@ class AttributeImages:
         column = column_of(self.attributes, attribute)
         return np.flatnonzero(self.labels[:, column] == self.attributes[column].index(value))
 
+    def labels_as(self, attributes: Sequence[Attribute]) -> np.ndarray:
+        """The labels as another list of attributes counts them, ``uint8 [N, attributes]``; ``UNKNOWN`` of others.
+
+        Args:
+            attributes: those of a judge, which may know more than is known of the images.
+
+        Raises:
+            GanvasError: if it lacks one of these images' attributes or values.
+        """
+        theirs = {attribute.name: attribute.values for attribute in attributes}
+        if odd := [a.name for a in self.attributes if not set(a.values) <= set(theirs.get(a.name, ()))]:
+            raise GanvasError(f"the judge does not know what the images show of {', '.join(odd)}: give a judge that "
+                              "was trained on the same table, or leave those columns out.")  # fmt: skip
+        found = np.full((len(self), len(attributes)), UNKNOWN, np.uint8)
+        for own, labels in zip(self.attributes, self.labels.T, strict=True):
+            numbers = np.full(UNKNOWN + 1, UNKNOWN, np.uint8)
+            numbers[: len(own.values)] = [theirs[own.name].index(value) for value in own.values]
+            found[:, column_of(attributes, own.name)] = numbers[labels]
+        return found
+
 
 def rendered_attributes(count: int, split: str, seed: int, resolution: int, style: str) -> AttributeImages:
     """Avatars with the labels that their parts give; the arguments are those of ``render_avatars``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from datamodules.avatar_masks import PART_CLASSES
 from datamodules.avatars import redraw_avatars
 from datamodules.folder import read_folder
 from datamodules.labelled_attributes import AttributeImages, read_attributes, rendered_attributes
@@ -34,6 +36,7 @@ class Pool:
     numbers: np.ndarray          # of the chosen, in the source
     split: str = ""              # of avatars
     seed: int = 0
+    style: str = ""              # of avatars
 
 
 def pair_of(text: str, key: str) -> tuple[str, str]:
@@ -111,7 +114,16 @@ def wishes(cfg: DictConfig, pool: Pool | None, seen: Segmentation) -> Tensor:
         raise GanvasError("recipe.changed draws avatars anew; for other images give recipe.program.")
     changed: Any = dict(recipe.changed)
     size = seen.mask.shape[-1]
-    drawn = redraw_avatars(pool.numbers.tolist(), changed, pool.split, pool.seed, size, cfg.data.style)
+    return _redrawn(pool, changed, size)
+
+
+def drawn_masks(pool: Pool, size: int) -> Tensor | None:
+    """The true masks of a pool's images, uint8 ``[N, size, size]``; None where nobody drew them."""
+    return _redrawn(pool, {}, size) if pool.style in PART_CLASSES else None
+
+
+def _redrawn(pool: Pool, changed: Mapping[str, str | None], size: int) -> Tensor:
+    drawn = redraw_avatars(pool.numbers.tolist(), changed, pool.split, pool.seed, size, pool.style)
     return torch.as_tensor(drawn.masks)
 
 
@@ -123,7 +135,7 @@ def _avatars(cfg: DictConfig, n: int, split: str, seed: int, resolution: int) ->
         numbers, there = found.where(*where)[:n], found.where(*reach)[:n]
         if len(numbers) == n and len(there) == n:
             source = Source(f"rendered {cfg.data.style} with {cfg.recipe.where}", f"split {split}, seed {seed}")
-            return Pool(found.take(numbers), found.take(there), source, numbers, split, seed)
+            return Pool(found.take(numbers), found.take(there), source, numbers, split, seed, cfg.data.style)
         if count >= AS_MANY * n:
             scarce = cfg.recipe.where if len(numbers) < n else cfg.recipe.reach
             raise GanvasError(f"of {count} avatars only {min(len(numbers), len(there))} have {scarce}: give a smaller "

@@ -7,7 +7,8 @@ how natural they look. Here the truth about avatars is known, so that leakage in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from editors import SegmentationEditor, load
-from launch.edit_images import Pool, pair_of, tested_images
+from editors.segmentation import Segmentation
+from launch.edit_images import Pool, drawn_masks, pair_of, tested_images
 from launch.edit_methods import Outcome, edit_all
 from launch.figures import Figure, Protocol
 from launch.hardware import require_device
@@ -29,7 +31,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.critics import feature_network
 from networks.grids import save_png
 from networks.identity import load_identity
-from networks.metrics.edits import leakage, reached
+from networks.metrics.edits import leakage, overlap, reached
 from networks.metrics.fid import fid
 from networks.metrics.generator_metrics import SUBSETS
 from networks.metrics.kid import extract_features, kid
@@ -53,18 +55,21 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
         raise GanvasError(f"{cfg.segmentation} is no segmentation bundle: give it as generator=.")
     judge, judged = load_attributes(cfg.judge)
     pool = tested_images(cfg, editor.generator.img_resolution)
-    truth = _truth(pool, judge.attributes)
+    truth = torch.as_tensor(pool.chosen.labels_as(judge.attributes))
     print(f"edits: {len(pool.chosen)} {pool.source}")
+    if cfg.inversion_steps is not None:
+        editor.settings = replace(editor.settings, steps=cfg.inversion_steps)
     seen = editor.segment(torch.as_tensor(pool.chosen.images))
     outcome = edit_all(cfg, editor, pool, seen)
 
     how = f"{cfg.recipe.reach}; inverted in {editor.settings.steps} steps"
     base = Protocol(*pool.source, len(pool.chosen), generator=editor.generator.hash, how=how)
-    by_judge = Protocol(*pool.source, len(pool.chosen), f"judge {judged['hash'][:12]}", editor.generator.hash, how)
+    by_judge = Protocol(*pool.source, len(pool.chosen), _name(judged), editor.generator.hash, how)
     before, after = (judge.labels(x) for x in (outcome.edited.image_before, outcome.edited.image))
     figures = {name: Figure(value, by_judge) for name, value in _judged(cfg, judge.attributes, before, after, truth)}
     figures |= {name: Figure(value, base) for name, value in outcome.edited.figures().items()}
     figures |= {name: Figure(value, base) for name, value in outcome.figures.items()}
+    figures |= _inverted(pool, seen, outcome, [editor.classes.id_of(name) for name in cfg.recipe.classes], base)
     figures |= _identity(cfg, pool, outcome, base)
     figures |= _natural(cfg, pool, outcome, base)
     figures["seconds_each"] = Figure(outcome.seconds / len(pool.chosen), base)
@@ -72,22 +77,8 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
         print(f"{name}: {figure.value:.4g}")
     print(f"protocol: {by_judge}")
     if cfg.out:
-        _write(cfg, editor, outcome, {name: figure.value for name, figure in figures.items()}, str(by_judge))
+        _write(cfg, editor, seen, outcome, {name: figure.value for name, figure in figures.items()}, str(by_judge))
     return figures
-
-
-def _truth(pool: Pool, attributes: tuple[Attribute, ...]) -> Tensor:
-    """What is known of the images, as the judge counts it.
-
-    Raises:
-        GanvasError: if the judge knows other attributes than the images have.
-    """
-    if pool.chosen.attributes != attributes:
-        ours, theirs = ({a.name for a in given} for given in (pool.chosen.attributes, attributes))
-        odd = ", ".join(sorted(ours ^ theirs)) or "their values"
-        raise GanvasError(f"the judge and the images differ in their attributes ({odd}): give a judge that was trained "
-                          "on the same table.")  # fmt: skip
-    return torch.as_tensor(pool.chosen.labels)
 
 
 def _judged(
@@ -103,6 +94,31 @@ def _judged(
         ("leakage", mean),
         *((f"leakage {other}", share) for other, share in leaked.items()),
     ]
+
+
+def _name(judged: Mapping[str, Any]) -> str:
+    """What a judge is called beside figures: images of another kind than it was trained on may fool it."""
+    trained = judged.get("trained_on", {}).get("data")
+    return f"judge {judged['hash'][:12]}" + (f", trained on {trained}" if trained else "")
+
+
+def _inverted(
+    pool: Pool, seen: Segmentation, outcome: Outcome, ids: Sequence[int], base: Protocol
+) -> dict[str, Figure]:
+    """How far the generator can show the images at all, and the branch find in them what is edited, before the edit.
+
+    ``found``: share of images in which it sees any of that; ``found_iou``: with the true masks, where they are drawn.
+    """
+    inversion, masks = seen.inversion, outcome.edited.mask_before
+    there = torch.isin(masks, torch.tensor([*ids], dtype=masks.dtype)).flatten(1).any(1)
+    figures = {
+        "psnr": Figure(float(inversion.psnr.mean()), base),
+        "perceptual": Figure(float(inversion.distance.mean()), replace(base, network=inversion.settings.critic)),
+        "found": Figure(float(there.double().mean()), base),
+    }
+    if (truth := drawn_masks(pool, masks.shape[-1])) is not None:
+        figures["found_iou"] = Figure(overlap(masks, truth, ids), base)
+    return figures
 
 
 def _identity(cfg: DictConfig, pool: Pool, outcome: Outcome, base: Protocol) -> dict[str, Figure]:
@@ -135,11 +151,12 @@ def _natural(cfg: DictConfig, pool: Pool, outcome: Outcome, base: Protocol) -> d
 
 
 def _write(
-    cfg: DictConfig, editor: SegmentationEditor, outcome: Outcome, figures: Mapping[str, float], protocol: str
-) -> None:
+    cfg: DictConfig, editor: SegmentationEditor, seen: Segmentation, outcome: Outcome, figures: Mapping[str, float],
+    protocol: str,
+) -> None:  # fmt: skip
     """The sheet, and of a step for all images a strip and its bundle, which says how well it works."""
     out = Path(cfg.out)
-    save_png(np.asarray(change_sheet(outcome.edited, editor.classes)), out / SHEET)
+    save_png(np.asarray(change_sheet(outcome.edited, editor.classes, seen.image)), out / SHEET)
     if outcome.vector is None:
         return
     save_png(np.asarray(strip(editor, outcome.edited.before, outcome.vector, STRENGTHS)), out / STRIP)

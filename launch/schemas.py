@@ -330,9 +330,12 @@ class EvaluateConfig(LoggedConfig):
     recipe: RecipeConfig = option(RecipeConfig, "which edit is measured: recipe=smile")
     method: str = option(
         "vector", "vector: learned from the recipe's examples; optimisation: each image by its own wished mask; "
-        "boundary: InterFaceGAN's, from a classifier's labels of samples; none: no edit"
+        "boundary: InterFaceGAN's, from a classifier's labels of samples"
     )  # fmt: skip
     vector: list[str] = option(list, "vectors that are measured instead of learning one: bundles, or EditGAN's .npy")
+    inversion_steps: int | None = option(
+        None, "of the images of an edit, those that are learned from too; null: as the branch's bundle says"
+    )  # fmt: skip
     strength: float = option(1.0, "of the vector or the boundary")
     refine: int = option(0, "steps of descent after them")
     judge: str = option(

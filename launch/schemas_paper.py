@@ -97,6 +97,9 @@ class PaperConfig:
     axes: dict[str, AxisConfig] = option(MANDATORY, "name -> the values of the grid along it")
     seeded: list[str] = option(lambda: ["seed"], "the options that are set to a job's seed")
     figures: list[str] = option(MANDATORY, "what the table shows, by the names in figures.json")
+    varied: list[str] = option(
+        list, "aspects of the protocol (data, how, ...) that the axes vary on purpose: they part no columns"
+    )  # fmt: skip
     sizes: dict[str, SizeConfig] = option(MANDATORY, "quick, zoo and full")
     published: list[PublishedConfig] = option(list, "the paper's own rows")
     search: SearchConfig | None = option(None, "what sweeper=optuna varies instead of the axes")

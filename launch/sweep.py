@@ -94,9 +94,13 @@ def _conclude(sweep: Sweep, found: Plan) -> None:
 def _list(sweep: Sweep, found: Plan) -> None:
     """Print each job as the command that it is, with how it stands and what it will cost."""
     known = {job.name: sweep.status(job.name) for job in found.jobs}
+    said: set[str] = set()   # folders of commands that several jobs share
     for job in found.jobs:
         folders = sweep.before_of(job)
         for name, command in job.before.items():
+            if folders[name] in said:
+                continue
+            said.add(folders[name])
             first = shlex.join(["ganvas", *put_in(command, folders), f"out={folders[name]}"])
             print(f"{'first':>12}  {'':<8} {first}")
         plain = put_in(job.words, folders)

@@ -81,9 +81,8 @@ def run_command(
         sweep.keep(name, status)
         outcome, reason = FAILED, ""
         try:
-            code = 0
-            for command in [*_before(sweep, job), _command(sweep, job, verb, words, sweep.run_of(name))]:
-                code = code or _run(command, sweep, name, watch)
+            code = _run_before(sweep, job, watch) if job is not None else 0
+            code = code or _run(_command(sweep, job, verb, words, sweep.run_of(name)), sweep, name, watch)
             outcome, reason = _outcome(sweep, name, code)
         except (Stopped, KeyboardInterrupt):
             outcome, reason = STOPPED, "it was stopped"
@@ -96,15 +95,23 @@ def run_command(
     return status
 
 
-def _before(sweep: Sweep, job: Job | None) -> list[list[str]]:
-    """The commands that a job runs first, as far as they are not done."""
-    if job is None:
-        return []
-    folders = {name: Path(folder) for name, folder in sweep.before_of(job).items()}
-    return [
-        _command(sweep, job, verb, words, folders[name]) for name, (verb, *words) in job.before.items()
-        if read_figures(folders[name]) is None
-    ]  # fmt: skip
+def _run_before(sweep: Sweep, job: Job, watch: Watch | None) -> int:
+    """Run the commands that a job runs first, as far as they are not done; gives the exit status.
+
+    Where jobs share a command, one of them runs it and the others wait.
+    """
+    for name, folder in sweep.before_of(job).items():
+        verb, *words = job.before[name]
+        out, mine = Path(folder), False
+        while not mine:
+            with sweep.hold(out.name) as mine:
+                if mine and read_figures(out) is None:
+                    code = _run(_command(sweep, job, verb, words, out), sweep, job.name, watch)
+                    if code != 0:
+                        return code
+            if not mine:
+                _stop_if_told(sweep, watch)
+    return 0
 
 
 def _command(sweep: Sweep, job: Job | None, verb: str, words: Sequence[str], out: Path) -> list[str]:
@@ -137,10 +144,14 @@ def _wait(process: subprocess.Popen[bytes], sweep: Sweep, watch: Watch | None) -
         try:
             return process.wait(LOOK)
         except subprocess.TimeoutExpired:
-            if sweep.stop_file.exists():
-                raise KeyboardInterrupt from None
-            if watch is not None and watch():
-                raise Stopped from None
+            _stop_if_told(sweep, watch)
+
+
+def _stop_if_told(sweep: Sweep, watch: Watch | None) -> None:
+    if sweep.stop_file.exists():
+        raise KeyboardInterrupt from None
+    if watch is not None and watch():
+        raise Stopped from None
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from launch.figures import read_figures
-from launch.sweep_plan import Job, Plan
+from launch.sweep_plan import Job, Plan, put_in
 from launch.version import ganvas_version
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
@@ -50,8 +51,12 @@ class Sweep:
         return self.folder / name
 
     def before_of(self, job: Job) -> dict[str, str]:
-        """The folders of the commands that a job runs first, by their names."""
-        return {name: str(self.folder / JOBS / f"{job.name}.{name}") for name in job.before}
+        """The folders of the commands that a job runs first, by their names: jobs with the same command share its."""
+        stems: dict[str, str] = {}
+        for name, command in job.before.items():
+            told = json.dumps(put_in(command, stems))
+            stems[name] = f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+        return {name: str(self.folder / JOBS / stem) for name, stem in stems.items()}
 
     def log_of(self, name: str) -> Path:
         """What the job printed."""

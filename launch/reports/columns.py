@@ -1,7 +1,7 @@
 """Figures of many runs in columns: a column is a figure by one protocol, so that unlike things never stand in one.
 
 Two protocols that differ in data, split, number of images, feature network, generator or manner are two columns, each
-named by what sets it apart.
+named by what sets it apart. Only what a paper's axes vary on purpose, as its file says, parts no columns.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from launch.figures import Protocol
@@ -27,7 +27,7 @@ class Column:
     """A figure by one protocol."""
 
     figure: str
-    protocol: Protocol
+    protocols: tuple[Protocol, ...]   # one, but for what the axes vary
     apart: str = ""   # what sets the protocol apart from those of the figure's other columns
 
     @property
@@ -56,7 +56,7 @@ class Arm:
     def value(self, column: Column) -> Value | None:
         """Mean and deviation over the seeds; None if no run has the figure by that protocol."""
         found = (run.measured.figures.get(column.figure) for run in self.done)
-        numbers = [figure.value for figure in found if figure is not None and figure.protocol == column.protocol]
+        numbers = [figure.value for figure in found if figure is not None and figure.protocol in column.protocols]
         finite = [value for value in numbers if math.isfinite(value)]
         if not finite:
             return None
@@ -73,16 +73,24 @@ def arms(gathered: Gathered) -> list[Arm]:
     return [Arm(dict(zip(gathered.varied, place, strict=True)), tuple(places[place])) for place in order]
 
 
-def columns(runs: Iterable[Run], figures: Sequence[str]) -> list[Column]:
-    """The columns that the finished runs need, in the order of ``figures``, and the most common protocol first."""
-    found: dict[str, Counter[Protocol]] = {name: Counter() for name in figures}
+def columns(runs: Iterable[Run], figures: Sequence[str], varied: Sequence[str] = ()) -> list[Column]:
+    """The columns that the finished runs need, in the order of ``figures``, and the most common protocol first.
+
+    Args:
+        runs: finished or not.
+        figures: their names.
+        varied: aspects of protocols that the grid's axes vary on purpose: the rows say them, and the columns need not.
+    """
+    found: dict[str, dict[Protocol, Counter[Protocol]]] = {name: {} for name in figures}
+    blank = dict.fromkeys(varied, "")
     for run in runs:
         for name, figure in (run.measured.figures if run.measured else {}).items():
             if name in found:
-                found[name][figure.protocol] += 1
+                found[name].setdefault(replace(figure.protocol, **blank), Counter())[figure.protocol] += 1
     return [
-        Column(name, protocol, apart(protocol, [*protocols]))
-        for name, protocols in found.items() for protocol, _ in protocols.most_common()
+        Column(name, tuple(protocols), apart(alike, [*groups]))
+        for name, groups in found.items()
+        for alike, protocols in sorted(groups.items(), key=lambda group: -group[1].total())
     ]  # fmt: skip
 
 

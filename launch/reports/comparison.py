@@ -44,7 +44,7 @@ class Comparison:
     @property
     def columns(self) -> list[Column]:
         """Every column that the finished runs need."""
-        return columns(self.gathered.done, self.figures)
+        return columns(self.gathered.done, self.figures, () if self.paper is None else self.paper.varied)
 
     @property
     def together(self) -> list[Column]:
@@ -204,7 +204,8 @@ class Comparison:
             return
         said: dict[str, list[str]] = {}
         for column in self.together:  # a figure in a table of its own has its protocols there
-            said.setdefault(str(column.protocol), []).append(f"`{column.title}`")
+            for protocol in column.protocols:
+                said.setdefault(str(protocol), []).append(f"`{column.title}`")
         beside = [row for column in self.columns for row in (self.paper.beside(column) if self.paper else [])]
         sources = list(dict.fromkeys(f"Published by the same protocol: {row.source}." for row in beside))
         yield Heading("Protocols", self.level + 1)
@@ -222,7 +223,7 @@ class Comparison:
         yield Heading("How it was made", self.level + 1)
         yield Listing((
             f"Hardware: {'; '.join(machines)}.", f"Ganvas {', '.join(versions)}.", f"Time: {took}.",
-            f"The first run: `{_anywhere(done[0].command)}`",
+            f"The first run: `{_anywhere(done[0].command, self.gathered.done[0].path.parent)}`",
         ))  # fmt: skip
 
 
@@ -244,8 +245,10 @@ def _files(run: Path) -> dict[str, Path]:
     return {re.sub(r"-\d{4,}$", "", file.stem): file for file in found}
 
 
-def _anywhere(command: str) -> str:
-    """A command without what says where it was run."""
+def _anywhere(command: str, folder: Path) -> str:
+    """A command without what says where it was run; what it read of its sweep's ``folder`` is named from there."""
+    for place in dict.fromkeys((folder, folder.resolve())):
+        command = command.replace(f"{place}/", "")
     return shlex.join(word for word in shlex.split(command) if not word.startswith(("out=", "wandb")))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from editors.mask_edit import Edited
 from editors.segmentation import SegmentationEditor
@@ -19,8 +20,10 @@ SHOWN = 16           # images on a sheet
 LARGEST_CHANGE = 0.5  # mean absolute difference in [0, 1] that is painted white
 
 
-def change_sheet(edited: Edited, classes: ClassList) -> Image.Image:
+def change_sheet(edited: Edited, classes: ClassList, given: Tensor | None = None) -> Image.Image:
     """The first images: before, the branch's mask, the wished one, after, its mask, and what changed.
+
+    ``given`` are the images ``[N, C, R, R]`` in [-1, 1] whose inversions were edited; they stand in front.
 
     Change is black where nothing did and white at half of full scale; the region's outline is drawn in.
     """
@@ -28,7 +31,8 @@ def change_sheet(edited: Edited, classes: ClassList) -> Image.Image:
     before, after = to_uint8(edited.image_before[:n]), to_uint8(edited.image[:n])
     change = heat(((edited.image[:n] - edited.image_before[:n]).abs().mean(1) / 2).numpy(), LARGEST_CHANGE)
     change[outline(edited.region[:n].numpy())] = (90, 160, 250)
-    columns = {
+    columns = {} if given is None else {"given": to_uint8(given[:n])}
+    columns |= {
         "before": before, "its mask": overlay(before, edited.mask_before[:n].numpy(), classes),
         "wish": overlay(before, edited.target[:n].numpy(), classes), "after": after,
         "its mask ": overlay(after, edited.mask[:n].numpy(), classes), "change": change,

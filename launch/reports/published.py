@@ -46,10 +46,12 @@ class Paper:
     title: str
     question: str
     rows: tuple[PublishedRow, ...]
+    varied: tuple[str, ...] = ()   # aspects of protocols that the axes vary on purpose
 
     def beside(self, column: Column) -> list[PublishedRow]:
         """The rows that may stand beside a column of ours."""
-        return [row for row in self.rows if column.figure in row.figures and not row.differs(column.protocol)]
+        return [row for row in self.rows
+                if column.figure in row.figures and not all(map(row.differs, column.protocols))]  # fmt: skip
 
     def apart(self, columns: list[Column]) -> list[PublishedRow]:
         """The rows that may not stand beside any of ours."""
@@ -69,7 +71,7 @@ def paper(experiment: str) -> Paper | None:
     if not experiment.startswith("paper/") or experiment not in choices_of("experiment"):
         return None
     found = compose("sweep", [f"experiment={experiment}"]).paper
-    return Paper(found.title, found.question, tuple(_row(row) for row in found.published))
+    return Paper(found.title, found.question, tuple(_row(row) for row in found.published), tuple(found.varied))
 
 
 def _row(row: DictConfig) -> PublishedRow:

@@ -26,6 +26,24 @@ def reached(labels: Tensor, attributes: Sequence[Attribute], name: str, value: s
     return float((labels[:, column] == attributes[column].index(value)).double().mean())
 
 
+def overlap(seen: Tensor, truth: Tensor, classes: Collection[int]) -> float:
+    """Intersection over union of some classes taken as one, over the pixels of all images; 1 if neither has any.
+
+    Args:
+        seen: masks, uint8 ``[N, H, W]``.
+        truth: the same.
+        classes: their ids.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if seen.shape != truth.shape:
+        raise ValueError(f"masks must have one shape, got {list(seen.shape)} and {list(truth.shape)}")
+    ours, theirs = (torch.isin(masks, torch.tensor([*classes], dtype=masks.dtype)) for masks in (seen, truth))
+    either = int((ours | theirs).sum())
+    return int((ours & theirs).sum()) / either if either else 1.0
+
+
 def leakage(
     before: Tensor, after: Tensor, attributes: Sequence[Attribute], affected: Collection[str] = (),
     truth: Tensor | None = None,

@@ -9,6 +9,7 @@ import pytest
 
 from datamodules.avatar_attributes import ATTRIBUTES, avatar_attributes, avatar_labels
 from datamodules.avatar_parts import DISTRIBUTIONS, EXPRESSIONS
+from datamodules.avatar_render import style_definition
 from datamodules.avatars import AVATAR_CLASSES, redraw_avatars, render_avatars
 from networks.checkpoints.attributes import UNKNOWN, column_of
 from networks.checkpoints.errors import GanvasError
@@ -51,6 +52,20 @@ def test_labels_say_what_the_parts_say() -> None:
         assert (mouth == "serious") == (parts["mouth"] == "serious")
         assert (glasses == "none") == (parts["accessories"] is None)
         assert (eyes is None) == (glasses == "sunglasses")  # nobody sees the eyes behind them
+
+
+@pytest.mark.parametrize("style", sorted(ATTRIBUTES.keys() - {STYLE}))
+def test_other_styles_say_the_same_by_the_same_names(style: str) -> None:
+    judged = {attribute.name: set(attribute.values) for attribute in avatar_attributes(STYLE)}
+    components = style_definition(style)["components"]
+    for told in ATTRIBUTES[style]:
+        assert set(told.values) <= judged[told.name]
+        variants = [variant for found in told.values.values() for variant in found]
+        assert len(variants) == len(set(variants))
+        assert {variant for variant in variants if variant} <= set(components[told.parts[0]]["variants"])
+    labels = avatar_labels(style, drawn(40, style=style).attributes)
+    smile = column_of(avatar_attributes(style), "smile")
+    assert {0, 1} <= set(labels[:, smile].tolist())
 
 
 def test_a_style_without_a_table_is_refused() -> None:

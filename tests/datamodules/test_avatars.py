@@ -252,6 +252,14 @@ def test_colour_names(color: str, name: str) -> None:
     assert color_name(color) == name
 
 
+@pytest.mark.parametrize("changed", [("hair", "curly"), ("clothes", "small")])
+def test_a_group_of_nothing_but_shading_leaves_no_trace(changed: tuple[str, str]) -> None:
+    """Both shade a part by a group within a mask; the shade must not mix with the ids below it."""
+    address = AvatarAddress("personas", "heldout", 0, 0, changed=(changed, ("eyes", "open"), ("hair", "curly")))
+    seen = set(np.unique(render_avatar(address, 64, masks=True).mask).tolist())
+    assert "hat" not in {AVATAR_CLASSES.names[k] for k in seen}
+
+
 def test_other_styles_give_images_attributes_and_captions() -> None:
     others = quiet(2, style="lorelei", resolution=16)
     assert others.masks is None

@@ -43,6 +43,16 @@ def test_a_csv_gives_attributes_and_labels(images: Path) -> None:
             found.where(name, value)
 
 
+def test_a_judge_that_knows_more_is_asked_by_its_own_numbers(images: Path) -> None:
+    found = read_attributes(images, table(images, "image,mood,hat\nc.png,glad,no\na.png,sad,\nd.png,glad,yes\n"))
+    hat, mood = Attribute("hat", ("yes", "no")), Attribute("mood", ("wry", "sad", "glad"))
+    labels = found.labels_as((hat, Attribute("nose", ("big", "small")), mood))
+    assert labels.tolist() == [[UNKNOWN, UNKNOWN, 1], [1, UNKNOWN, 2], [0, UNKNOWN, 2]]
+    for known in ((mood,), (hat, Attribute("mood", ("glad", "wry")))):
+        with pytest.raises(GanvasError, match="does not know what the images show of"):
+            found.labels_as(known)
+
+
 def test_celeba_s_list_is_read_as_it_is(images: Path) -> None:
     found = read_attributes(images, table(images, "2\nSmiling  Bald\na.png  1 -1\nb.png -1  1\n"), resolution=4)
     assert found.attributes[0] == Attribute("Smiling", ("no", "yes"))

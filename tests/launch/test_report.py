@@ -58,7 +58,7 @@ class SweepFolder:
         return self.folder / job_name(at, seed)
 
     def write(self, **changes: object) -> None:
-        about = {"experiment": "paper/toy", "size": "quick", "seeds": 2, "version": "0", "settings": {}}
+        about = {"experiment": "paper/toy", "size": "quick", "seeds": 2, "version": "0", "settings": {}, "search": None}
         record = {**about, "verb": "train", "jobs": self.jobs, **changes}
         (self.folder / "sweep.json").write_text(json.dumps(record))
 
@@ -141,6 +141,33 @@ def test_another_protocol_is_another_column_named_by_what_differs(
     assert first == ["1", "b", "0.160 (n=1)", "0.900 (n=1)", "2"]  # never 0.53, the mean of unlike things
 
 
+def test_a_command_names_what_it_read_of_its_sweep_without_the_place(sweep: SweepFolder, report: Callable) -> None:
+    path = sweep.run({"labels": "1", "head": "a"}, 0) / "figures.json"
+    record = json.loads(path.read_text())
+    record["command"] = f"ganvas evaluate vector=['{sweep.folder}/jobs/learned-1/vector.safetensors'] out={path.parent}"
+    for name in sweep.folder.glob("*/figures.json"):
+        name.write_text(json.dumps(record))
+    printed = report(f"runs={sweep.folder}")
+    assert "ganvas evaluate 'vector=[jobs/learned-1/vector.safetensors]'" in printed
+    assert str(sweep.folder) not in printed.replace(f"report: {sweep.folder}", "")
+
+
+def test_what_the_axes_vary_on_purpose_parts_no_columns(
+    sweep: SweepFolder, report: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job in sweep.jobs:
+        own = replace(HELDOUT, data=f"avatars of {job['at']['head']}")
+        measure(sweep.run(job["at"], job["seed"]), {"mIoU": sweep.value(job["at"], job["seed"])}, own)
+    measure(sweep.run({"labels": "1", "head": "b"}, 0), {"mIoU": 0.9}, replace(HELDOUT, data="avatars of b", images=4))
+    monkeypatch.setattr("launch.report.paper", lambda _: Paper("A table", "What is it?", (), ("data",)))
+    printed = report(f"runs={sweep.folder}")
+    header, *rows = table(printed, "labels")
+    assert header == ["labels", "head", "mIoU (300 images)", "mIoU (4 images)", "n"]   # the rest parts them still
+    assert [row[2] for row in rows] == ["0.160 (n=1)", "0.105 ± 0.007", "0.455 ± 0.007", "0.405 ± 0.007"]
+    for head in "ab":
+        assert f"300 avatars of {head} (split heldout, seed 0)" in printed   # all are named
+
+
 def test_a_figure_that_each_arm_measures_otherwise_has_a_table_of_its_own(sweep: SweepFolder, report: Callable) -> None:
     for i, job in enumerate(sweep.jobs):
         own = replace(HELDOUT, images=i // 2 + 1)
@@ -182,7 +209,7 @@ def test_one_aspect_is_enough_to_be_not_comparable(sweep: SweepFolder, aspect: s
     (column,) = columns(gathered.done, ["mIoU"])
     other = replace(HELDOUT, generator=None, **{aspect: 7 if aspect == "images" else "other"})
     row = published({"labels": "4"}, 0.5, other)
-    assert row.differs(column.protocol) == [aspect]
+    assert row.differs(*column.protocols) == [aspect]
     assert Paper("", "", (row,)).apart([column]) == [row]
 
 

@@ -11,16 +11,18 @@ import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
-from launch import cli, sweep_job
+from launch import cli, sweep_job, sweep_state
 from launch.compose import compose
 from launch.figures import Protocol, all_by, write_figures
 from launch.paths import CONF
 from launch.schemas import register
+from launch.sweep_plan import Job
 from launch.sweep_state import DONE, FAILED, STOPPED, Sweep
 
 GRID = ["sweep", "experiment=paper/editgan_labels", "seeds=2"]
 NAMES = [f"labels={labels},head=linear,seed={seed}" for labels in (1, 2) for seed in (0, 1)]
 FAILS, STOPS, CRASHES = "fails", "stops", "crashes"
+TOYS = all_by(Protocol("toys", "", 1), {"mIoU": 0.5})
 
 Play = Callable[..., list[str]]
 
@@ -107,26 +109,75 @@ def test_commands_before_a_job_run_first_and_are_not_repeated(
         out = Path(words["out"])
         ran.append((command[3], out.name, words))
         sweep.log_of(name).touch()
-        if out.suffix.removeprefix(".") in broken:
+        if out.name.partition("-")[0] in broken:
             return 2
-        write_figures(out, command[3], cfg, all_by(Protocol("toys", "", 1), {"mIoU": 0.5}), 1.0, "a machine")
+        write_figures(out, command[3], cfg, TOYS, 1.0, "a machine")
         return 0
 
     monkeypatch.setattr(sweep_job, "_run", run)
     words = ["sweep", "experiment=paper/distill", f"out={tmp_path / 's'}"]
     assert cli.main(words) == cli.REFUSED
-    assert [name for _, name, _ in ran[:3]] == [f"{job}.branch", f"{job}.samples", f"{job}.samples"]
+    branch, samples, again = (name for _, name, _ in ran[:3])
+    assert branch.startswith("branch-")
+    assert samples == again
     assert len(ran) == 5  # the other two jobs have nothing before them
     ran.clear()
     broken.clear()
     assert cli.main(words) == cli.OK
-    assert [(verb, name) for verb, name, _ in ran] == [("synthesize", f"{job}.samples"), ("train", job)]
+    assert [(verb, name) for verb, name, _ in ran] == [("synthesize", samples), ("train", job)]
     jobs = tmp_path / "s" / "jobs"
-    assert ran[0][2]["segmentation"] == f"{jobs / job}.branch/export/segmentation.safetensors"
-    assert ran[1][2]["data.folder"] == f"{jobs / job}.samples"
+    assert ran[0][2]["segmentation"] == f"{jobs / branch}/export/segmentation.safetensors"
+    assert ran[1][2]["data.folder"] == str(jobs / samples)
     capsys.readouterr()
     assert cli.main([*words, "dry_run=true"]) == cli.OK
-    assert f"ganvas synthesize segmentation={jobs / job}.branch/" in capsys.readouterr().out
+    assert f"ganvas synthesize segmentation={jobs / branch}/" in capsys.readouterr().out
+
+
+def test_jobs_with_the_same_command_before_them_share_what_it_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, ran = compose("train", ["task.name=toy"]), []
+
+    def run(command: list[str], sweep: Sweep, name: str, watch: object) -> int:
+        words = dict(word.split("=", 1) for word in command[4:])
+        ran.append(words)
+        sweep.log_of(name).touch()
+        write_figures(Path(words["out"]), command[3], cfg, TOYS, 1.0, "a machine")
+        return 0
+
+    monkeypatch.setattr(sweep_job, "_run", run)
+    assert cli.main(["sweep", "experiment=paper/editgan_out_of_domain", "seeds=2", f"out={tmp_path}"]) == cli.OK
+    learned = [words for words in ran if "vector" not in words]
+    assert [words["seed"] for words in learned] == ["0", "1"]   # once for each seed, not for each of 4 jobs
+    jobs = [words for words in ran if "vector" in words]
+    assert len(jobs) == 4
+    for words in jobs:
+        assert words["vector"] == f"['{learned[int(words['seed'])]['out']}/vector.safetensors']"
+
+
+def test_a_job_waits_while_another_process_runs_what_both_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, ran = compose("train", ["task.name=toy"]), []
+    sweep = Sweep(tmp_path)
+    job = Job("a", {}, 0, ("vector={learned}",), {"learned": ["evaluate", "n=2"]})
+    out = Path(sweep.before_of(job)["learned"])
+    looks = iter([False, True])
+
+    def run(command: list[str], sweep: Sweep, name: str, watch: object) -> int:
+        ran.append(command)
+        write_figures(sweep.run_of(name), command[3], cfg, TOYS, 1.0, "a machine")
+        return 0
+
+    monkeypatch.setattr(sweep_state, "MOMENT", 0.0)
+    monkeypatch.setattr(sweep_job, "_run", run)
+    with Sweep(tmp_path).hold(out.name), pytest.raises(sweep_job.Stopped):   # until it is told to stop
+        sweep_job.run_command(sweep, "a", "evaluate", job.words, lambda: next(looks), job)
+    assert not ran
+    write_figures(out, "evaluate", cfg, TOYS, 1.0, "a machine")
+    sweep_job.run_command(sweep, "a", "evaluate", job.words, None, job)
+    (command,) = ran
+    assert f"vector={out}" in command
 
 
 def test_a_job_that_ends_well_without_figures_has_failed(play: Play, tmp_path: Path, monkeypatch) -> None:

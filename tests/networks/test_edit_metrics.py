@@ -7,7 +7,7 @@ import torch
 
 from networks.checkpoints.attributes import UNKNOWN, Attribute
 from networks.checkpoints.errors import GanvasError
-from networks.metrics.edits import leakage, reached
+from networks.metrics.edits import leakage, overlap, reached
 
 KNOWN = (Attribute("smile", ("no", "yes")), Attribute("hat", ("no", "yes")), Attribute("eyes", ("open", "closed")))
 
@@ -34,3 +34,13 @@ def test_leakage_counts_changes_of_what_was_seen_truly_before() -> None:
     assert leakage(before, after, KNOWN, (), hidden) == {}
     with pytest.raises(ValueError, match="labels must have one shape"):
         leakage(before, after[:2], KNOWN)
+
+
+def test_overlap_takes_classes_as_one_over_all_images() -> None:
+    seen = torch.tensor([[[1, 2, 0, 0]], [[0, 1, 1, 0]]], dtype=torch.uint8)
+    truth = torch.tensor([[[2, 1, 1, 0]], [[0, 0, 1, 3]]], dtype=torch.uint8)
+    assert overlap(seen, truth, [1, 2]) == 3 / 5
+    assert overlap(seen, truth, [3]) == 0
+    assert overlap(seen, truth, [7]) == 1   # nobody sees any
+    with pytest.raises(ValueError, match="one shape"):
+        overlap(seen, truth[:1], [1])
