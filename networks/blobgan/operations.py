@@ -123,10 +123,15 @@ def take_features(
         theirs: as many rows of these, or one for all.
         names: ``structure``, ``style`` or both.
         share: of the way.
+
+    Raises:
+        ValueError: if the features have another width, or there are neither one nor as many scenes.
     """
     changed = {}
     for name in names:
         mine, there = getattr(layout, name), getattr(other, name)[:, theirs]
+        if there.shape[2] != mine.shape[2] or len(other) not in (1, len(layout)):
+            raise ValueError(f"{name} {list(mine.shape)} cannot be taken from {list(getattr(other, name).shape)}")
         changed[name] = _put(mine, rows, _blend(mine[:, rows], there.to(mine), share))
     return layout.replace(**changed)
 
