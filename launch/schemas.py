@@ -242,7 +242,7 @@ class MaskEditConfig:
 
 @dataclass
 class EditConfig(LoggedConfig):
-    """Edit images: by a wished mask, a program that makes one, or editing vectors; with layout= scenes by their blobs."""
+    """Edit images: by a wished mask, a program that makes one, or editing vectors; with layout= scenes by blobs."""
 
     segmentation: str | None = option(None, "segmentation bundle; needed without layout=", bundle=True)
     generator: str | None = option(

@@ -121,7 +121,7 @@ class LatentEdit:
 
     def __mul__(self, factor: float) -> LatentEdit:
         if self.module is not None:
-            return replace(self, module=self.module.scaled(factor))
+            return replace(self, module=self.module.scaled(float(_factor(factor, {}))))
         return replace(self, delta={name: step * factor for name, step in self.delta.items()})
 
     __rmul__ = __mul__
