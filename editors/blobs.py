@@ -228,8 +228,8 @@ def require_layout(latent: Latent, generator: BlobGenerator, what: str) -> None:
     except ValueError as error:
         raise GanvasError(f"{what} are no layouts: {error}; give what `ganvas sample` draws from a BlobGAN") from error
     for name, tensor in layout.tensors().items():
-        if not torch.isfinite(tensor).all():
-            raise GanvasError(f"{what} have a {name} that is NaN or infinite; draw or edit them again")
+        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+            raise GanvasError(f"{what} have a {name} that is no number, NaN or infinite; draw or edit them again")
     wanted = generator.synthesis.structure_dim, generator.synthesis.style_dim
     found = layout.structure.shape[2], layout.style.shape[2]
     if found != wanted:

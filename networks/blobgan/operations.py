@@ -172,7 +172,7 @@ def _faded(size: Tensor, share: float) -> Tensor:
         return torch.full_like(size, HIDDEN_SIZE)
     # log(p / (1 - p)) of p = share sigmoid(s), without leaving the range of float32 for large or small s
     logarithm = math.log(share) + F.logsigmoid(size)
-    return (logarithm - torch.log1p(-logarithm.exp())).clamp(min=HIDDEN_SIZE)
+    return torch.minimum(logarithm - torch.log1p(-logarithm.exp()), size).clamp(min=HIDDEN_SIZE)
 
 
 def _blend(mine: Tensor, theirs: Tensor, share: float) -> Tensor:

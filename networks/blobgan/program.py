@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -30,7 +31,7 @@ class BlobProgram:
         scenes: name -> one scene, or as many as are edited.
 
     Raises:
-        GanvasError: if there is no step.
+        GanvasError: if there is no step, or a scene's name is not of letters, digits, `_` and `-`.
     """
 
     kind: ClassVar[str] = "blobs"
@@ -42,6 +43,8 @@ class BlobProgram:
     def __post_init__(self) -> None:
         if not self.steps:
             raise GanvasError("the program has no step; write one as `move 3 0.2 0`")
+        if odd := [name for name in self.scenes if not re.fullmatch(r"[\w-]+", name)]:
+            raise GanvasError(f"a scene cannot be called `{odd[0]}`; use letters, digits, _ and -")  # as files are
 
     @classmethod
     def parse(
@@ -116,13 +119,13 @@ class BlobProgram:
             GanvasError: if the steps cannot be read.
             ValueError: if the tensors are not those of layouts.
         """
+        if not isinstance(steps := config.get("steps"), list):
+            raise GanvasError("its program is no list of steps")
         scenes: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             scene, _, name = key.rpartition("/")
             scenes.setdefault(scene, {})[name] = tensor
-        return cls.parse(config.get("steps") or [], {
-            scene: Layout.of(Latent("layout", parts)) for scene, parts in scenes.items()
-        })  # fmt: skip
+        return cls.parse(steps, {scene: Layout.of(Latent("layout", parts)) for scene, parts in scenes.items()})
 
     def _named(self) -> set[str]:
         """The scenes that steps name."""

@@ -78,7 +78,7 @@ class BlobStep:
         try:
             arguments = {name: READ.get(name, _number)(value) for name, value in values.items()}
             return cls(action, arguments, _number(strength))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise GanvasError(f"the step `{given}` must read `{usage(action)}`: {error}") from error
 
     def data(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ ALL = "all"
 
 
 def _operation(action: Any, given: Any) -> Operation:
-    if action not in OPERATIONS:
+    if not isinstance(action, str) or action not in OPERATIONS:
         raise GanvasError(f"the step `{given}` asks for {action}; blobs can {', '.join(OPERATIONS)}")
     return OPERATIONS[action]
 

@@ -247,7 +247,7 @@ def test_what_makes_no_sense_is_one_sentence(
     assert "\n" not in str(refused.value)
 
 
-def test_what_does_not_fit_is_refused(layout: Layout, scenes: dict[str, Layout], tmp_path: Path) -> None:
+def test_what_does_not_fit_is_refused(layout: Layout, scenes: dict[str, Layout]) -> None:
     wide = layout.replace(style=torch.zeros(2, 4, 99))
     with pytest.raises(ValueError, match=r"style \[2, 4, 6\] cannot be taken from \[2, 4, 99\]"):
         run("restyle 0 a:0", layout, {"a": wide})
@@ -261,10 +261,30 @@ def test_what_does_not_fit_is_refused(layout: Layout, scenes: dict[str, Layout],
         module.apply(layout.latent(), torch.ones(3))
     with pytest.raises(ValueError, match="in its space, layout"):
         LatentEdit("w", {}, module=one)
-    entry = {"kind": "moons", "config": {}}
+
+
+@pytest.mark.parametrize(
+    ("entry", "tensors", "says"),
+    [
+        ({"kind": "moons", "config": {}}, {}, "of kind moons, and this version knows blobs"),
+        ("blobs", {}, "of kind None"),
+        ({"kind": "blobs", "config": {"steps": 3}}, {}, "its program is no list of steps"),
+        ({"kind": "blobs", "config": {"steps": []}}, {}, "has no step"),
+        ({"kind": "blobs", "config": {"steps": [3]}}, {}, "neither words nor data"),
+        ({"kind": "blobs", "config": {"steps": [{"do": ["move"]}]}}, {}, "blobs can move"),
+        ({"kind": "blobs", "config": {"steps": [{"do": "resize", "blobs": 0, "by": 10**400}]}}, {}, "must read"),
+        ({"kind": "blobs", "config": {"steps": ["empty"]}}, {"../up/size": torch.zeros(1, 2)}, "needs"),
+    ],
+)
+def test_files_that_hold_no_edit(entry: Any, tensors: dict[str, Tensor], says: str, tmp_path: Path) -> None:
     manifest = {"kind": "edit", "space": "layout", "region": [], "module": entry}
-    with pytest.raises(GanvasError, match="of kind moons, and this version knows blobs"):
-        load_edit(save_bundle(tmp_path / "x.safetensors", {}, manifest))
+    with pytest.raises(GanvasError, match=rf"x\.safetensors holds no usable edit: .*{says}"):
+        load_edit(save_bundle(tmp_path / "x.safetensors", tensors, manifest))
+
+
+def test_scenes_have_names_that_files_may_have(scenes: dict[str, Layout]) -> None:
+    with pytest.raises(GanvasError, match=r"cannot be called `\.\./up`"):
+        BlobProgram.parse("empty", {"../up": scenes["a"]})
 
 
 def test_usage_names_what_may_be_left_out() -> None:
