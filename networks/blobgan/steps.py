@@ -45,12 +45,6 @@ class Stage:
             raise GanvasError(f"there is no scene `{scene}` to take from{known}")
         return self.scenes[scene]
 
-    def exchanged(self, scene: str | None, layout: Layout) -> Stage:
-        """With another layout for the scene of this name; None: for the edited ones."""
-        if scene is None:
-            return Stage(layout, self.scenes)
-        return Stage(self.layout, {**self.scenes, scene: layout})
-
 
 @dataclass(frozen=True)
 class BlobStep:
@@ -229,7 +223,7 @@ def _swap(stage: Stage, a: dict[str, Any], s: float) -> Stage:
     if scene is None:
         return Stage(operations.take_features(changed, [theirs + 1], layout, [mine + 1], FEATURES, s), stage.scenes)
     given = operations.take_features(other, [theirs + 1], layout, [mine + 1], FEATURES, s)
-    return Stage(changed, stage.scenes).exchanged(scene, given)
+    return Stage(changed, {**stage.scenes, scene: given})
 
 
 def _background(stage: Stage, a: dict[str, Any], s: float) -> Stage:

@@ -71,10 +71,14 @@ def test_half_the_strength_goes_half_the_way(folder: Path, tmp_path: Path) -> No
 
 
 def test_a_script_is_data(folder: Path, tmp_path: Path) -> None:
-    steps = [{"do": "remove", "blobs": 0, "strength": 0.5}, "duplicate 1 0.1 0", {"do": "background", "scene": 2}]
+    steps = [
+        {"do": "remove", "blobs": [0], "strength": 0.5}, "duplicate 1 0.1 0", {"do": "background", "scene": 2},
+        {"do": "restyle", "blobs": "all", "from": "1:2"},
+    ]  # fmt: skip
     as_json, as_yaml = tmp_path / "edits.json", tmp_path / "edits.yaml"
     as_json.write_text(json.dumps(steps))
-    as_yaml.write_text("- {do: remove, blobs: 0, strength: 0.5}\n- duplicate 1 0.1 0\n- {do: background, scene: 2}\n")
+    as_yaml.write_text("- {do: remove, blobs: 0, strength: 0.5}\n- duplicate 1 0.1 0\n- {do: background, scene: 2}\n"
+                       "- do: restyle\n  blobs: all\n  from: 1:2\n")  # fmt: skip
     found = []
     for script in (as_json, as_yaml):
         out = tmp_path / script.suffix[1:]
@@ -82,8 +86,10 @@ def test_a_script_is_data(folder: Path, tmp_path: Path) -> None:
         found.append(layouts(out / "latents.safetensors"))
     assert torch.equal(found[0].size, found[1].size)
     assert found[0].k == 4
+    style = layouts(folder / "samples" / "latents.safetensors").style[1, 3]
+    assert all(torch.equal(each.style[:, 1:], style.expand(3, 4, -1)) for each in found)
     module = load_edit(tmp_path / "json" / "vector.safetensors").module
-    assert [step.action for step in module.steps] == ["remove", "duplicate", "background"]
+    assert [step.action for step in module.steps] == ["remove", "duplicate", "background", "restyle"]
     edited, _ = load_latent(tmp_path / "json" / "latents.safetensors")
     assert load_generator(folder / "blobgan.safetensors").render(edited).shape == (3, 3, 32, 32)
 
