@@ -28,7 +28,7 @@ class CompletionSettings:
     """How the hidden code is sought."""
 
     steps: int = 200             # Adam steps
-    rate: float = 0.05           # largest step, in standard deviations of the hidden code
+    rate: float = 0.2            # largest step, in standard deviations of the hidden code
     ramp_up: float = 0.05        # share of the steps in which the rate rises
     ramp_down: float = 0.5       # share of the steps in which it falls
     content: bool = True         # keep what is in the blobs and how they look, too, not only where and how they lie
