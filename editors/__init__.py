@@ -5,6 +5,8 @@
 >>> editor.segment("photo.png").save_png("masks")                             # doctest: +SKIP
 """
 
+from editors.blob_completion import CompletionSettings
+from editors.blobs import BlobEdited, BlobEditor
 from editors.generator import GeneratorEditor
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings
@@ -17,7 +19,10 @@ from networks.checkpoints.edits import load_edit, save_edit
 from networks.latent_edit import LatentEdit
 
 __all__ = [
+    "BlobEdited",
+    "BlobEditor",
     "ClassList",
+    "CompletionSettings",
     "EditSettings",
     "Edited",
     "GeneratorEditor",

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
+from editors.blobs import BlobEditor
 from editors.generator import GeneratorEditor
 from editors.inversion_cache import InversionCache
 from editors.invert import InversionSettings
 from editors.segmentation import SegmentationEditor
+from networks.blobgan import BlobGenerator
 from networks.checkpoints import heads
 from networks.checkpoints.bundle import Bundle, read_bundle
 from networks.checkpoints.classes import ClassList
@@ -36,7 +38,8 @@ def load(
     """
     bundle = read_bundle(resolve(path))
     if bundle.kind in GENERATORS:
-        return GeneratorEditor(generator_from_bundle(bundle).to(device))
+        found = generator_from_bundle(bundle).to(device)
+        return BlobEditor(found) if isinstance(found, BlobGenerator) else GeneratorEditor(found)
     if bundle.kind == heads.KIND:
         return SegmentationEditor(
             heads.head_from_bundle(bundle).to(device),

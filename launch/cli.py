@@ -43,7 +43,7 @@ VERBS = {
         "ganvas invert images=DIR generator=G.safetensors out=DIR",
     ),
     "edit": Verb(
-        "launch.edit", "change images by a mask, a program or vectors",
+        "launch.edit", "change images by a mask, a program or vectors, or scenes by their blobs",
         "ganvas edit segmentation=B.safetensors image=photo.png program='remove glasses' out=DIR",
     ),
     "synthesize": Verb(

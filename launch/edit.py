@@ -1,10 +1,9 @@
-"""``ganvas edit``: images changed by a wished mask, a program that makes one, or editing vectors."""
+"""``ganvas edit``: images changed by a wished mask, a program that makes one, or editing vectors; scenes by blobs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,13 +20,15 @@ from editors.mask_edit import Edited, EditSettings
 from editors.mask_programs import parse_program
 from editors.regions import edited_classes
 from editors.segmentation import Segmentation, SegmentationEditor
+from launch import edit_blobs
+from launch.edit_vectors import check_strengths, vector_of
 from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
 from launch.hardware import machine, require_device
 from launch.limits import require_at_least
 from launch.loggers import check_loggers, log_result
 from launch.options import arguments
 from launch.reports.edits import change_sheet, strip
-from networks.checkpoints.edits import load_edit, save_edit
+from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.images import read_image
 from networks.checkpoints.landmarks import SUFFIXES, read_landmarks
@@ -38,19 +39,23 @@ from networks.latent_edit import LatentEdit
 from networks.metrics.uncertainty import image_uncertainty
 
 SHEET, STRIP, LATENTS, VECTOR = "sheet.png", "strip.png", "latents.safetensors", "vector.safetensors"  # in out=
+BLOBS_ONLY = ("source", "scenes", "script", "move", "keep", "video")
 
 
 def run(cfg: DictConfig) -> None:
     """Edit, and write ``images/``, ``masks/``, the codes, a sheet, ``figures.json``, and a strip or the vector.
 
-    Everything is written when all images are done.
+    Everything is written when all images are done. With ``layout=`` see :mod:`launch.edit_blobs`.
 
     Raises:
         GanvasError: if nothing or two things say what to change or where, or what is given cannot be used.
     """
+    if cfg.layout:
+        edit_blobs.run(cfg)
+        return
     check(cfg)
     begun, editor = time.monotonic(), _editor(cfg)
-    vector = _vector(cfg)
+    vector = vector_of(cfg)
     seen, names, photos, source = images_of(cfg, editor)
     edited = _edited(cfg, editor, seen, names, vector, photos)
     for line in write(cfg, editor, edited, names, photos, vector):
@@ -72,6 +77,11 @@ def check(cfg: DictConfig) -> None:
     """
     check_loggers(cfg)
     require_device(cfg.device)
+    if not cfg.segmentation:
+        raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or layout=FILE and "
+                          "generator=FILE, for a scene of blobs.")  # fmt: skip
+    if given := [key for key in BLOBS_ONLY if cfg[key]]:
+        raise GanvasError(f"{given[0]}= is for blobs: give layout=FILE, scenes as `ganvas sample` drew them.")
     if sum(bool(cfg[key]) for key in ("mask", "program", "vector")) != 1:
         raise GanvasError("give one of mask=, program= and vector=: what is to change.")
     if bool(cfg.image) == bool(cfg.latents):
@@ -84,9 +94,7 @@ def check(cfg: DictConfig) -> None:
     if not cfg.vector and cfg.refine:
         raise GanvasError(f"refine={cfg.refine} takes back what a vector changed beside: it goes with vector= only.")
     require_at_least(cfg, {"refine": 0})
-    if cfg.vector and len(cfg.strength) not in (1, len(cfg.vector)):
-        raise GanvasError(f"there are {len(cfg.vector)} vectors and {len(cfg.strength)} strengths: give one for all or "
-                          "one for each.")  # fmt: skip
+    check_strengths(cfg)
 
 
 def _editor(cfg: DictConfig) -> SegmentationEditor:
@@ -96,22 +104,6 @@ def _editor(cfg: DictConfig) -> SegmentationEditor:
     for name in cfg.classes:
         editor.classes.id_of(name)
     return editor
-
-
-def _vector(cfg: DictConfig) -> LatentEdit | None:
-    """The vectors at their strengths, as one."""
-    if not cfg.vector:
-        return None
-    strengths = list(cfg.strength) * (len(cfg.vector) if len(cfg.strength) == 1 else 1)
-    try:
-        first, *others = (
-            load_edit(path) * strength for path, strength in zip(cfg.vector, strengths, strict=True)
-        )
-        for other in others:
-            first = first + other
-    except ValueError as error:
-        raise GanvasError(f"vector=[{','.join(cfg.vector)}] with strength={strengths}: {error}.") from error
-    return replace(first, region=tuple(cfg.classes)) if cfg.classes else first
 
 
 class Photo(NamedTuple):

@@ -17,75 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from launch.options import MANDATORY, default_of, option
-
-
-@dataclass
-class TaskConfig:
-    """What is trained. Each task extends this."""
-
-    name: str = option(MANDATORY, "which training function runs: launch/train_<name>.py", hidden=True)
-
-
-@dataclass
-class DataConfig:
-    """Where images come from. Each source extends this."""
-
-
-@dataclass
-class RecipeConfig:
-    """What an edit is for; a recipe extends this."""
-
-
-@dataclass
-class TrainerConfig:
-    """Devices and precision: the arguments of a Lightning Trainer, and threads."""
-
-    accelerator: str = option("cpu", "cpu, gpu, or auto")
-    devices: int = option(1, "how many devices; -1 for all")
-    num_nodes: int = option(1, "how many machines")
-    strategy: str = option("auto", "Lightning strategy, e.g. ddp")
-    precision: str = option("32-true", "Lightning precision: 32-true, bf16-mixed or 16-mixed")
-    deterministic: bool = option(False, "refuse operations that differ from run to run")
-    threads: int | None = option(None, "CPU threads; null leaves torch's choice")
-
-
-@dataclass
-class WandbConfig:
-    """Weights & Biases; offline unless asked."""
-
-    mode: str = option("offline", "offline, online or disabled")
-    project: str = option("ganvas", "project that runs are filed under")
-    entity: str | None = option(None, "team or user; null for the account's own")
-    group: str | None = option(None, "group that runs are shown in; a sweep's name for its runs")
-    tags: list[str] = option(list, "words that runs are found by, beside the task's name")
-
-
-@dataclass
-class ExportConfig:
-    """What goes into the bundle."""
-
-    embed_generator: bool = option(False, "put the generator into the bundle, so that one file is enough")
-
-
-@dataclass
-class VerbConfig:
-    """What every verb understands."""
-
-    debug: bool = option(False, "show the traceback of an error", free=True)
-    command: str = option("", "the command as typed, kept in the record", free=True, hidden=True)
-
-
-def _logger_option(*names: str) -> Any:
-    doc = "where figures and pictures go beside the record: wandb, tensorboard, csv, several as [a,b], or none"
-    return option(lambda: list(names), doc, free=True)
-
-
-@dataclass
-class LoggedConfig(VerbConfig):
-    """A verb that leaves figures."""
-
-    logger: list[str] = _logger_option()
-    wandb: WandbConfig = option(WandbConfig, "Weights & Biases", free=True)
+from launch.schema_bases import (
+    DataConfig,
+    ExportConfig,
+    LoggedConfig,
+    RecipeConfig,
+    TaskConfig,
+    TrainerConfig,
+    VerbConfig,
+    WandbConfig,
+    logger_option,
+)
+from launch.schema_edit import EditConfig, MaskEditConfig
 
 
 @dataclass
@@ -93,7 +36,7 @@ class TrainConfig(LoggedConfig):
     """Train what an experiment describes; the same command with the same out= resumes it."""
 
     experiment: str | None = option(None, "a complete run from conf/experiment (`ganvas configs` lists them)")
-    logger: list[str] = _logger_option("wandb")
+    logger: list[str] = logger_option("wandb")
     seed: int = option(0, "seed of everything random")
     out: str | None = option(None, "run directory; default runs/<experiment>/<time>", free=True)
     generator: str | None = option(None, "generator bundle, e.g. zoo/avatars64.safetensors", bundle=True)
@@ -218,57 +161,6 @@ class LabelConfig(VerbConfig):
     inversion: InversionConfig = option(InversionConfig, "how images= are inverted")
     batch: int = option(16, "images rendered at once", memory=True)
     device: str = option("cpu", "cpu or cuda")
-
-
-@dataclass
-class MaskEditConfig:
-    """Arguments of ``editors.mask_edit.EditSettings``."""
-
-    _target_: str = option("editors.mask_edit.EditSettings", "class", runtime=("identity", "rows"))
-    steps: int = option(60, "Adam steps for each image, at most")
-    rate: float = option(0.1, "largest step, in standard deviations of W")
-    ramp_up: float = option(0.05, "share of the steps in which the rate rises")
-    ramp_down: float = option(0.25, "share of the steps in which it falls")
-    patience: int = option(15, "an image stops after as many steps without gain")
-    tolerance: float = option(0.005, "share of the lowest loss that counts as a gain")
-    margin: float = option(0.02, "how far the region reaches beyond the edited classes, as a share of the side")
-    labels: float = option(0.02, "weight of the wished classes inside the region")
-    pixel: float = option(1.0, "weight of the mean squared pixel difference outside")
-    perceptual: float = option(0.1, "weight of the perceptual distance outside")
-    delta: float = option(0.01, "weight of the mean squared length of the step")
-    critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
-    batch: int = option(16, "images edited at once", memory=True, free=True)
-
-
-@dataclass
-class EditConfig(LoggedConfig):
-    """Edit images: by a wished mask, by a program that makes one, or by editing vectors."""
-
-    segmentation: str = option(MANDATORY, "segmentation bundle", bundle=True)
-    generator: str | None = option(
-        None, "generator bundle, if it lies neither beside that bundle nor in a zoo", bundle=True
-    )
-    image: str | None = option(None, "an image, or a folder of images")
-    landmarks: str | None = option(
-        None, "of faces, for generators of aligned ones: a file with 68 or 5 points of the image, or a folder of them "
-        "named like the images (.json, .txt, .npz, .npy); the face is cut out, and paste= puts it back"
-    )  # fmt: skip
-    latents: str | None = option(None, "codes as `ganvas sample` or `ganvas invert` wrote them, instead of image=")
-    mask: str | None = option(None, "the wished mask, or a folder of masks named like the images")
-    program: str | None = option(
-        None, "how to make the wished mask from the one that the branch sees, e.g. `grow hair 0.05; remove glasses`; "
-        "actions are grow, shrink, scale, shift, remove, replace"
-    )  # fmt: skip
-    classes: list[str] = option(list, "classes that are edited wherever they are; [] for those that come or go")
-    vector: list[str] = option(list, "editing vectors, applied together: bundles, or EditGAN's .npy")
-    strength: list[float] = option(lambda: [1.0], "of each vector; one for all; negative for the opposite")
-    refine: int = option(0, "steps of descent after a vector, which take back what it changed beside")
-    strip: list[float] = option(lambda: [-1.0, 0.0, 0.5, 1.0, 1.5], "factors of the strength that strip.png shows")
-    paste: str | None = option(None, "feather or poisson: show the edit in the image itself; null: as rendered")
-    name: str = option("edit", "what the vector of a mask edit is called")
-    out: str = option(MANDATORY, "folder to write to")
-    device: str = option("cpu", "cpu or cuda")
-    edit: MaskEditConfig = option(MaskEditConfig, "how a mask is edited")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""An edit of latent codes, whatever made it: a step in one space, with the classes that it is meant to change.
+"""An edit of latent codes, whatever made it: a step in one space or a module, and the classes that it is to change.
 
 EditGAN (Ling et al. 2021, arXiv 2111.03186, section 3.3) calls the step in W+ an editing vector.
 """
@@ -12,37 +12,42 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from networks.edit_modules import EditModule
 from networks.latent import NOISE, Latent, Space
 
 
 @dataclass(frozen=True)
 class LatentEdit:
-    """A step ``delta`` in one latent space, the same for every code.
+    """A step ``delta`` in one latent space, the same for every code; or a ``module``, where the edit is no step.
 
-    Edits of one space and generator add (``a + b``) and scale (``-0.5 * a``); :meth:`rows` keeps some layers only.
-    Edits of different spaces are applied one after another.
+    Edits of one space and generator add (``a + b``: ``a``, then ``b``) and scale (``-0.5 * a``); :meth:`rows` keeps
+    some layers of a step only. Edits of different spaces, or a step and a module, are applied one after another.
 
     Args:
         space: where the step is taken.
-        delta: as a latent's tensors without the batch; ``w+``: ``{"ws": [num_ws, w_dim]}``.
+        delta: as a latent's tensors without the batch; ``w+``: ``{"ws": [num_ws, w_dim]}``. Empty with a module.
         generator_hash: the generator whose codes it moves; None: unknown.
         region: names of the classes that it is meant to change. Where an image shows them, before or after, is where a
             photo is replaced when the edit is pasted back.
         name: for people.
+        module: what is done instead of a step, see ``networks/edit_modules.py``.
 
     Raises:
-        ValueError: if there is no step, or it is not finite.
+        ValueError: if there is neither a step nor a module, or both, or a step is not finite.
     """
 
     space: Space
-    delta: dict[str, Tensor] = field(repr=False)
+    delta: dict[str, Tensor] = field(default_factory=dict, repr=False)
     generator_hash: str | None = None
     region: tuple[str, ...] = ()
     name: str = ""
+    module: EditModule | None = None
 
     def __post_init__(self) -> None:
-        if not self.delta:
-            raise ValueError("an edit needs a step: delta is empty")
+        if not self.delta and self.module is None:
+            raise ValueError("an edit needs a step or a module: delta is empty")
+        if self.module is not None and (self.delta or self.module.space != self.space):
+            raise ValueError(f"an edit by a module is in its space, {self.module.space}, and has no delta")
         for name, step in self.delta.items():
             if not torch.isfinite(step).all():
                 raise ValueError(f"the step of {name} has values that are NaN or infinite")
@@ -62,7 +67,7 @@ class LatentEdit:
         return LatentEdit(before.space, delta, before.generator_hash, region, name)
 
     def apply(self, latent: Latent, strength: float | Tensor = 1.0) -> Latent:
-        """``latent + strength * delta``.
+        """``latent + strength * delta``, or what the module makes of the codes.
 
         Args:
             latent: codes ``[N, ...]`` of the same space and generator.
@@ -70,9 +75,12 @@ class LatentEdit:
 
         Raises:
             ValueError: if the codes are of another space, generator or shape, or a strength is not finite.
+            GanvasError: if a module names what the codes do not have.
         """
         self.require_fit(latent)
         factor = _factor(strength, self.delta)
+        if self.module is not None:
+            return self.module.apply(latent, float(factor))
         moved = {
             name: latent.tensors[name] + (factor * step).to(latent.tensors[name]) for name, step in self.delta.items()
         }
@@ -98,6 +106,8 @@ class LatentEdit:
     def __add__(self, other: LatentEdit) -> LatentEdit:
         if (other.space, other.delta.keys()) != (self.space, self.delta.keys()):
             raise ValueError("edits of different spaces do not add; apply them one after another")
+        if type(other.module) is not type(self.module):
+            raise ValueError("edits by different kinds of modules do not add; apply them one after another")
         if self.generator_hash and other.generator_hash and self.generator_hash != other.generator_hash:
             raise ValueError("edits of different generators do not add")
         return LatentEdit(
@@ -106,9 +116,12 @@ class LatentEdit:
             self.generator_hash or other.generator_hash,
             tuple(dict.fromkeys((*self.region, *other.region))),
             " + ".join(name for name in (self.name, other.name) if name),
+            None if self.module is None or other.module is None else self.module.then(other.module),
         )
 
     def __mul__(self, factor: float) -> LatentEdit:
+        if self.module is not None:
+            return replace(self, module=self.module.scaled(float(_factor(factor, {}))))
         return replace(self, delta={name: step * factor for name, step in self.delta.items()})
 
     __rmul__ = __mul__
@@ -119,8 +132,8 @@ class LatentEdit:
         Raises:
             ValueError: if the edit is not in ``w+``, or has no such rows.
         """
-        if self.space != "w+":
-            raise ValueError(f"an edit in {self.space} has no rows; only w+ has")
+        if self.space != "w+" or self.module is not None:
+            raise ValueError(f"an edit in {self.space} has no rows; only a step in w+ has")
         ws = self.delta["ws"]
         if not 0 <= first < last <= len(ws):
             raise ValueError(f"rows {first} to {last} are not among the {len(ws)} of this edit")
@@ -139,6 +152,6 @@ def _factor(strength: float | Tensor, delta: Mapping[str, Tensor]) -> Tensor | f
     rows = len(delta["ws"]) if set(delta) == {"ws"} else 0
     if strength.ndim == 0:
         return float(strength)
-    if strength.shape != (rows,):
+    if not rows or strength.shape != (rows,):
         raise ValueError(f"strengths are one for all or one for each row of W+, [{rows}], got {list(strength.shape)}")
     return strength[:, None]

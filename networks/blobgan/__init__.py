@@ -3,5 +3,6 @@
 from networks.blobgan.generator import BlobGenerator
 from networks.blobgan.layout import Jitter, Layout
 from networks.blobgan.layout_network import LayoutNetwork
+from networks.blobgan.program import BlobProgram
 
-__all__ = ["BlobGenerator", "Jitter", "Layout", "LayoutNetwork"]
+__all__ = ["BlobGenerator", "BlobProgram", "Jitter", "Layout", "LayoutNetwork"]

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from networks.blobgan.program import BlobProgram
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.bundle import Bundle, read_bundle, save_bundle
 from networks.checkpoints.errors import GanvasError
+from networks.edit_modules import EditModule
 from networks.latent_edit import LatentEdit
 
 KIND = "edit"
+MODULES: dict[str, type[EditModule]] = {BlobProgram.kind: BlobProgram}  # every module that an edit may have
 
 
 def save_edit(path: str | Path, edit: LatentEdit, extra: Mapping[str, Any] | None = None) -> Path:
@@ -39,7 +42,10 @@ def save_edit(path: str | Path, edit: LatentEdit, extra: Mapping[str, Any] | Non
         "name": edit.name,
         "generator": {"hash": edit.generator_hash},
     }
-    return save_bundle(path, edit.delta, manifest)
+    if edit.module is None:
+        return save_bundle(path, edit.delta, manifest)
+    manifest["module"] = {"kind": edit.module.kind, "config": edit.module.config()}
+    return save_bundle(path, edit.module.tensors(), manifest)
 
 
 def load_edit(path: str | Path) -> LatentEdit:
@@ -65,12 +71,20 @@ def edit_from_bundle(bundle: Bundle) -> LatentEdit:
     if manifest.get("space") not in ("z", "w", "w+", "s", "layout") or not isinstance(region, list):
         raise GanvasError(f"the manifest in {path} does not describe an edit; write it again")
     owner = (manifest.get("generator") or {}).get("hash")
+    entry, about = manifest.get("module"), (owner, tuple(map(str, region)), str(manifest.get("name", "")))
     try:
-        return LatentEdit(
-            manifest["space"], dict(bundle.tensors), owner, tuple(map(str, region)), str(manifest.get("name", ""))
-        )
-    except ValueError as error:
+        if entry is None:
+            return LatentEdit(manifest["space"], dict(bundle.tensors), *about)
+        return LatentEdit(manifest["space"], {}, *about, _module(entry, bundle))
+    except (ValueError, GanvasError) as error:
         raise GanvasError(f"{path} holds no usable edit: {error}") from error
+
+
+def _module(entry: Any, bundle: Bundle) -> EditModule:
+    kind, config = (entry.get("kind"), entry.get("config")) if isinstance(entry, dict) else (None, None)
+    if kind not in MODULES or not isinstance(config, dict):
+        raise GanvasError(f"it is of kind {kind}, and this version knows {', '.join(MODULES)}")
+    return MODULES[kind].of(config, bundle.tensors)
 
 
 def _save_vector(path: Path, edit: LatentEdit) -> Path:

@@ -1,0 +1,194 @@
+"""``ganvas edit layout=``: scenes edited by their blobs, completed around some of them, or by a saved edit."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from omegaconf import DictConfig
+
+from editors.blobs import BlobEdited, BlobEditor, Steps, require_layout
+from editors.loading import load
+from launch.edit_vectors import check_strengths, vector_of
+from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
+from launch.hardware import machine, require_device
+from launch.limits import require_at_least
+from launch.loggers import check_loggers, log_result
+from launch.reports.blobs import blob_change_sheet, blob_strip, blob_video
+from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.edits import save_edit
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.latents import load_latent, save_latent
+from networks.grids import save_png, to_uint8
+from networks.latent import Latent
+from networks.latent_edit import LatentEdit
+
+WAYS = ("move", "program", "script", "vector", "keep")
+MASKS_ONLY = ("segmentation", "image", "landmarks", "latents", "mask", "classes", "refine", "paste")
+SHEET, STRIP, VIDEO = "sheet.png", "strip.png", "video.gif"
+LATENTS, VECTOR = "latents.safetensors", "vector.safetensors"
+SECONDS = 2.0  # that a video lasts, and the last picture stays for another
+
+
+def run(cfg: DictConfig) -> None:
+    """Edit, and write ``images/``, the layouts, a sheet, ``figures.json``; of an edit also its bundle and a strip.
+
+    Raises:
+        GanvasError: if options contradict one another, or what is given cannot be used.
+    """
+    check(cfg)
+    begun, editor = time.monotonic(), _editor(cfg)
+    given, all_names = _scenes(cfg.layout, editor, "layout")
+    chosen = _chosen(cfg, len(given))
+    latent, names = given[chosen], tuple(all_names[i] for i in chosen)
+    edit = None if cfg.keep else _edit(cfg, editor, given)
+    if edit is None:
+        completed = editor.complete(latent, list(cfg.keep), cfg.seed)
+        edited = editor.seen(latent, completed.latent)
+    else:
+        edited = editor.edit(latent, edit)
+    for scene, blob in edited.unseen:
+        print(f"warning: blob {blob} of scene {names[scene]} lies outside the image, where it cannot be seen",
+              file=sys.stderr)  # fmt: skip
+    lines = write(cfg, editor, edited, names, edit)
+    figures = all_by(Protocol(f"scenes of {cfg.layout}", "", len(edited), generator=editor.generator.hash),
+                     edited.figures())  # fmt: skip
+    if edit is None:
+        distance = float(completed.distance.mean())
+        figures["distance"] = Figure(distance, figures["inside"].protocol)
+        lines.insert(0, f"distance: {distance:.4g}")
+    _record(cfg, edited, names, figures, time.monotonic() - begun)
+    print("\n".join([f"scenes: {len(edited)}", *lines]))
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse what can be refused before a network is read.
+
+    Raises:
+        GanvasError: naming the options.
+    """
+    check_loggers(cfg)
+    require_device(cfg.device)
+    require_at_least(cfg, {"video": 0, "seed": 0})
+    if given := [key for key in MASKS_ONLY if cfg[key]]:
+        raise GanvasError(f"{given[0]}= does not go with layout=, whose scenes are edited by their blobs.")
+    if not cfg.generator:
+        raise GanvasError("layout= needs generator=FILE, the bundle of the BlobGAN that drew it.")
+    if sum(bool(cfg[key]) for key in WAYS) != 1:
+        raise GanvasError(f"give one of {', '.join(f'{key}=' for key in WAYS)}: what is to happen to the blobs.")
+    check_strengths(cfg)
+    if not cfg.vector and len(cfg.strength) != 1:
+        raise GanvasError(f"strength={list(cfg.strength)} must be one number; a step of a script may have its own.")
+    if cfg.video == 1:
+        raise GanvasError("video=1 does not move: give 2 frames or more.")
+
+
+def steps_of(cfg: DictConfig) -> Steps:
+    """The steps that ``move=``, ``program=`` or ``script=`` gives.
+
+    Raises:
+        GanvasError: if they cannot be read.
+    """
+    if cfg.move:
+        found = re.fullmatch(r"([^:]+):([^,:]+),([^,:]+)", cfg.move.replace(" ", ""))
+        if found is None:
+            raise GanvasError(f"move={cfg.move} must read BLOB:RIGHT,DOWN, as move=3:+0.2,0.")
+        return [f"move {' '.join(found.groups())}"]
+    if cfg.program:
+        return cfg.program
+    try:
+        # JSON is YAML, too. Scalars stay text, which steps read: YAML would take scene and blob `1:5` for 65 seconds.
+        steps = yaml.load(Path(cfg.script).read_text(), yaml.BaseLoader)  # noqa: S506 - makes text, lists and tables
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise GanvasError(f"script={cfg.script} cannot be read: {reason}.") from error
+    if not isinstance(steps, list) or not all(isinstance(step, str | dict) for step in steps):
+        raise GanvasError(f"script={cfg.script} must be a list of steps, as `- {{do: move, blobs: 3, right: 0.2, "
+                          "down: 0}`.")  # fmt: skip
+    return steps
+
+
+def _editor(cfg: DictConfig) -> BlobEditor:
+    editor = load(cfg.generator, device=cfg.device)
+    if not isinstance(editor, BlobEditor):
+        raise GanvasError(f"generator={cfg.generator} is no BlobGAN, and only that has blobs: give a bundle of one.")
+    return editor
+
+
+def _scenes(path: str, editor: BlobEditor, key: str) -> tuple[Latent, tuple[str, ...]]:
+    latent, names = load_latent(path)
+    require_layout(latent, editor.generator, f"the scenes of {key}={path}")
+    return latent, names or tuple(f"{i:04d}" for i in range(len(latent)))
+
+
+def _chosen(cfg: DictConfig, count: int) -> list[int]:
+    chosen = list(cfg.scenes) or list(range(count))
+    if absent := [i for i in chosen if not 0 <= i < count]:
+        raise GanvasError(f"scenes={list(cfg.scenes)} names scene {absent[0]}, and {cfg.layout} has 0 to {count - 1}.")
+    return chosen
+
+
+def _edit(cfg: DictConfig, editor: BlobEditor, given: Latent) -> LatentEdit:
+    """The edit at its strength."""
+    if vector := vector_of(cfg):
+        return vector
+    source = _scenes(cfg.source, editor, "source")[0] if cfg.source else given
+    try:
+        return editor.vector(steps_of(cfg), source, cfg.name) * cfg.strength[0]
+    except ValueError as error:
+        raise GanvasError(f"strength={cfg.strength[0]}: {error}.") from error
+
+
+def write(
+    cfg: DictConfig, editor: BlobEditor, edited: BlobEdited, names: Sequence[str], edit: LatentEdit | None
+) -> list[str]:  # fmt: skip
+    """Write the results; returns the lines that end the command."""
+    out = Path(cfg.out)
+    _save_scenes(cfg, out / "images", out / LATENTS, to_uint8(edited.image), edited.after, names)
+    write_config(out, cfg)
+    save_png(np.asarray(blob_change_sheet(editor, edited)), out / SHEET)
+    lines = [f"{name}: {value:.4g}" for name, value in edited.figures().items()]
+    if edit is not None:
+        lines.append(f"vector: {save_edit(out / VECTOR, edit, {'command': cfg.command})}")
+        save_png(np.asarray(blob_strip(editor, edited.before, edit, cfg.strip)), out / STRIP)
+        lines.append(f"strip: {out / STRIP}")
+        for scene, layout in editor.partners(edited.before, edit).items():
+            partner, folder = layout.latent(editor.generator.hash), out / f"scene_{scene}"
+            pixels = to_uint8(editor.render(partner))
+            _save_scenes(cfg, folder / "images", folder / LATENTS, pixels, partner, names)
+            lines.append(f"scene {scene}, which was changed too: {folder}")
+        if cfg.video:
+            first, *rest = blob_video(editor, edited.before, edit, cfg.video)
+            each = round(1000 * SECONDS / cfg.video)
+            pauses = [each] * (cfg.video - 1) + [round(1000 * SECONDS)]
+            with atomic_path(out / VIDEO) as temporary:
+                first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=pauses, loop=0)
+            lines.append(f"video: {out / VIDEO}")
+    return [*lines, f"sheet: {out / SHEET}", f"layout: {out / LATENTS}"]
+
+
+def _save_scenes(
+    cfg: DictConfig, images: Path, latents: Path, pixels: np.ndarray, latent: Latent, names: Sequence[str]
+) -> None:  # fmt: skip
+    for name, image in zip(names, pixels, strict=True):
+        save_png(image, images / f"{name}.png")
+    save_latent(latents, latent.to("cpu"), names, {"command": cfg.command})
+
+
+def _record(
+    cfg: DictConfig, edited: BlobEdited, names: Sequence[str], figures: dict[str, Figure], seconds: float
+) -> None:  # fmt: skip
+    columns = {"inside": edited.inside.tolist(), "outside": edited.outside.tolist()}
+    each: list[dict[str, Any]] = [
+        {"name": name, **{key: column[i] for key, column in columns.items()}} for i, name in enumerate(names)
+    ]
+    out, source = Path(cfg.out), Source(f"scenes of {cfg.layout}")
+    figures = figures | {"seconds": Figure(seconds, Protocol(*source, len(edited), how="pictures included"))}
+    write_figures(out, "edit", cfg, figures, seconds, machine(cfg.device), each)
+    log_result(cfg, "edit", out, values(figures), {"sheet": out / SHEET}, each, [out / LATENTS])

@@ -1,0 +1,71 @@
+"""The options of ``ganvas edit``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launch.options import MANDATORY, option
+from launch.schema_bases import LoggedConfig
+
+
+@dataclass
+class MaskEditConfig:
+    """Arguments of ``editors.mask_edit.EditSettings``."""
+
+    _target_: str = option("editors.mask_edit.EditSettings", "class", runtime=("identity", "rows"))
+    steps: int = option(60, "Adam steps for each image, at most")
+    rate: float = option(0.1, "largest step, in standard deviations of W")
+    ramp_up: float = option(0.05, "share of the steps in which the rate rises")
+    ramp_down: float = option(0.25, "share of the steps in which it falls")
+    patience: int = option(15, "an image stops after as many steps without gain")
+    tolerance: float = option(0.005, "share of the lowest loss that counts as a gain")
+    margin: float = option(0.02, "how far the region reaches beyond the edited classes, as a share of the side")
+    labels: float = option(0.02, "weight of the wished classes inside the region")
+    pixel: float = option(1.0, "weight of the mean squared pixel difference outside")
+    perceptual: float = option(0.1, "weight of the perceptual distance outside")
+    delta: float = option(0.01, "weight of the mean squared length of the step")
+    critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
+    batch: int = option(16, "images edited at once", memory=True, free=True)
+
+
+@dataclass
+class EditConfig(LoggedConfig):
+    """Edit images: by a wished mask, a program that makes one, or editing vectors; with layout= scenes by blobs."""
+
+    segmentation: str | None = option(None, "segmentation bundle; needed without layout=", bundle=True)
+    generator: str | None = option(
+        None, "generator bundle, if it lies neither beside that bundle nor in a zoo; with layout= a BlobGAN's, needed",
+        bundle=True,
+    )  # fmt: skip
+    layout: str | None = option(None, "scenes of blobs as `ganvas sample` drew them from a BlobGAN, instead of images")
+    scenes: list[int] = option(list, "with layout=: numbers of the scenes that are edited; [] for all")
+    source: str | None = option(
+        None, "with layout=: scenes that steps take from, named by their numbers; null: those of layout= itself"
+    )  # fmt: skip
+    move: str | None = option(None, "with layout=: move=3:+0.2,0 is short for program='move 3 0.2 0'")
+    script: str | None = option(None, "with layout=: a file of steps as data, .yaml or .json, instead of program=")
+    keep: list[int] = option(list, "with layout=: blobs that stay, while the rest of the scene is drawn anew")
+    seed: int = option(0, "with keep=: of what is drawn anew")
+    video: int = option(0, "with layout=: frames of video.gif, from no edit to all of it; 0 for none")
+    image: str | None = option(None, "an image, or a folder of images")
+    landmarks: str | None = option(
+        None, "of faces, for generators of aligned ones: a file with 68 or 5 points of the image, or a folder of them "
+        "named like the images (.json, .txt, .npz, .npy); the face is cut out, and paste= puts it back"
+    )  # fmt: skip
+    latents: str | None = option(None, "codes as `ganvas sample` or `ganvas invert` wrote them, instead of image=")
+    mask: str | None = option(None, "the wished mask, or a folder of masks named like the images")
+    program: str | None = option(
+        None, "how to make the wished mask from the one that the branch sees, e.g. `grow hair 0.05; remove glasses`; "
+        "actions are grow, shrink, scale, shift, remove, replace; with layout= what happens to blobs, e.g. "
+        "`move 3 0.2 0; remove 5` (docs/blobs.md)"
+    )  # fmt: skip
+    classes: list[str] = option(list, "classes that are edited wherever they are; [] for those that come or go")
+    vector: list[str] = option(list, "editing vectors, applied together: bundles, or EditGAN's .npy")
+    strength: list[float] = option(lambda: [1.0], "of each vector; one for all; negative for the opposite")
+    refine: int = option(0, "steps of descent after a vector, which take back what it changed beside")
+    strip: list[float] = option(lambda: [-1.0, 0.0, 0.5, 1.0, 1.5], "factors of the strength that strip.png shows")
+    paste: str | None = option(None, "feather or poisson: show the edit in the image itself; null: as rendered")
+    name: str = option("edit", "what the vector of an edit is called")
+    out: str = option(MANDATORY, "folder to write to")
+    device: str = option("cpu", "cpu or cuda")
+    edit: MaskEditConfig = option(MaskEditConfig, "how a mask is edited")

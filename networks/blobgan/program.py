@@ -1,0 +1,132 @@
+"""A program of steps that edit blobs: what a :class:`networks.latent_edit.LatentEdit` in the space ``layout`` holds.
+
+``move 3 0.2 0; remove 5,6``, or the same steps as data, see ``networks/blobgan/steps.py``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from cuda_ops.blob_splat import MAX_BLOBS
+from networks.blobgan.generator import HIDDEN
+from networks.blobgan.layout import Layout
+from networks.blobgan.steps import BlobStep, Stage
+from networks.checkpoints.errors import GanvasError
+from networks.latent import Latent, Space
+
+
+@dataclass(frozen=True)
+class BlobProgram:
+    """Steps one after another, with the scenes that they take from: an edit's module (``networks/edit_modules.py``).
+
+    Args:
+        steps: the steps.
+        scenes: name -> one scene, or as many as are edited.
+
+    Raises:
+        GanvasError: if there is no step, or a scene's name is not of letters, digits, `_` and `-`.
+    """
+
+    kind: ClassVar[str] = "blobs"
+    space: ClassVar[Space] = "layout"
+
+    steps: tuple[BlobStep, ...]
+    scenes: dict[str, Layout] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise GanvasError("the program has no step; write one as `move 3 0.2 0`")
+        if odd := [name for name in self.scenes if not re.fullmatch(r"[\w-]+", name)]:
+            raise GanvasError(f"a scene cannot be called `{odd[0]}`; use letters, digits, _ and -")  # as files are
+
+    @classmethod
+    def parse(
+        cls, program: str | Sequence[str | Mapping[str, Any]], scenes: Mapping[str, Layout] | None = None
+    ) -> BlobProgram:  # fmt: skip
+        """A program from its words, or from its steps in words or data.
+
+        Example:
+            >>> [step.action for step in BlobProgram.parse("move 3 0.2 0; remove 5").steps]
+            ['move', 'remove']
+
+        Raises:
+            GanvasError: if a step cannot be read, or there is none.
+        """
+        parts = [part for part in program.split(";") if part.strip()] if isinstance(program, str) else list(program)
+        return cls(tuple(BlobStep.parse(part) for part in parts), dict(scenes or {}))
+
+    def run(self, layout: Layout, strength: float = 1.0) -> Stage:
+        """The scenes after all steps, and those that they took from, which ``swap`` changes too.
+
+        Raises:
+            GanvasError: if a step names what is not there, or copies are more than can be rendered.
+        """
+        stage = Stage(layout, dict(self.scenes))
+        for step in self.steps:
+            stage = step.run(stage, strength)
+        if stage.layout.k > MAX_BLOBS:
+            raise GanvasError(f"there would be {stage.layout.k} blobs, and {MAX_BLOBS} can be rendered: copy fewer")
+        return stage
+
+    # What an edit's module must have.
+
+    def apply(self, latent: Latent, strength: float) -> Latent:
+        """The latent with edited blobs. The hidden code is left out: it would give the scene before the edit."""
+        layout = Layout.of(latent)
+        kept = {name: t for name, t in latent.tensors.items() if name not in layout.tensors() and name != HIDDEN}
+        after = self.run(layout, strength).layout
+        return dataclasses.replace(latent, tensors={**after.tensors(), **kept})
+
+    def then(self, other: BlobProgram) -> BlobProgram:
+        """This program and then another.
+
+        Raises:
+            ValueError: if they take from different scenes of one name.
+        """
+        for name in self.scenes.keys() & other.scenes.keys():
+            mine, theirs = self.scenes[name].tensors(), other.scenes[name].tensors()
+            if mine.keys() != theirs.keys() or not all(torch.equal(mine[key], theirs[key]) for key in mine):
+                raise ValueError(f"both programs take from a scene called {name}, and these differ")
+        return BlobProgram((*self.steps, *other.steps), {**self.scenes, **other.scenes})
+
+    def scaled(self, factor: float) -> BlobProgram:
+        """With every step's strength multiplied."""
+        steps = (dataclasses.replace(step, strength=step.strength * factor) for step in self.steps)
+        return BlobProgram(tuple(steps), self.scenes)
+
+    def config(self) -> dict[str, Any]:
+        """Plain data that, with :meth:`tensors`, gives the program again."""
+        return {"steps": [step.data() for step in self.steps]}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The scenes that steps take from, ``<scene>/<tensor>``."""
+        return {
+            f"{scene}/{name}": t for scene in sorted(self._named()) for name, t in self.scenes[scene].tensors().items()
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> BlobProgram:
+        """The program of :meth:`config` and :meth:`tensors`.
+
+        Raises:
+            GanvasError: if the steps cannot be read.
+            ValueError: if the tensors are not those of layouts.
+        """
+        if not isinstance(steps := config.get("steps"), list):
+            raise GanvasError("its program is no list of steps")
+        scenes: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            scene, _, name = key.rpartition("/")
+            scenes.setdefault(scene, {})[name] = tensor
+        return cls.parse(steps, {scene: Layout.of(Latent("layout", parts)) for scene, parts in scenes.items()})
+
+    def _named(self) -> set[str]:
+        """The scenes that steps name."""
+        return {name for step in self.steps for name in step.takes_from() if name in self.scenes}
