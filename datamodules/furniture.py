@@ -19,8 +19,8 @@ from pathlib import Path
 from networks.checkpoints.errors import GanvasError
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
-WANTED = ("the Debian package sweethome3d-furniture, as a .deb that `apt-get download sweethome3d-furniture` fetches or "
-          "a folder that `dpkg-deb -x` unpacked it into")  # fmt: skip
+WANTED = ("the Debian package sweethome3d-furniture, as a .deb that `apt-get download sweethome3d-furniture` fetches "
+          "or a folder that `dpkg-deb -x` unpacked it into")  # fmt: skip
 _AR, _AR_HEADER = b"!<arch>\n", 60
 _PROPERTY = re.compile(r"(\w+)#(\d+)\s*=\s*(.*)")
 
@@ -52,7 +52,8 @@ class Library:
         try:
             return {name.removeprefix(folder): self.archive.read(name) for name in names}
         except (zipfile.BadZipFile, OSError) as error:
-            raise GanvasError(f"the furniture library {self.name} is damaged ({error}): fetch the package anew.") from error
+            raise GanvasError(f"the furniture library {self.name} is damaged ({error}): fetch the package "
+                              "anew.") from error
 
     def marks(self) -> list[tuple[str, int]]:
         """Name and checksum of each file in it."""
@@ -125,7 +126,8 @@ def _libraries_of_deb(path: Path) -> Iterator[tuple[str, bytes]]:
                     if member.isfile() and member.name.endswith(".sh3f"):
                         yield Path(member.name).stem, tar.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise GanvasError(f"data.furniture={path} is no Debian package, or damaged ({error}): give {WANTED}.") from error
+        raise GanvasError(f"data.furniture={path} is no Debian package, or damaged ({error}): give "
+                          f"{WANTED}.") from error
 
 
 def _seek_data(file: io.BufferedReader) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1          # raise when the code makes something else of the same package
+_FORMAT = 2          # raise when the code makes something else of the same package
 _PACKAGES = ("trimesh", "embreex", "fast_simplification")
 FACES = {"bed": 900, "sofa": 700, "plant": 600, "rug": 60}  # triangles a model, by class
 FACES_ELSE = 350
@@ -37,7 +37,7 @@ _TEXTURE = 24        # pixels a side that a texture is read at: finer grain than
 _INSIDE = np.array([(1, 1, 1), (4, 1, 1), (1, 4, 1), (1, 1, 4), (3, 3, 1), (1, 3, 3), (3, 1, 3)]) / (
     np.array([3, 6, 6, 6, 7, 7, 7])[:, None]
 )            # barycentric places in a triangle whose texture's mean is its colour
-_GLASS = ("glass", "vitre", "verre", "cristal", "pane")
+_GLASS = ("glass", "vitre", "verre", "cristal")   # in the names of materials that a window is seen through
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,8 @@ def load_furniture(path: str | Path, progress: bool = True) -> Furniture:
         require_rooms_extra()
         models = list(_reduced(libraries, progress))
         if missing := [name for name in MODELS if name not in DRAWN and name not in {m.name for m in models}]:
-            raise GanvasError(f"data.furniture={path} has no model of the class {missing[0]!r}: give the whole package.")
+            raise GanvasError(f"data.furniture={path} has no model of the class {missing[0]!r}: give the whole "
+                              "package.")
         with atomic_path(kept) as partial:
             partial.write_bytes(_packed(models))
     return _read(kept)
@@ -129,7 +130,7 @@ def reduce_model(entry: CatalogueEntry, files: dict[str, bytes], name: str) -> M
     Raises:
         ValueError: if it has no surface.
     """
-    meshes = [mesh for mesh in _materials(entry, files) if len(mesh.faces) and mesh.area > 0]
+    meshes = [mesh for mesh in _materials(entry, files, name) if len(mesh.faces) and mesh.area > 0]
     if not meshes:
         raise ValueError("it has no surface")
     budget, total = FACES.get(name, FACES_ELSE), sum(len(mesh.faces) for mesh in meshes)
@@ -145,8 +146,8 @@ def reduce_model(entry: CatalogueEntry, files: dict[str, bytes], name: str) -> M
                  np.concatenate(colors).astype(np.float32), np.concatenate(parts))  # fmt: skip
 
 
-def _materials(entry: CatalogueEntry, files: dict[str, bytes]) -> list[trimesh.Trimesh]:
-    """The model as a mesh a material, without glass."""
+def _materials(entry: CatalogueEntry, files: dict[str, bytes], name: str) -> list[trimesh.Trimesh]:
+    """The model as a mesh a material; a window without its glass."""
     import trimesh  # an optional package
     from trimesh.resolvers import ZipResolver
 
@@ -157,12 +158,11 @@ def _materials(entry: CatalogueEntry, files: dict[str, bytes]) -> list[trimesh.T
             io.BytesIO(files[entry.path.rpartition("/")[2]]), file_type="obj", resolver=resolver, process=False
         )
     meshes = [scene.geometry[name] for name in sorted(scene.geometry)]
-    solid = [mesh for mesh in meshes if not any(word in _material_name(mesh).lower() for word in _GLASS)]
-    return solid or meshes
+    return [mesh for mesh in meshes if name != "window" or not any(word in _material(mesh) for word in _GLASS)]
 
 
-def _material_name(mesh: trimesh.Trimesh) -> str:
-    return str(getattr(getattr(mesh.visual, "material", None), "name", None) or "")
+def _material(mesh: trimesh.Trimesh) -> str:
+    return str(getattr(getattr(mesh.visual, "material", None), "name", None)).lower()
 
 
 def _decimated(mesh: trimesh.Trimesh, faces: int) -> tuple[np.ndarray, np.ndarray]:

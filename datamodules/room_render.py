@@ -1,7 +1,7 @@
 """Ray-casts a planned room with Embree: its picture, and which piece each pixel shows.
 
-Each pixel is the mean of 2 x 2 samples. A sample's light is ambient light where nothing near is in its way, a lamp at the
-ceiling, and the windows (Lambert); lamp and windows have an extent, of which the four samples see other points.
+Each pixel is the mean of 2 x 2 samples. A sample gets ambient light as far as nothing near is in its way, and that of a
+lamp at the ceiling and of the windows (Lambert), which have an extent: the four samples see other points of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.room_classes import ROOM_CLASSES
-from datamodules.room_plan import Opening, Room, Surfaces
+from datamodules.room_parts import SKY, Opening, Room, Surfaces
 
 SAMPLES = 2                 # a side
 _GAMMA = 2.2
@@ -57,7 +57,7 @@ class _Scene:
         self.triangles = np.concatenate([shell, *(piece.triangles for piece in pieces)])
         self.owner = np.concatenate([owners, *(np.full(len(p.triangles), _SHELL + i) for i, p in enumerate(pieces))])
         screen = np.concatenate([colors, *(piece.colors for piece in pieces)])
-        sky = screen[:, 0] < 0
+        sky = screen[:, 0] == SKY
         screen[sky] = room.lights.sky
         self.colors = screen**_GAMMA
         self.glow = np.concatenate([np.zeros(len(shell), np.float32), *(piece.glow for piece in pieces)])
@@ -77,6 +77,10 @@ class _Scene:
         down = np.einsum("nk,nk->n", normal, directions)
         height = np.einsum("nk,nk->n", normal, self.triangles[hit, 0] - origin)
         return hit, height / np.where(np.abs(down) < 1e-9, 1e-9, down)
+
+    def reach(self, points: np.ndarray, directions: np.ndarray, most: float) -> np.ndarray:
+        """How far each point sees in a direction, at most so far: float ``[N]``."""
+        return self._scene.run(points, directions, np.full(len(points), most, np.float32), query="DISTANCE")
 
     def seen(self, points: np.ndarray, directions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Whether nothing is in the way from each point, over a length in a direction: float ``[N]``."""
@@ -99,7 +103,7 @@ def render_room(room: Room, resolution: int = 64) -> RenderedRoom:
     normals = np.where(np.einsum("nk,nk->n", normals, directions)[:, None] > 0, -normals, normals)
     owner = scene.owner[triangle]
     albedo = _painted(room, scene.colors[triangle], points, normals, owner)
-    light = _light(room, scene, points + _OFF * normals, normals, side)
+    light = _light(room, scene, (points + _OFF * normals).astype(np.float32), normals, side)
     glow = scene.glow[triangle][:, None]
     radiance = np.where(glow > 0, albedo * np.maximum(glow, light), albedo * light)
     objects, mask = _objects(room, owner.reshape(side, side), distance.reshape(side, side))
@@ -169,17 +173,17 @@ def _light(room: Room, scene: _Scene, points: np.ndarray, normals: np.ndarray, s
     which = ((index[:, None] % SAMPLES) * SAMPLES + index[None, :] % SAMPLES).ravel()  # of a pixel's samples, 0 ... 3
     corner = np.stack([which % SAMPLES, which // SAMPLES], axis=1) / SAMPLES + 0.5 / SAMPLES  # in a unit square
     ambient = lights.ambient * _openness(scene, points, normals, which) * (0.85 + 0.15 * normals[:, 1])
-    width, height, depth = room.size
-    lamp = np.stack([0.6 * (corner[:, 0] - 0.5), np.full(len(which), height - 0.3), 0.45 * depth + 0.6 * (
-        corner[:, 1] - 0.5)], axis=1)  # fmt: skip
-    total = ambient[:, None] + lights.lamp * 1.6 * _from(scene, points, normals, lamp)[:, None] * np.array(lights.warmth)
+    across = 0.6 * (corner - 0.5)
+    lamp = np.stack([across[:, 0], np.full(len(which), room.size[1] - 0.3), 0.45 * room.size[2] + across[:, 1]], axis=1)
+    from_lamp = 1.6 * lights.lamp * _from(scene, points, normals, lamp)
+    total = ambient[:, None] + from_lamp[:, None] * np.array(lights.warmth)
     for opening in room.openings:
         total += lights.day * _from_window(scene, points, normals, opening, corner)[:, None] * np.array(lights.sky)
     return total
 
 
 def _openness(scene: _Scene, points: np.ndarray, normals: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """Share of the directions about the normal in which nothing is near; each of the four samples tries other two."""
+    """How far one sees about the normal, 0.35 ... 1; each of the four samples of a pixel looks two ways of its own."""
     helper = np.where(np.abs(normals[:, :1]) < 0.7, np.array((1.0, 0, 0)), np.array((0, 1.0, 0)))
     first = np.cross(normals, helper)
     first /= np.linalg.norm(first, axis=1, keepdims=True)
@@ -190,8 +194,8 @@ def _openness(scene: _Scene, points: np.ndarray, normals: np.ndarray, which: np.
         tilt = 0.8 if turn else 0.55
         around = np.cos(angle)[:, None] * first + np.sin(angle)[:, None] * second
         directions = (np.sqrt(1 - tilt**2) * normals + tilt * around).astype(np.float32)
-        total += scene.seen(points, directions, np.full(len(points), _NEAR))
-    return 0.4 + 0.3 * total
+        total += scene.reach(points, directions, _NEAR) / _NEAR
+    return 0.35 + 0.325 * total
 
 
 def _from(scene: _Scene, points: np.ndarray, normals: np.ndarray, source: np.ndarray) -> np.ndarray:
@@ -238,10 +242,10 @@ def _objects(room: Room, owner: np.ndarray, distance: np.ndarray) -> tuple[tuple
             continue
         of_it = flat == index
         x, y = columns[of_it], rows[of_it]
-        objects.append(RoomObject(
-            piece.name, piece.key, (x.min() / side, y.min() / side, (x.max() + 1) / side, (y.max() + 1) / side),
-            ((x.mean() + 0.5) / side, (y.mean() + 0.5) / side), float(count[index] / side**2),
-        ))  # fmt: skip
+        box = (x.min() / side, y.min() / side, (x.max() + 1) / side, (y.max() + 1) / side)
+        centroid = ((x.mean() + 0.5) / side, (y.mean() + 0.5) / side)
+        *places, share = np.array((*box, *centroid, count[index] / side**2), np.float32).tolist()  # as they are kept
+        objects.append(RoomObject(piece.name, piece.key, tuple(places[:4]), tuple(places[4:]), share))
     of_object = np.array([_WALL, _FLOOR, _CEILING, *(ROOM_CLASSES.names.index(p.name) for p in room.pieces)], np.uint8)
     tiled = [a.reshape(side // 2, 2, side // 2, 2).transpose(0, 2, 1, 3).reshape(side // 2, side // 2, 4)
              for a in (owner, distance)]  # fmt: skip

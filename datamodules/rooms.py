@@ -1,7 +1,7 @@
 """Bedrooms rendered from Debian's furniture of Sweet Home 3D: exact object masks and places, from a seed.
 
-A room is planned (``room_plan``), ray-cast (``room_render``) and kept (``room_shards``); the furniture is reduced to a few
-hundred triangles a model once (``furniture_models``).
+A room is planned (``room_plan``), ray-cast (``room_render``) and kept (``room_shards``). The furniture is reduced once,
+to a few hundred triangles a model (``furniture_models``).
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ _furniture: Furniture | None = None   # of a worker process, which reads it once
 
 
 def _begin(path: Path) -> None:
-    global _furniture  # noqa: PLW0603
+    global _furniture
     _furniture = load_furniture(path, progress=False)
 
 
