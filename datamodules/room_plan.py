@@ -12,12 +12,12 @@ from datamodules.room_colors import drawn_picture, drawn_rug, dyed, lights, quad
 from datamodules.room_parts import SKY, Camera, Opening, Piece, Room
 from datamodules.room_space import WALLS, Space, along_wall, into_room, turned
 
-_TRIES = 14     # places that are tried for a piece, before the room does without it
+_TRIES = 20     # places that are tried for a piece, before the room does without it
 
 
 def plan_room(furniture: Furniture, rng: np.random.Generator) -> Room:
     """A room at random."""
-    size = (rng.uniform(3.2, 4.8), rng.uniform(2.4, 2.8), rng.uniform(3.4, 4.8))
+    size = (rng.uniform(3.3, 5.0), rng.uniform(2.4, 2.8), rng.uniform(3.4, 4.9))
     planner = _Planner(furniture, rng, Space(size, _camera(rng, size)))
     planner.furnish()
     space = planner.space
@@ -40,7 +40,7 @@ class _Planner:
             self.window()
         if self.likely(0.55):
             self.against_wall("door", depth=0.06, clear=0.7)
-        for name, chance in (("wardrobe", 0.75), ("table", 0.5), ("shelf", 0.4), ("sofa", 0.25)):
+        for name, chance in (("wardrobe", 0.75), ("sofa", 0.3), ("table", 0.6), ("shelf", 0.45)):
             piece = self.against_wall(name) if self.likely(chance) else None
             if piece is not None and self.likely(0.6):
                 self.on_top(piece, "lamp" if self.likely(0.5) else "plant")

@@ -114,7 +114,7 @@ def _rays(room: Room, side: int) -> np.ndarray:
     """Directions of the samples ``float32 [side * side, 3]``, by rows from the top."""
     camera = room.camera
     forward = np.subtract(camera.towards, camera.at)
-    forward /= np.linalg.norm(forward)
+    forward = forward / np.linalg.norm(forward)
     right = np.cross(forward, (0, 1, 0))
     right /= np.linalg.norm(right)
     up = np.cross(right, forward)

@@ -10,7 +10,7 @@ from datamodules.furniture_models import Model
 from datamodules.room_parts import Box, Camera, Piece
 
 WALLS = {"far": 0, "left": 1, "right": 3}   # quarter turns of what stands with its back to it
-_VIEW = 1.1                                 # metres before the camera that stay empty
+_VIEW = 1.1                                 # metres before and beside the camera that stay empty
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Space:
         if (box[0] < bounds[0] - 1e-6).any() or (box[1] > bounds[1] + 1e-6).any():
             return False
         x, _, z = self.camera.at
-        if box[1, 2] > z - _VIEW and box[0, 0] < x + 1.4 and box[1, 0] > x - 1.4:
+        if box[1, 2] > z - _VIEW and box[0, 0] < x + _VIEW and box[1, 0] > x - _VIEW:
             return False
         others = (piece.box for piece in self.pieces if piece.name != "rug")
         return not any((box[0] < other[1] - 1e-6).all() and (box[1] > other[0] + 1e-6).all() for other in others)
