@@ -34,7 +34,7 @@ MODELS: dict[str, dict[str, tuple[str, ...]]] = {  # class -> the catalogue's na
     "rug": {"Scopia": ("round-carpet",), "Kator Legaz": ("oriental-rug",)},
     "bed": {
         "Blend Swap CC-0": ("bed1", "bed2", "bed3", "bedWithTexture"),
-        "Blend Swap CC-BY": ("juniorBed", "lettoCloud"),
+        "Blend Swap CC-BY": ("juniorBed",),
         "Scopia": ("bed1", "iron_bed", "children_bed", "captains-bed"),
     },
     "nightstand": {

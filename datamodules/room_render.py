@@ -244,7 +244,7 @@ def _objects(room: Room, owner: np.ndarray, distance: np.ndarray) -> tuple[tuple
         x, y = columns[of_it], rows[of_it]
         box = (x.min() / side, y.min() / side, (x.max() + 1) / side, (y.max() + 1) / side)
         centroid = ((x.mean() + 0.5) / side, (y.mean() + 0.5) / side)
-        *places, share = np.array((*box, *centroid, count[index] / side**2), np.float32).tolist()  # as they are kept
+        *places, share = np.array((*box, *centroid, count[index] / side**2), np.float16).tolist()  # as they are kept
         objects.append(RoomObject(piece.name, piece.key, tuple(places[:4]), tuple(places[4:]), share))
     of_object = np.array([_WALL, _FLOOR, _CEILING, *(ROOM_CLASSES.names.index(p.name) for p in room.pieces)], np.uint8)
     tiled = [a.reshape(side // 2, 2, side // 2, 2).transpose(0, 2, 1, 3).reshape(side // 2, side // 2, 4)

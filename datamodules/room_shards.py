@@ -75,7 +75,7 @@ def _packed(rooms: Sequence[RenderedRoom]) -> tuple[dict[str, np.ndarray], list[
         "counts": np.array([len(room.objects) for room in rooms], np.int32),
         "classes": np.array([ROOM_CLASSES.names.index(found.name) for found in objects], np.uint8),
         "models": np.array([models.index(found.model) for found in objects], np.int16),
-        "places": np.array([(*o.box, *o.centroid, o.share) for o in objects], np.float32).reshape(-1, 7),
+        "places": np.array([(*o.box, *o.centroid, o.share) for o in objects], np.float16).reshape(-1, 7),
     }
     for name, pictures in (
         ("images", [_webp(room.image.transpose(1, 2, 0)) for room in rooms]), ("masks", [_webp(r.mask) for r in rooms])
@@ -110,5 +110,5 @@ def _pictures(columns: dict[str, np.ndarray], name: str) -> Iterator[np.ndarray]
 def _webp(picture: np.ndarray) -> bytes:
     """A picture packed without loss; a mask becomes a grey picture of its ids."""
     file = io.BytesIO()
-    Image.fromarray(picture).convert("RGB").save(file, "WEBP", lossless=True, quality=60, method=4)
+    Image.fromarray(picture).convert("RGB").save(file, "WEBP", lossless=True)
     return file.getvalue()

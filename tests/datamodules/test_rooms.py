@@ -133,7 +133,7 @@ def test_every_class_occurs_and_each_pixel_s_class_is_that_of_an_object(draw) ->
             assert 0 <= top < bottom <= 1
             assert left < found.centroid[0] < right
             assert top < found.centroid[1] < bottom
-            assert found.share <= (right - left) * (bottom - top) + 1e-6
+            assert found.share <= (right - left) * (bottom - top) * 1.001  # kept in half precision
 
 
 def test_a_box_is_seen_where_geometry_puts_it() -> None:
