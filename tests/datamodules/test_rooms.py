@@ -122,7 +122,7 @@ def test_windows_and_doors_are_on_walls_and_beds_stand_with_their_head_to_one(fu
 
 
 def test_every_class_occurs_and_each_pixel_s_class_is_that_of_an_object(draw) -> None:
-    drawn = draw(40, "train", 3, 24)
+    drawn = draw(40, "train", 3, 32)
     assert (drawn.class_pixels().sum(axis=0) > 0).all()
     for mask, objects in zip(drawn.masks, drawn.objects, strict=True):
         names = {ROOM_CLASSES.names[i] for i in np.unique(mask)}
