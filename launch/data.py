@@ -16,6 +16,7 @@ from datamodules.avatars import render_avatars
 from datamodules.image_cache import prepared_images, spread
 from datamodules.image_files import ImageFiles
 from datamodules.images import ImageSet
+from datamodules.rooms import render_rooms, rooms_licence
 from datamodules.scenes import draw_scenes
 from launch.figures import Protocol, Source
 from networks.checkpoints.errors import GanvasError
@@ -63,6 +64,8 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
             return ImageSet(_avatars(cfg, cfg.data.count, "train", cfg.seed))
         case "scenes":
             return ImageSet(draw_scenes(cfg.data.count, "train", cfg.seed, cfg.data.resolution).images)
+        case "rooms":
+            return ImageSet(_rooms(cfg, cfg.data.count, "train", cfg.seed))
         case _:
             files = _files(cfg)
             labels = files.labels() if cfg.data.labels else None  # first: a mistake in them is found at once
@@ -76,6 +79,8 @@ def training_data(cfg: DictConfig) -> str:
             return f"rendered {cfg.data.style}"
         case "scenes":
             return "drawn scenes"
+        case "rooms":
+            return "rendered rooms"
     return f"images of {cfg.images}"
 
 
@@ -99,6 +104,9 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
         case "scenes":
             images = draw_scenes(n, "heldout", 0, cfg.data.resolution).images
             source = Source("held-out scenes", "split heldout, seed 0")
+        case "rooms":
+            images = _rooms(cfg, n, "heldout", 0)
+            source = Source("held-out rooms", "split heldout, seed 0")
         case _:
             files = _files(cfg)
             images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
@@ -147,6 +155,8 @@ def licence(cfg: DictConfig) -> str:
     """What a network trained on this data may be used for, as its manifest says it."""
     if _kind(cfg) == "scenes":
         return "Apache-2.0; trained on scenes drawn by Ganvas"
+    if _kind(cfg) == "rooms":
+        return f"Apache-2.0; trained on images rendered from furniture of Sweet Home 3D: {rooms_licence()}"
     if _kind(cfg) != "avatars":
         return "that of the training images"
     meta = style_definition(cfg.data.style)["meta"]
@@ -166,6 +176,10 @@ def _kind(cfg: DictConfig) -> Any:
 
 def _avatars(cfg: DictConfig, count: int, split: str, seed: int) -> np.ndarray:
     return render_avatars(count, split, seed, cfg.data.resolution, style=cfg.data.style).images
+
+
+def _rooms(cfg: DictConfig, count: int, split: str, seed: int) -> np.ndarray:
+    return render_rooms(count, cfg.data.furniture, split, seed, cfg.data.resolution).images
 
 
 def _files(cfg: DictConfig) -> ImageFiles:

@@ -28,6 +28,18 @@ class ScenesConfig(DataConfig):
 
 
 @dataclass
+class RoomsConfig(DataConfig):
+    """Bedrooms rendered here from the Debian package sweethome3d-furniture, with exact masks."""
+
+    kind: str = option("rooms", "rooms", hidden=True)
+    furniture: str | None = option(
+        None, "the .deb, the folder that `dpkg-deb -x` unpacked it into, or furniture-*.safetensors made of it before"
+    )
+    resolution: int = option(64, "pixels a side")
+    count: int = option(10_000, "training images of a generator")
+
+
+@dataclass
 class FolderConfig(DataConfig):
     """Images that a person brings: images=, a folder or a zip, and for a segmentation masks=."""
 
@@ -52,5 +64,5 @@ class SynthesizedConfig(DataConfig):
 
 SCHEMAS = {
     "data/synthesized": SynthesizedConfig, "data/avatars": AvatarsConfig, "data/folder": FolderConfig,
-    "data/scenes": ScenesConfig,
+    "data/scenes": ScenesConfig, "data/rooms": RoomsConfig,
 }  # fmt: skip

@@ -16,6 +16,7 @@ from launch.paths import CONF
 from launch.schemas import VERBS
 from launch.sweep_plan import plan
 from networks.checkpoints.errors import GanvasError
+from tests.furniture import write_furniture
 from tests.launch.conftest import SIZE
 
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
@@ -128,7 +129,8 @@ def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[
         sort = kind[cfg.task.discriminator._target_.rpartition(".")[2]]
         words += [f"task.discriminator.{word}" for word in DISCRIMINATOR[sort]]
         words += ["task.encoder.channels=[4,4]"] if cfg.task.get("encoder") is not None else []
-        words += ["data.count=8"] if cfg.data.kind in ("avatars", "scenes") else []
+        words += ["data.count=8"] if cfg.data.kind in ("avatars", "scenes", "rooms") else []
+        words += [f"data.furniture={write_furniture(folder.parent / 'furniture')}"] if cfg.data.kind == "rooms" else []
     if cfg.task.name == "segmenter":
         own = "widths=[8,8]" if "widths" in cfg.task.network else "encoder=mobilenet_v2"
         words += [f"task.network.{own}", f"data.folder={samples}" if "folder" in cfg.data else "data.count=16"]

@@ -53,12 +53,14 @@ def test_samples_can_be_drawn_from_the_bundle(tmp_path: Path, capsys: pytest.Cap
         (["task.generator.channels=[8]"], "cannot be built: channels must be 2 positive counts, of 8, ..., 16"),
         (["task.training.jitter_end=2"], "jitter_end must be in (0, 1]"),
         (["data=folder", "data.labels=true", "data.resolution=16", "images=x"], "task=blobgan takes no labels"),
+        (["data=rooms", "data.resolution=16"], "data=rooms needs data.furniture=PATH: the Debian package"),
+        (["data=rooms", "data.furniture=nowhere"], "data.furniture=nowhere does not exist: give the Debian package"),
     ],
 )
 def test_a_mistake_gets_one_sentence(
     words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = [word for word in TINY if not (words[0] == "data=folder" and word.startswith("data"))]
+    base = [word for word in TINY if not (words[0].startswith("data=") and word.startswith("data"))]
     assert cli.main([*base, *words, f"out={tmp_path / 'run'}"]) == cli.REFUSED
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
