@@ -131,7 +131,7 @@ def training_settings(cfg: DictConfig) -> SegmentationSettings:
 def fit(cfg: DictConfig, record: RunRecord, generator: Generator, labels: Labels) -> TrainedHead:
     """Train the configured head, resuming where the record holds a checkpoint; its loss goes into the record."""
     last = record.checkpoints / "last.ckpt"
-    record.rewind(clock(last, "global_step"))
+    record.rewind(clock(last, "state_dict", "clock"))
     return train_head(
         new_head(cfg, generator, len(labels.class_names)), generator, labels,
         training_settings(cfg), checkpoint=last, save_every=cfg.task.save_every,

@@ -56,12 +56,15 @@ def train_head(
 
     Raises:
         DivergedError: if the loss or a weight is not a number.
-        GanvasError: if the recipe does not fit the head.
+        GanvasError: if the recipe does not fit the head, or the precision needs scaled gradients.
         KeyboardInterrupt: on Ctrl-C; the last checkpoint is kept.
     """
     start = time.monotonic()
     labels = replace(labels, masks=without_small_classes(labels.masks, settings.min_class_pixels))
     accelerator = {"accelerator": "cpu", "devices": 1, **trainer}
+    if accelerator.get("precision") == "16-mixed":
+        raise GanvasError("trainer.precision=16-mixed is not for a head, whose gradients are not scaled: use "
+                          "bf16-mixed.")  # fmt: skip
     pl_trainer = pl.Trainer(
         **accelerator, max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, use_distributed_sampler=False,
@@ -76,8 +79,9 @@ def train_head(
         raise KeyboardInterrupt from stop
     if isinstance(module, OriginalTrainer):
         module.finish()
-    stop_if_broken(head, f"after {pl_trainer.global_step} steps")
-    return TrainedHead(head.cpu().eval(), pl_trainer.global_step, time.monotonic() - start, labels.absent())
+    steps = int(module.clock)
+    stop_if_broken(head, f"after {steps} steps")
+    return TrainedHead(head.cpu().eval(), steps, time.monotonic() - start, labels.absent())
 
 
 def _module(

@@ -61,7 +61,7 @@ class SegmentationSettings:
 
 
 class Clock:
-    """An endless loader of nothing: ``global_step`` is the clock, and the store turns it into a batch.
+    """An endless loader of nothing: the module's ``clock`` says which step is next, and the store makes its batch.
 
     It says that it can be resumed, which is true since it has no state.
     """
@@ -83,14 +83,14 @@ class Progress(pl.Callback):
         self.show, self.listen, self.name = show, listen, name
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self.step = trainer.global_step
+        self.step = int(pl_module.clock)
         self.bar = tqdm(
-            total=pl_module.total_steps, initial=trainer.global_step, desc=self.name, unit="step",
+            total=pl_module.total_steps, initial=self.step, desc=self.name, unit="step",
             disable=not self.show, mininterval=0.5,
         )  # fmt: skip
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
-        before, self.step = self.step, trainer.global_step
+        before, self.step = self.step, int(pl_module.clock)
         self.bar.update(self.step - before)
         if self.step // 50 > before // 50 or (before == 0 < self.step):
             loss = float(pl_module.loss.mean())

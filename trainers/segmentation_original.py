@@ -45,6 +45,7 @@ class OriginalTrainer(pl.LightningModule):
         # In fact "four epochs": the rule then fires after some 90 batches.
         self.total_steps = self.FREE_EPOCHS * self.steps_per_epoch + 2 * self.PATIENCE
         self.most_steps = self.MAX_EPOCHS * self.steps_per_epoch
+        self.register_buffer("clock", torch.zeros([], dtype=torch.int64))  # steps taken; saved with the weights
         self.register_buffer("best", torch.full([head.members], math.inf))
         self.register_buffer("waited", torch.zeros(head.members, dtype=torch.int64))
         self.register_buffer("stopped", torch.zeros(head.members, dtype=torch.bool))
@@ -56,15 +57,16 @@ class OriginalTrainer(pl.LightningModule):
         return torch.optim.Adam(self.head.parameters(), lr=1e-3)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        step = self.global_step
+        step = int(self.clock)
         values, truth = self._sample(step)
         logits = self.head.classify(values)  # [M, P, K]
         losses = cross_entropy(logits.movedim(2, 1), truth, reduction="none").mean(dim=1)  # [M]
         stop_if_not_a_number({"the loss": losses.detach()}, f"at step {step}")
-        optimizer = self.optimizers()
+        optimizer = self.optimizers(use_pl_optimizer=False)
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(losses.sum())  # members share nothing, so each gets its own gradient
         optimizer.step()
+        self.clock += 1
         self.loss = losses.detach()
         if step >= self.FREE_EPOCHS * self.steps_per_epoch:
             self._apply_stop_rule(losses.detach())

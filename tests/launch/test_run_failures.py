@@ -66,7 +66,7 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_images_and_keeps_the_ch
     assert " or look at these images, in a new out= " in error
     assert f"; {tmp_path / 'run' / 'checkpoints'} holds the last good state." in error
     found = checkpoint(tmp_path / "run")
-    assert found["global_step"] == 3
+    assert found["state_dict"]["clock"] == 3
     assert all_finite(found)
 
     monkeypatch.undo()
@@ -115,7 +115,7 @@ def test_out_of_memory_names_what_lowers_it_and_keeps_the_checkpoint(
     error = capsys.readouterr().err
     assert "ganvas: out of memory: lower task.training.tile below 16 and run `ganvas train " in error
     assert "again, which goes on from the last checkpoint; a new run may lower task.head.members too." in error
-    assert checkpoint(tmp_path / "run")["global_step"] == 3
+    assert checkpoint(tmp_path / "run")["state_dict"]["clock"] == 3
     monkeypatch.undo()
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
     assert train_folder("task.save_every=0", "task.training.tile=8", "task.inversion.batch=2") == cli.OK
@@ -141,7 +141,7 @@ def test_a_full_disk_is_one_sentence_and_the_checkpoint_stays(
     error = capsys.readouterr().err
     assert f"ganvas: the disk is full ({failure}): free some space and run `ganvas train " in error
     assert "which goes on from the last checkpoint." in error
-    assert checkpoint(tmp_path / "run")["global_step"] == 3
+    assert checkpoint(tmp_path / "run")["state_dict"]["clock"] == 3
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_a_killed_run_resumes_to_the_same_weights(generator: Generator, recipe: 
     step_of, path = module.training_step, tmp_path / "last.ckpt"
 
     def dies_at_seven(self, batch, batch_idx):
-        if self.global_step >= 7:
+        if self.clock >= 7:
             raise Killed
         step_of(self, batch, batch_idx)
 
@@ -140,7 +140,7 @@ def test_nan_stops_with_step_and_images_and_keeps_the_checkpoint(generator: Gene
     store = FeatureStore.of(fresh(generator), generator, known, QUICK)
     assert found.value.images == known.called(store.batch(4).images)
     state = torch.load(path, weights_only=True)
-    assert state["global_step"] == 4
+    assert state["state_dict"]["clock"] == 4
     assert all(bool(x.isfinite().all()) for x in state["state_dict"].values())
 
 
@@ -151,7 +151,7 @@ def test_weights_that_the_last_step_broke_are_not_handed_out(generator: Generato
     monkeypatch.setattr(HeadTrainer, "TOGETHER", 1)
     with pytest.raises(DivergedError, match=r"the weight .* is not a number after 3 steps"):
         train_head(fresh(generator), generator, labels(generator, 2), settings, path, save_every=0.0, progress=False)
-    assert torch.load(path, weights_only=True)["global_step"] == 2
+    assert torch.load(path, weights_only=True)["state_dict"]["clock"] == 2
 
 
 def test_names_of_images_follow_them(generator: Generator) -> None:
@@ -440,3 +440,8 @@ def test_jitter_leaves_the_latents_own_noise_and_fresh_noise_takes_its_place() -
     fresh = Augmentation(noise=True).apply(latent, spread, rng)
     assert fresh.noise == {}
     assert fresh.noise_seed is not None
+
+
+def test_a_precision_that_needs_scaled_gradients_is_refused(generator: Generator) -> None:
+    with pytest.raises(GanvasError, match=r"16-mixed is not for a head, .* use bf16-mixed"):
+        train_head(fresh(generator), generator, labels(generator, 2), QUICK, trainer={"precision": "16-mixed"})
