@@ -169,7 +169,7 @@ def test_a_generator_bundle_gives_a_generator_editor(generator, generator_file: 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"kind": "latents"}, "no editor for .* kind 'latents'; there are for stylegan2, segmentation"),
+        ({"kind": "latents"}, "no editor for .* kind 'latents'; there are for stylegan2, blobgan, segmentation"),
         ({"config": {"head": "nothing", "arguments": {}}}, "no segmentation head 'nothing'"),
         ({"config": {}}, "does not describe a segmentation head"),
         ({"classes": {"names": ["a"]}}, "no class names and palette"),

@@ -54,7 +54,7 @@ for line in sys.stdin:
         sys.exit(main(command))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-TRAINING = ["trainers.segmentation", "HeadTrainer", "training_step", 5]
+TRAINING = ["trainers.segmentation", "HeadTrainer", "take", 40]  # in the second batch of steps
 INVERTING = ["editors.invert", "_Problem", "optimise", 2]
 
 Stop = Callable[..., tuple[int, str]]

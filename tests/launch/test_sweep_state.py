@@ -54,6 +54,7 @@ def test_the_folder_says_what_it_holds(sweep: Sweep) -> None:
     }  # fmt: skip
     assert record["jobs"][1] == {
         "name": "labels=1,seed=1", "at": {"labels": "1"}, "seed": 1, "words": ["task.labels=1", "seed=1"],
+        "before": {},
     }  # fmt: skip
     assert sweep.job("labels=1,seed=1") == ("train", JOBS[1])
 
