@@ -107,13 +107,13 @@ class BareBranch:
     """A segmentation head on cached features: AdamW, a warm-up and a cosine, cross-entropy and Dice.
 
     Args:
-        head: at its start, standardised; it is copied.
+        head: at its start, standardised; trained in place.
         store: renders and caches.
         settings: how.
     """
 
     def __init__(self, head: Head, store: FeatureStore, settings: SegmentationSettings) -> None:
-        self.head, self.store, self.settings = copy.deepcopy(head), store, settings
+        self.head, self.store, self.settings = head, store, settings
         self.steps = max(settings.passes * store.steps_per_pass, settings.least_steps)
         self.weight = class_weights(store.labels.counts(), settings.balance)
         named = list(self.head.named_parameters())

@@ -35,8 +35,10 @@ def in_processes(name: str, turns: int, steps: int, repeats: int, threads: int) 
     """The medians of what several processes found, one after another."""
     command = [sys.executable, "-m", "benchmarks.overhead_steps", name, str(turns), str(steps), str(threads)]
     found = []
-    for _ in range(repeats):
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    for number in range(repeats):
+        done = subprocess.run(
+            [*command, str(number)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+        )
         found.append(json.loads(done.stdout))
     return middle(found)
 
@@ -115,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and keep."""
     arguments = parse(argv)
     torch.set_num_threads(arguments.threads)
-    turns, repeats = (4, 2) if arguments.quick else (8, 5)
+    turns, repeats = (4, 2) if arguments.quick else (8, 6)
     # Short turns, so that both loops meet the same load.
     steps = [in_processes("gan", turns, 4, repeats, arguments.threads),
              in_processes("segmentation", 4 * turns, 32, repeats, arguments.threads)]  # fmt: skip

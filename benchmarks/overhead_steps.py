@@ -1,11 +1,13 @@
 """The framework's steps beside those of bare loops, in turns, in one process.
 
-``python -m benchmarks.overhead_steps gan|segmentation TURNS STEPS THREADS`` writes what :func:`gan` or
-:func:`segmentation` gives as JSON: each process lays its memory otherwise, which alone is worth a few per cent.
+``python -m benchmarks.overhead_steps gan|segmentation TURNS STEPS THREADS NUMBER`` writes what :func:`gan` or
+:func:`segmentation` gives as JSON. Where weights lie in memory is worth a few per cent of a short step: each process
+lays it otherwise, and in those of an odd number the two loops of a head have each other's place.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import statistics
 import sys
@@ -114,7 +116,7 @@ def gan(turns: int, steps: int, folder: Path) -> dict[str, Any]:
     return watch.row(f"GAN, {cfg.data.resolution}x{cfg.data.resolution}, batch {cfg.task.batch_size}", apart)
 
 
-def segmentation(turns: int, steps: int, folder: Path) -> dict[str, Any]:
+def segmentation(turns: int, steps: int, folder: Path, swap: bool = False) -> dict[str, Any]:
     """A training of the default head by the loop of ``trainers.segmentation``; random label maps cost the same."""
     cfg = compose("train", ["experiment=segmentation/avatars16", f"out={folder / 'segmentation'}"])
     record = RunRecord.open(cfg)
@@ -124,7 +126,9 @@ def segmentation(turns: int, steps: int, folder: Path) -> dict[str, Any]:
     head = head_for(generator, "default", 11, settings.seed)
     store = FeatureStore.of(head, generator, labels, settings)  # of both: neither has the better place in memory
     module = HeadTrainer(head, store, settings)
-    bare = BareBranch(module.head, store, settings)
+    twin = copy.deepcopy(module.head)
+    own, module.head = (module.head, twin) if swap else (twin, module.head)
+    bare = BareBranch(own, store, settings)
     watch = Turns(bare.step, steps, turns, module.together)
     progress = Progress(True, lambda step, figures: record.log(figures, step))
     pl.Trainer(
@@ -143,12 +147,13 @@ def difference(one: nn.Module, other: nn.Module) -> float:
     return max((a.double() - b.double()).abs().max().item() for a, b in pairs)
 
 
-def main(name: str, turns: str, steps: str, threads: str) -> None:
+def main(name: str, turns: str, steps: str, threads: str, number: str) -> None:
     torch.set_num_threads(int(threads))
     prepare()
     out, sys.stdout = sys.stdout, sys.stderr  # what is printed on the way is no result
     with tempfile.TemporaryDirectory() as folder:
-        row = {"gan": gan, "segmentation": segmentation}[name](int(turns), int(steps), Path(folder))
+        size = int(turns), int(steps), Path(folder)
+        row = gan(*size) if name == "gan" else segmentation(*size, swap=int(number) % 2 == 1)
     print(json.dumps(row), file=out)
 
 

@@ -36,8 +36,9 @@ def test_a_bare_gan_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pyte
     assert len(lines) == 9  # of the framework's turns, the one that warms up included
 
 
-def test_a_bare_branch_ends_with_the_same_weights(tmp_path: Path) -> None:
-    row = overhead_steps.segmentation(turns=2, steps=32, folder=tmp_path)
+@pytest.mark.parametrize("swap", [False, True])
+def test_a_bare_branch_ends_with_the_same_weights(swap: bool, tmp_path: Path) -> None:
+    row = overhead_steps.segmentation(turns=2, steps=32, folder=tmp_path, swap=swap)
     assert row["largest difference of the weights"] == 0.0
     assert row["bare, wall ms"] > 0
 
