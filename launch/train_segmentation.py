@@ -72,7 +72,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     settings = inversion_settings(cfg.task.inversion)
     perceptual(settings.critic)  # whose weights may be missing ...
     encoder_for(generator, settings)  # ... as may the encoder
-    require_fit(new_head(cfg, generator, len(labelled.classes)), training_settings(cfg))
+    require_fit(new_head(cfg, generator, len(labelled.classes)), training_settings(cfg), cfg.trainer.precision)
     evaluation = Evaluation.of(cfg, generator, labelled.classes, settings, heldout)
     _check_curve(cfg, cfg.task.labels if chooses(cfg) else len(labelled), evaluation)
     known = known_codes(cfg.latents, generator, labelled) if cfg.latents else None

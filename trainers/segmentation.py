@@ -62,9 +62,7 @@ def train_head(
     start = time.monotonic()
     labels = replace(labels, masks=without_small_classes(labels.masks, settings.min_class_pixels))
     accelerator = {"accelerator": "cpu", "devices": 1, **trainer}
-    if accelerator.get("precision") == "16-mixed":
-        raise GanvasError("trainer.precision=16-mixed is not for a head, whose gradients are not scaled: use "
-                          "bf16-mixed.")  # fmt: skip
+    require_fit(head, settings, accelerator.get("precision"))
     pl_trainer = pl.Trainer(
         **accelerator, max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, use_distributed_sampler=False,
@@ -87,17 +85,19 @@ def train_head(
 def _module(
     head: Head, generator: Generator, labels: Labels, settings: SegmentationSettings, device: torch.device
 ) -> HeadTrainer | OriginalTrainer:
-    require_fit(head, settings)
     store = FeatureStore.of(head, generator, labels, settings, device)
     return (OriginalTrainer if settings.recipe == "original" else HeadTrainer)(head, store, settings)
 
 
-def require_fit(head: Head, settings: SegmentationSettings) -> None:
-    """Refuse settings that cannot train this head.
+def require_fit(head: Head, settings: SegmentationSettings, precision: str | None = None) -> None:
+    """Refuse settings, or a precision of Lightning's, that cannot train this head.
 
     Raises:
-        GanvasError: naming the head to choose.
+        GanvasError: naming the head, or the precision, to choose.
     """
+    if precision == "16-mixed":
+        raise GanvasError("trainer.precision=16-mixed is not for a head, whose gradients are not scaled: use "
+                          "bf16-mixed.")  # fmt: skip
     if settings.recipe == "original" and not isinstance(head, ReferenceHead):
         raise GanvasError(
             f"The original recipe trains the reference head, not {head.kind!r}: choose head=reference."
