@@ -77,7 +77,7 @@ def train_head(
         raise KeyboardInterrupt from stop
     if isinstance(module, OriginalTrainer):
         module.finish()
-    steps = int(module.clock)
+    steps = module.steps_taken
     stop_if_broken(head, f"after {steps} steps")
     return TrainedHead(head.cpu().eval(), steps, time.monotonic() - start, labels.absent())
 

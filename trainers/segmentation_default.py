@@ -47,6 +47,11 @@ class HeadTrainer(pl.LightningModule):
             store.fill(0)
             head.standardise(store.maps)
 
+    @property
+    def steps_taken(self) -> int:
+        """Of the whole run."""
+        return int(self.clock)
+
     def train_dataloader(self) -> Clock:
         return Clock()
 
@@ -60,7 +65,7 @@ class HeadTrainer(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         # Not Lightning's wrapper: with its hooks an update of this size takes 2 % longer. It is for scaled gradients.
-        first, optimizer = int(self.clock), self.optimizers(use_pl_optimizer=False)
+        first, optimizer = self.steps_taken, self.optimizers(use_pl_optimizer=False)
         steps = range(first, min(first + self.together, self.total_steps))
         losses = [self.take(step, optimizer) for step in steps]  # none of a run that is done already
         self.loss = torch.tensor(losses[-1:])

@@ -77,20 +77,23 @@ class Clock:
 
 
 class Progress(pl.Callback):
-    """A bar with rate, time left and loss; the caller may listen to the steps too."""
+    """A bar with rate, time left and loss; the caller may listen to the steps too.
+
+    The module has ``steps_taken``, ``total_steps`` and the latest ``loss``.
+    """
 
     def __init__(self, show: bool, listen: StepListener | None = None, name: str = "segmentation") -> None:
         self.show, self.listen, self.name = show, listen, name
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self.step = int(pl_module.clock)
+        self.step = pl_module.steps_taken
         self.bar = tqdm(
             total=pl_module.total_steps, initial=self.step, desc=self.name, unit="step",
             disable=not self.show, mininterval=0.5,
         )  # fmt: skip
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
-        before, self.step = self.step, int(pl_module.clock)
+        before, self.step = self.step, pl_module.steps_taken
         self.bar.update(self.step - before)
         if self.step // 50 > before // 50 or (before == 0 < self.step):
             loss = float(pl_module.loss.mean())

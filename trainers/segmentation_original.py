@@ -50,6 +50,11 @@ class OriginalTrainer(pl.LightningModule):
         self.register_buffer("waited", torch.zeros(head.members, dtype=torch.int64))
         self.register_buffer("stopped", torch.zeros(head.members, dtype=torch.bool))
 
+    @property
+    def steps_taken(self) -> int:
+        """Of the whole run."""
+        return int(self.clock)
+
     def train_dataloader(self) -> Clock:
         return Clock()
 
@@ -57,7 +62,7 @@ class OriginalTrainer(pl.LightningModule):
         return torch.optim.Adam(self.head.parameters(), lr=1e-3)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        step = int(self.clock)
+        step = self.steps_taken
         values, truth = self._sample(step)
         logits = self.head.classify(values)  # [M, P, K]
         losses = cross_entropy(logits.movedim(2, 1), truth, reduction="none").mean(dim=1)  # [M]

@@ -30,6 +30,11 @@ class SupervisedTrainer(pl.LightningModule):
         super().__init__()
         self.total_steps, self.seed, self.lr, self.weight_decay = total_steps, seed, lr, weight_decay
 
+    @property
+    def steps_taken(self) -> int:
+        """Of the whole run."""
+        return self.global_step
+
     def configure_optimizers(self) -> dict[str, object]:
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warm_up_then_cosine, total=self.total_steps))
