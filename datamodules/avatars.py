@@ -19,7 +19,7 @@ from datamodules.avatar_cache import AvatarCache, AvatarTable
 from datamodules.avatar_captions import caption
 from datamodules.avatar_masks import AVATAR_CLASSES, drawn_classes
 from datamodules.avatar_render import AvatarAddress, RenderedAvatar, render_avatar, style_definition
-from datamodules.masks import LabelledImages
+from datamodules.masks import SEEN_SHARE, LabelledImages
 from networks.checkpoints.errors import GanvasError
 
 __all__ = ["AVATAR_CLASSES", "SPLITS", "AvatarSet", "redraw_avatars", "render_avatars", "stratified_labels"]
@@ -29,7 +29,6 @@ SPLITS = ("train", "teacher", "heldout", "labels")   # each has its own random n
 _CHUNK = 32             # avatars a worker takes at a time
 _POOL_FROM = 300        # below this, starting processes costs more than it saves
 _STRATA = 16            # the labels among which every class must occur often enough
-_SEEN_SHARE = 1 / 1024  # of the image's pixels: four at 64 x 64. A class with fewer has not really occurred
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def stratified_labels(
     if pool < _STRATA:
         raise GanvasError(f"The pool of label candidates must hold at least {_STRATA} avatars, got {pool}.")
     candidates = render_avatars(max(pool, n), "labels", seed, resolution, True, style, workers, progress)
-    shows = candidates.class_pixels() >= resolution**2 * _SEEN_SHARE
+    shows = candidates.class_pixels() >= resolution**2 * SEEN_SHARE
     first = _stratify(shows[:pool], minimum * drawn_classes(style))
     rest = [i for i in range(len(candidates)) if i not in set(first)]
     drawn = candidates.take([*first, *rest][:n])

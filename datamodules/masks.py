@@ -10,6 +10,19 @@ import numpy as np
 
 from networks.checkpoints.classes import ClassList
 
+SEEN_SHARE = 1 / 1024  # of the image's pixels: four at 64 x 64. A class with fewer has not really occurred
+
+
+def class_pixels(masks: np.ndarray, classes: int) -> np.ndarray:
+    """Pixels of each class in each mask ``uint8 [N, H, W]``, ``int64 [N, classes]``.
+
+    Example:
+        >>> class_pixels(np.array([[[0, 1], [1, 255]]], np.uint8), 2).tolist()
+        [[1, 2]]
+    """
+    counts = [np.bincount(mask.ravel(), minlength=256)[:classes] for mask in masks]
+    return np.array(counts, dtype=np.int64).reshape(-1, classes)
+
 
 @dataclass(frozen=True)
 class LabelledImages:
@@ -62,4 +75,4 @@ class LabelledImages:
         """
         if self.masks is None or self.classes is None:
             raise ValueError("these images have no masks")
-        return np.stack([np.bincount(m.ravel(), minlength=256)[: len(self.classes)] for m in self.masks])
+        return class_pixels(self.masks, len(self.classes))

@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datamodules.image_cache import kept, require_room
-from datamodules.masks import LabelledImages
+from datamodules.masks import SEEN_SHARE, LabelledImages, class_pixels
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.cache_dir import cache_dir
 from networks.checkpoints.classes import ClassList
@@ -33,7 +33,6 @@ FORMAT = 1
 LAYOUTS = ("tar", "png")
 PLAN, INDEX = "synthesis.json", "index"
 _GROWS = ("format", "n", "command")   # what may differ when the same folder is gone on with
-_SEEN_SHARE = 1 / 1024                # of the image's pixels; a class with fewer has not really occurred in it
 
 
 @dataclass(frozen=True)
@@ -120,11 +119,12 @@ class SynthesizedFolder:
             self._write_tar(shard, names, drawn)
         else:
             self._write_files(names, drawn)
-        least, pixels = _SEEN_SHARE * self.plan["resolution"] ** 2, self._pixels(drawn.masks)
+        least, count = SEEN_SHARE * self.plan["resolution"] ** 2, len(self.classes)
+        pixels, dropped = class_pixels(drawn.masks, count), class_pixels(drawn.dropped_masks, count)
         entry = {
             "numbers": drawn.numbers, "uncertainty": [round(value, 6) for value in drawn.uncertainty],
             "kept": drawn.kept, "pixels": pixels.sum(0).tolist(), "shown": (pixels >= least).sum(0).tolist(),
-            "dropped": (self._pixels(drawn.dropped_masks) >= least).sum(0).tolist(),
+            "dropped": (dropped >= least).sum(0).tolist(),
         }  # fmt: skip
         with atomic_path(self._entry_path(shard)) as temporary:
             temporary.write_text(json.dumps(entry) + "\n")
@@ -214,11 +214,6 @@ class SynthesizedFolder:
         for name, image, mask in zip(names, drawn.images, drawn.masks, strict=True):
             write_image(self._file("images", name), image)
             write_mask(self._file("masks", name), mask, self.classes)
-
-    def _pixels(self, masks: np.ndarray) -> np.ndarray:
-        """Pixels of each class in each mask, ``[N, K]``."""
-        counts = [np.bincount(mask.ravel(), minlength=256)[: len(self.classes)] for mask in masks]
-        return np.array(counts, dtype=np.int64).reshape(-1, len(self.classes))
 
     def _prepare(self, folder: Path, count: int) -> None:
         """Decode all kept items into two arrays on disk."""

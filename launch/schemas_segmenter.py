@@ -30,9 +30,9 @@ class UNetConfig(SegmenterNetworkConfig):
 
 @dataclass
 class LibrarySegmenterConfig(SegmenterNetworkConfig):
-    """Arguments of ``networks.library_segmenter.LibrarySegmenter``: a network of segmentation_models_pytorch."""
+    """Arguments of ``networks.segmenter_library.LibrarySegmenter``: a network of segmentation_models_pytorch."""
 
-    _target_: str = option("networks.library_segmenter.LibrarySegmenter", "class", runtime=("num_classes",))
+    _target_: str = option("networks.segmenter_library.LibrarySegmenter", "class", runtime=("num_classes",))
     architecture: str = option("unet", "as the library calls it: unet, fpn, deeplabv3plus, segformer ...")
     encoder: str = option("resnet18", "as the library calls it; tu-NAME for one of timm's", memory=True)
 

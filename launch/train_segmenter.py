@@ -23,7 +23,7 @@ from launch.reports.segmenter import write_report
 from launch.segmenter_against import branch_of, compare, over
 from launch.segmenter_data import Examples, examples
 from networks.checkpoints.errors import GanvasError
-from networks.library_segmenter import LibrarySegmenter
+from networks.segmenter_library import LibrarySegmenter
 from networks.segmenters import save_segmenter
 from networks.unet import UNet
 from trainers.segmenter import SegmenterTrainer, labelled_batches

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from networks.checkpoints.bundle import Manifest, save_bundle
 from networks.checkpoints.modules import load_module
-from networks.library_segmenter import LibrarySegmenter
+from networks.segmenter_library import LibrarySegmenter
 from networks.unet import UNet
 
 KIND = "segmenter"  # of its bundles

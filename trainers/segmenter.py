@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from networks.checkpoints.classes import IGNORE
-from networks.library_segmenter import LibrarySegmenter
 from networks.metrics.segmentation import SegmentationScore
 from networks.segmentation.losses import segmentation_loss
+from networks.segmenter_library import LibrarySegmenter
 from networks.unet import UNet
 from trainers.supervised import SupervisedTrainer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from networks.blobgan.layout import Layout
 from networks.blobgan.layout_network import Covariance, Depth, LayoutNetwork
 from networks.blobgan.synthesis import BlobSynthesis
 from networks.latent import Latent, item_rng
-from networks.stylegan2.synthesis import Noise
+from networks.stylegan2.synthesis import Noise, noise_of
 
 HIDDEN = "hidden"  # beside a sampled layout's tensors: the code that it comes from
 
@@ -142,17 +142,8 @@ class BlobGenerator(nn.Module):
         Raises:
             ValueError: if the latent is in a space that BlobGAN does not have, or its noise maps do not fit.
         """
-        seed = latent.noise_seed
-        noise: Noise = "const" if seed is None else torch.Generator().manual_seed(seed)
-        if own := latent.noise:
-            self._require_layers(own)
-            noise = (own, noise)
+        noise = noise_of(latent, self.feature_shapes.keys())
         return self.synthesis(self.layout_of(latent), noise, features)
-
-    def _require_layers(self, noise: Mapping[str, Tensor]) -> None:
-        unknown = noise.keys() - self.feature_shapes.keys()
-        if unknown:
-            raise ValueError(f"there is no layer {min(unknown)} in this generator for which the latent has noise")
 
 
 def released_channels(c_model: int, smallest: int, largest: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from networks.latent import Latent, item_rng
 from networks.stylegan2.mapping import MappingNetwork
 from networks.stylegan2.resolutions import lean_channel_base
-from networks.stylegan2.synthesis import Architecture, Noise, SynthesisNetwork
+from networks.stylegan2.synthesis import Architecture, Noise, SynthesisNetwork, noise_of
 
 
 class Generator(nn.Module):
@@ -122,11 +122,6 @@ class Generator(nn.Module):
         """The stored noise maps ``[R, R]`` by layer, of layers whose noise shows in images; empty if none does."""
         return self.synthesis.noise_maps()
 
-    def _require_layers(self, noise: Mapping[str, Tensor]) -> None:
-        unknown = noise.keys() - (self.feature_shapes.keys() - self.constant_features)
-        if unknown:
-            raise ValueError(f"there is no layer {min(unknown)} in this generator for which the latent has noise")
-
     def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Images ``[N, C, R, R]`` in about [-1, 1] for a latent in z, w, w+ or s.
 
@@ -136,11 +131,7 @@ class Generator(nn.Module):
         Raises:
             ValueError: if the latent is in a space that StyleGAN2 does not have, or its noise maps do not fit.
         """
-        seed = latent.noise_seed
-        noise: Noise = "const" if seed is None else torch.Generator().manual_seed(seed)
-        if own := latent.noise:
-            self._require_layers(own)
-            noise = (own, noise)
+        noise = noise_of(latent, self.feature_shapes.keys() - self.constant_features)
         match latent.space:
             case "z":
                 ws = self.mapping(latent.tensors["z"], latent.label)

@@ -7,7 +7,7 @@ is shared between a block's ToRGB and the next block's first convolution.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Literal
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cuda_ops.modulated_conv2d import modulated_conv2d
 from cuda_ops.upfirdn2d import setup_filter, upsample2d
+from networks.latent import Latent
 from networks.stylegan2.layers import Conv2d, FullyConnected
 from networks.stylegan2.resolutions import block_channels, block_dtypes, compute_dtype
 
@@ -237,6 +238,22 @@ class SynthesisNetwork(nn.Module):
                 path = f"b{block.resolution}.{layer}"
                 shapes[path] = (self.get_submodule(path).weight.shape[0], block.resolution)
         return shapes
+
+
+def noise_of(latent: Latent, layers: Set[str]) -> Noise:
+    """The noise that a latent is rendered with.
+
+    A layer's noise is the latent's own for it. Other layers have the stored maps or, where the latent has a
+    ``noise_seed``, such as are drawn from that; all images share these, so that none depends on its batch.
+
+    Raises:
+        ValueError: if the latent has noise for a layer that is none of ``layers``.
+    """
+    others: Noise = "const" if latent.noise_seed is None else torch.Generator().manual_seed(latent.noise_seed)
+    own = latent.noise
+    if unknown := own.keys() - layers:
+        raise ValueError(f"there is no layer {min(unknown)} in this generator for which the latent has noise")
+    return (own, others) if own else others
 
 
 def of_layer(noise: Noise, path: str) -> LayerNoise:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from networks.checkpoints.errors import GanvasError
-from networks.library_segmenter import LibrarySegmenter
+from networks.segmenter_library import LibrarySegmenter
 from networks.segmenters import label_images, load_segmenter, save_segmenter
 from networks.unet import UNet
 
