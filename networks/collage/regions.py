@@ -38,6 +38,10 @@ class Region:
             if not 0 <= factor <= 1:
                 raise ValueError(f"the strength of a region must be from 0 to 1, got {name}={factor}")
 
+    def heeds(self, layer: str) -> bool:
+        """Whether anything of it is left at a layer."""
+        return self.strength * self.layers.get(layer, self.others) > 0
+
     def at(self, layer: str, resolution: int) -> Tensor:
         """Its share at a layer's map, ``[N, 1, r, r]``: the mean of the mask over each cell, times the factors."""
         share = self.strength * self.layers.get(layer, self.others)

@@ -199,8 +199,10 @@ class ConditionalGenerator(nn.Module):
         """Empty: there is no noise."""
         return {}
 
-    def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """Images ``[N, C, R, R]`` in (-1, 1) for a latent in z with its label.
+    def render(
+        self, latent: Latent, features: bool = False, up_to: int | None = None
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Images ``[N, C, R, R]`` in (-1, 1) for a latent in z with its label; ``up_to`` changes nothing.
 
         Raises:
             ValueError: if the latent is in another space, has noise maps, or its label is missing or does not fit.

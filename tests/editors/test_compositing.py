@@ -74,7 +74,7 @@ def test_mixed_gradients_keep_the_photo_s_lines_and_take_the_edit_s() -> None:
     photo[15:17] = 20          # a line of the photo that goes on through the region
     edited[:, 15:17] = 220     # and one of the edit, across it
     mixed, plain = (paste(photo, edited, square(), how).astype(int) for how in ("poisson-mixed", "poisson"))
-    contrast = lambda x: (x[11, 15] - x[11, 13]).mean(), lambda x: (x[13, 11] - x[15, 11]).mean()  # noqa: E731
+    contrast = lambda x: (x[11, 15] - x[11, 13]).mean(), lambda x: (x[13, 11] - x[15, 11]).mean()
     assert contrast[0](mixed) > 40  # the edit's line
     assert contrast[1](mixed) > 60  # the photo's line
     assert abs(contrast[1](plain)) < 20

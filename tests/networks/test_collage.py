@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from networks.collage import Collage, Region, Transform, conditional, feathered, render_collage
-from networks.collage.conditional import Pasted, Repainted, class_affines
+from networks.collage import Collage, Pasted, Region, Repainted, Transform, conditional, feathered, render_collage
+from networks.collage.conditional import ConditionalStages
 from networks.collage.regions import pooled, shares
+from networks.latent import Latent
 from networks.sngan import ConditionalGenerator
 
 RADII_128 = [63, 47, 31, 23, 15, 11, 7, 5, 3, 2]  # of the release's network, one normalisation at a time
@@ -28,9 +29,9 @@ def generator(resolution: int = 32, width: int = 3) -> ConditionalGenerator:
     return G.requires_grad_(False)
 
 
-def codes(G: ConditionalGenerator, n: int = 2, seed: int = 0) -> tuple[Tensor, Tensor]:
+def codes(G: ConditionalGenerator, n: int = 2, seed: int = 0) -> Latent:
     latent = G.sample(n, seed)
-    return latent.tensors["z"].double(), latent.label.double()
+    return Latent("z", {"z": latent.tensors["z"].double()}, latent.label.double())
 
 
 def box(size: int, left: int, right: int, n: int = 2) -> Tensor:
@@ -100,44 +101,44 @@ def test_what_makes_no_sense_is_named(make, sentence: str) -> None:
 
 def test_a_map_of_one_class_is_the_plain_generator() -> None:
     G = generator()
-    z, label = codes(G)
+    latent = codes(G)
     other = torch.eye(4, dtype=torch.float64)[[3, 3]]
     everywhere = Collage([Repainted(Region(torch.ones(2, 32, 32, dtype=torch.float64)), other)])
-    torch.testing.assert_close(render_collage(G, z, label, everywhere), G(z, other), rtol=0, atol=1e-6)
+    torch.testing.assert_close(render_collage(G, latent, everywhere), G(latent.tensors["z"], other), rtol=0, atol=1e-6)
     nowhere = Collage([Repainted(Region(torch.zeros(2, 32, 32, dtype=torch.float64)), other)])
-    torch.testing.assert_close(render_collage(G, z, label, nowhere), G(z, label), rtol=0, atol=1e-6)
-    assert torch.equal(render_collage(G, z, label, Collage()), G(z, label))
+    torch.testing.assert_close(render_collage(G, latent, nowhere), G.render(latent), rtol=0, atol=1e-6)
+    assert torch.equal(render_collage(G, latent, Collage()), G.render(latent))
 
 
 def test_half_a_strength_is_half_of_both_classes() -> None:
     G = generator()
-    z, label = codes(G)
+    latent = codes(G)
     other = torch.eye(4, dtype=torch.float64)[[3, 3]]
     half = Collage([Repainted(Region(torch.ones(2, 32, 32, dtype=torch.float64), 0.5), other)])
-    torch.testing.assert_close(render_collage(G, z, label, half), G(z, (label + other) / 2))
+    torch.testing.assert_close(render_collage(G, latent, half), G(latent.tensors["z"], (latent.label + other) / 2))
 
 
 def test_the_order_of_regions_means_nothing() -> None:
     G = generator()
-    z, label = codes(G)
+    latent = codes(G)
     eye = torch.eye(4, dtype=torch.float64)
     items = [
         Repainted(Region(feathered(box(32, 4, 20), 0.05)), eye[[3, 3]]),
         Repainted(Region(feathered(box(32, 16, 28), 0.05)), eye[[2, 2]]),
     ]
-    torch.testing.assert_close(render_collage(G, z, label, Collage(items)),
-                               render_collage(G, z, label, Collage(items[::-1])))  # fmt: skip
+    torch.testing.assert_close(render_collage(G, latent, Collage(items)),
+                               render_collage(G, latent, Collage(items[::-1])))  # fmt: skip
 
 
 @pytest.mark.parametrize("number", range(10))
 def test_an_edit_of_one_layer_reaches_so_far_and_no_farther(number: int) -> None:
     G = generator(128, width=5)
-    z, label = codes(G, n=1)
+    latent = codes(G, n=1)
     path = list(G.synthesis.norms)[number]
     other = torch.eye(4, dtype=torch.float64)[[3]]
     empty, edge = torch.zeros(1, 128, 128, dtype=torch.float64), 32
     pictures = [
-        render_collage(G, z, label, Collage([Repainted(Region(mask, 1.0, {path: 1.0}, others=0.0), other)]))
+        render_collage(G, latent, Collage([Repainted(Region(mask, 1.0, {path: 1.0}, others=0.0), other)]))
         for mask in (empty, box(128, 0, edge, n=1))
     ]
     changed = (pictures[0] != pictures[1]).any(1)[0].any(0).nonzero().max().item()
@@ -146,10 +147,10 @@ def test_an_edit_of_one_layer_reaches_so_far_and_no_farther(number: int) -> None
 
 def test_only_the_classes_that_are_used_are_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     G, seen = generator(), []
-    _z, label = codes(G)
+    latent = codes(G)
     mix = conditional.spatial_affine
     monkeypatch.setattr(conditional, "spatial_affine", lambda *a: seen.append([t.shape[1] for t in a[1:]]) or mix(*a))
-    class_affines(G, label, [Repainted(Region(box(32, 0, 16)), torch.eye(4, dtype=torch.float64)[[3, 3]])])
+    ConditionalStages(G).styles(latent, [Repainted(Region(box(32, 0, 16)), torch.eye(4, dtype=torch.float64)[[3, 3]])])
     assert seen == [[2, 2]] * 6  # two of four classes, at each normalisation
 
 
@@ -158,59 +159,58 @@ def test_only_the_classes_that_are_used_are_mixed(monkeypatch: pytest.MonkeyPatc
 
 def pasted(G: ConditionalGenerator, mask: Tensor, seed: int = 5, **options: object) -> Pasted:
     transform = options.pop("transform", Transform())
-    z, label = codes(G, len(mask), seed)
-    return Pasted(Region(mask, **options), z, label, transform=transform)
+    return Pasted(Region(mask, **options), codes(G, len(mask), seed), transform=transform)
 
 
 def test_all_features_of_another_picture_are_that_picture() -> None:
     G = generator()
-    z, label = codes(G)
+    latent = codes(G)
     whole = pasted(G, torch.ones(2, 32, 32, dtype=torch.float64), layers={"l1": 1.0}, others=0.0)
-    picture = render_collage(G, z, label, Collage(pasted=[whole]))
-    assert torch.equal(picture, G(whole.z, label))       # and from the first map on it is drawn as the source's class
+    picture = render_collage(G, latent, Collage(pasted=[whole]))
+    assert torch.equal(picture, G.render(whole.latent))  # of the same classes, so that all of it is the other's
     deep = pasted(G, torch.ones(2, 32, 32, dtype=torch.float64), layers={"block4": 1.0}, others=0.0)
-    assert torch.equal(render_collage(G, z, label, Collage(pasted=[deep])), G(deep.z, deep.label))
+    assert torch.equal(render_collage(G, latent, Collage(pasted=[deep])), G.render(deep.latent))
 
 
 def test_no_share_is_the_picture_itself() -> None:
     G = generator()
-    z, label = codes(G)
+    latent = codes(G)
     none = pasted(G, torch.zeros(2, 32, 32, dtype=torch.float64))
-    assert torch.equal(render_collage(G, z, label, Collage(pasted=[none])), G(z, label))
+    assert torch.equal(render_collage(G, latent, Collage(pasted=[none])), G.render(latent))
     off = pasted(G, torch.ones(2, 32, 32, dtype=torch.float64), others=0.0)
-    assert torch.equal(render_collage(G, z, label, Collage(pasted=[off])), G(z, label))
+    assert torch.equal(render_collage(G, latent, Collage(pasted=[off])), G.render(latent))
 
 
 def test_the_order_of_references_means_nothing() -> None:
     G = generator()
-    z, label = codes(G)
+    latent = codes(G)
     items = [pasted(G, feathered(box(32, 0, 14), 0.04), 5), pasted(G, feathered(box(32, 10, 24), 0.04), 6)]
-    torch.testing.assert_close(render_collage(G, z, label, Collage(pasted=items)),
-                               render_collage(G, z, label, Collage(pasted=items[::-1])))  # fmt: skip
+    torch.testing.assert_close(render_collage(G, latent, Collage(pasted=items)),
+                               render_collage(G, latent, Collage(pasted=items[::-1])))  # fmt: skip
 
 
 def test_a_reference_has_its_own_class_map_and_both_kinds_go_together() -> None:
     G = generator()
-    z, label = codes(G)
+    latent = codes(G)
     eye = torch.eye(4, dtype=torch.float64)
     plain = pasted(G, box(32, 0, 16))
-    repainted = Pasted(plain.region, plain.z, plain.label, [Repainted(Region(box(32, 0, 32)), eye[[3, 3]])])
-    as_label = Pasted(plain.region, plain.z, eye[[3, 3]])
-    first, second = (render_collage(G, z, label, Collage(pasted=[item])) for item in (repainted, as_label))
+    repainted = Pasted(plain.region, plain.latent, [Repainted(Region(box(32, 0, 32)), eye[[3, 3]])])
+    as_label = Pasted(plain.region, Latent("z", plain.latent.tensors, eye[[3, 3]]))
+    first, second = (render_collage(G, latent, Collage(pasted=[item])) for item in (repainted, as_label))
     torch.testing.assert_close(first, second, rtol=0, atol=1e-6)
-    both = render_collage(G, z, label, Collage([Repainted(Region(box(32, 20, 32)), eye[[2, 2]])], [plain]))
-    assert not torch.equal(both, render_collage(G, z, label, Collage(pasted=[plain])))
+    both = render_collage(G, latent, Collage([Repainted(Region(box(32, 20, 32)), eye[[2, 2]])], [plain]))
+    assert not torch.equal(both, render_collage(G, latent, Collage(pasted=[plain])))
 
 
 def test_shares_that_preserve_variance_have_squares_that_sum_to_one() -> None:
     G = generator()
-    z, label = codes(G)
+    latent = codes(G)
     half = pasted(G, torch.full([2, 32, 32], 0.5, dtype=torch.float64), layers={"block4": 1.0}, others=0.0)
     a, b = {}, {}
-    G.synthesis(z, label, a)
-    G.synthesis(half.z, half.label, b)
+    G.synthesis(latent.tensors["z"], latent.label, a)
+    G.synthesis(half.latent.tensors["z"], half.latent.label, b)
     kept: dict[str, Tensor] = {}
-    render_collage(G, z, label, Collage(pasted=[half], preserve_variance=True), kept)
+    render_collage(G, latent, Collage(pasted=[half], preserve_variance=True), kept)
     torch.testing.assert_close(kept["block4"], (a["block4"] + b["block4"]) / 2**0.5)
 
 
@@ -245,22 +245,22 @@ def test_mirror_and_scale() -> None:
 
 def test_what_is_moved_in_from_beyond_the_border_is_not_blended() -> None:
     G = generator()
-    z, label = codes(G)
+    latent = codes(G)
     item = pasted(G, torch.ones(2, 32, 32, dtype=torch.float64), layers={"block4": 1.0}, others=0.0,
                   transform=Transform(right=0.5))  # fmt: skip
     own: dict[str, Tensor] = {}
-    G.synthesis(z, label, own)
+    G.synthesis(latent.tensors["z"], latent.label, own)
     kept: dict[str, Tensor] = {}
-    render_collage(G, z, label, Collage(pasted=[item]), kept)
+    render_collage(G, latent, Collage(pasted=[item]), kept)
     assert torch.equal(kept["block4"][..., :16], own["block4"][..., :16])
     assert not torch.equal(kept["block4"][..., 16:], own["block4"][..., 16:])
 
 
 def test_layers_and_modes_that_do_not_fit_are_named() -> None:
     G = generator()
-    z, label = codes(G)
+    latent = codes(G)
     region = Region(box(32, 0, 16), layers={"block9.b1": 1.0})
     with pytest.raises(ValueError, match=r"there is no layer block9\.b1; the layers are block2\.b1, "):
-        render_collage(G, z, label, Collage([Repainted(region, label)]))
+        render_collage(G, latent, Collage([Repainted(region, latent.label)]))
     with pytest.raises(ValueError, match=r"needs generator\.eval\(\)"):
-        render_collage(G.train(), z, label, Collage())
+        render_collage(G.train(), latent, Collage())
