@@ -86,8 +86,9 @@ def build(cfg: DictConfig, captions: Captions, total_steps: int) -> ClipTrainer:
     # Not by Hydra's `instantiate`, which would hide the sentence of a size that does not fit in a page.
     network = AvatarClip(cfg.data.resolution, text_features=FEATURES, **arguments(cfg.task.network))
     return instantiate(
-        cfg.task.training, network=network, captions=captions, total_steps=total_steps, seed=cfg.seed, _convert_="object"
-    )
+        cfg.task.training, network=network, captions=captions, total_steps=total_steps, seed=cfg.seed,
+        _convert_="object",
+    )  # fmt: skip
 
 
 def caption_table(tower: MiniLM, avatars: AvatarSet, cfg: DictConfig) -> Captions:
@@ -157,5 +158,5 @@ def _check(cfg: DictConfig) -> None:
     if cfg.data.count < cfg.task.batch_size:
         raise GanvasError(f"data.count={cfg.data.count} is less than a batch: lower task.batch_size.")
     if cfg.task.written < 2:
-        raise GanvasError(f"task.written={cfg.task.written}: an image needs a caption that says everything, and a short "
+        raise GanvasError(f"task.written={cfg.task.written}: an image needs a caption that says everything and a short "
                           "one, so at least 2.")  # fmt: skip

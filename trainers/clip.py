@@ -25,7 +25,7 @@ class Captions:
 
 
 class ClipTrainer(SupervisedTrainer):
-    """InfoNCE between mirrored, degraded images and two of their captions: the one that says everything, and a short one.
+    """InfoNCE between mirrored, degraded images and two of their captions: one says everything, the other a little.
 
     Batches are images and their numbers in ``captions``.
 

@@ -28,8 +28,8 @@ def contrastive_loss(
     """
     n = len(images)
     if not images.shape == own.shape == contrasts.shape or not own_false.shape == contrast_false.shape == (n, n):
-        raise ValueError(f"vectors must be [B, D] and tables [B, B], got {[list(x.shape) for x in (images, own)]}, "
-                         f"{list(contrasts.shape)}, {list(own_false.shape)} and {list(contrast_false.shape)}")  # fmt: skip
+        shapes = [list(x.shape) for x in (images, own, contrasts, own_false, contrast_false)]
+        raise ValueError(f"vectors must be [B, D] and tables [B, B], got {shapes}")
     answers = torch.arange(n, device=images.device)
     counts = own_false | torch.eye(n, dtype=torch.bool, device=images.device)
     logits = scale * images @ torch.cat([own, contrasts]).T   # [B, 2 B]

@@ -30,11 +30,10 @@ def text_features(tower: MiniLM, texts: Sequence[str], progress: bool = True) ->
         return found
     # Texts of one length at a time: none is filled up with tokens that mean nothing.
     order = sorted(range(len(texts)), key=lambda i: tower.length(texts[i]))
-    rows: list[Tensor] = []
-    for start in tqdm(range(0, len(order), _BATCH), desc="texts", unit=f"{_BATCH} texts", disable=not progress):
-        rows.append(tower.features([texts[i] for i in order[start : start + _BATCH]]).half())
-    features = torch.empty_like(torch.cat(rows))
-    features[torch.tensor(order)] = torch.cat(rows)
+    starts = tqdm(range(0, len(order), _BATCH), desc="texts", unit=f"{_BATCH} texts", disable=not progress)
+    sorted_ = torch.cat([tower.features([texts[i] for i in order[start : start + _BATCH]]).half() for start in starts])
+    features = torch.empty_like(sorted_)
+    features[torch.tensor(order)] = sorted_
     with atomic_path(path) as temporary:
         save_file({"features": features}, temporary)
     return features
