@@ -96,7 +96,8 @@ def test_texts_encoded_in_inference_mode_serve_a_training_step() -> None:
     clip, images = tiny_clip(), noise(2, 3, 48, 48).requires_grad_()
     with torch.inference_mode():
         clip.encode_images(images)
-        clip.encode_texts(["a cat"])
+        text = clip.encode_prompt("a cat")
+    clip_distance(clip.encode_images(images), text).sum().backward()
     clip_distance(clip.encode_images(images), clip.encode_texts(["a cat"])[0]).sum().backward()
 
 
@@ -117,6 +118,12 @@ def test_a_text_that_means_nothing_is_one_sentence(text: str, sentence: str) -> 
     for encode in (lambda t: tiny_clip().encode_texts([t]), tiny_clip().encode_prompt):
         with pytest.raises(GanvasError, match=sentence):
             encode(text)
+
+
+def test_a_single_unknown_word_is_warned_of_once() -> None:
+    with pytest.warns(UserWarning, match=f"does not know {NONSENSE} in") as caught:
+        tiny_clip().encode_prompt(f"a {NONSENSE} cat")
+    assert len(caught) == 1
 
 
 def test_one_string_is_not_several() -> None:
