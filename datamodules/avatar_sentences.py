@@ -68,7 +68,7 @@ def _borrowed(
 ) -> np.ndarray:
     """For each avatar ``count`` of the pairs ``[2, P]`` whose caption is true of it, ``[2, N, count]``.
 
-    Captions that fit few avatars come more often than by chance, or red hair would be mentioned as rarely as it is seen.
+    Captions that fit few avatars come more often than by chance, or red hair would be named as rarely as it is seen.
     """
     said, untrue = claims[pairs[0]].astype(np.float32), (~true).astype(np.float32)
     fits = sum((said @ row == 0).astype(int) for row in untrue)   # [P]: of how many it is true, its own at least
