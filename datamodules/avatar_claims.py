@@ -7,6 +7,7 @@ with a word of ``LEADING`` stands behind the noun ("a person with a beard"), any
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -205,3 +206,9 @@ def claims_of(style: str, avatars: Sequence[Parts]) -> tuple[np.ndarray, np.ndar
         known[:, columns] = (labels != UNKNOWN)[:, None]
         first = columns.stop
     return true, known & ~true
+
+
+def known_words() -> list[str]:
+    """All words of the phrases, in small letters."""
+    text = " ".join(phrase for claim in CLAIMS for phrase in claim.phrases)
+    return sorted(set(re.findall(r"[a-z]+", text.lower())))

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from datamodules.avatar_attributes import avatar_attributes, avatar_labels
-from datamodules.avatar_claims import CLAIMS, PHRASES, UNSEEN, claims_of
+from datamodules.avatar_claims import CLAIMS, PHRASES, UNSEEN, claims_of, known_words
 from datamodules.avatar_sentences import plain_text, write_captions
 from datamodules.avatars import AvatarSet, render_avatars
 from launch.clip_report import report, sheet
@@ -66,7 +66,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     figures, scores = exam.scores(module)
     protocol = Protocol(f"rendered {cfg.data.style} at {size}x{size}", f"split heldout, seed {HELDOUT_SEED}", n,
                         how=f"{len(TEMPLATES)} templates")  # fmt: skip
-    save_avatar_clip(record.export / "clip.safetensors", module.network, tower.hash, {
+    save_avatar_clip(record.export / "clip.safetensors", module.network, tower.hash, known_words(), {
         "metrics": {**figures, "by_attribute": {name: score._asdict() for name, score in scores.items()},
                     "protocol": str(protocol)},
         "trained_on": {"data": f"{cfg.data.style} with {captions.own.shape[1]} captions each, split teacher",

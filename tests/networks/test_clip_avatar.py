@@ -32,7 +32,7 @@ def tiny(trunk: str = "dense") -> AvatarClip:
 
 @pytest.fixture
 def bundle(tower: MiniLM, tmp_path: Path) -> Path:
-    return save_avatar_clip(tmp_path / "clip.safetensors", tiny(), tower.hash, {"metrics": {"text_r1": 0.5}})
+    return save_avatar_clip(tmp_path / "clip.safetensors", tiny(), tower.hash, ["hijab"], {"metrics": {"text_r1": 0.5}})
 
 
 # --- the text tower
@@ -122,8 +122,13 @@ def test_a_text_that_means_nothing_is_one_sentence(text: str, sentence: str, bun
         load_clip(str(bundle)).encode_prompt(text)
 
 
+def test_words_of_the_training_are_known(bundle: Path, tower: MiniLM) -> None:
+    assert tower.unknown("a Hijab")[0] == ["Hijab"]   # in pieces of two letters only
+    assert load_clip(str(bundle)).text_tower.unknown("a Hijab, qzxv") == (["qzxv"], 3)
+
+
 def test_another_text_tower_is_refused(tmp_path: Path) -> None:
-    path = save_avatar_clip(tmp_path / "clip.safetensors", tiny(), "0" * 64, {})
+    path = save_avatar_clip(tmp_path / "clip.safetensors", tiny(), "0" * 64, [], {})
     clip = load_clip(str(path))
     clip.encode_images(torch.zeros(1, 3, 16, 16))   # images need no text tower
     with pytest.raises(GanvasError, match="has other weights than this CLIP was trained with"):
