@@ -1,12 +1,13 @@
 """What a text can say of an avatar, in many words, and whether it is true.
 
-A claim is a value of an attribute: "wearing glasses" claims that ``glasses`` is ``glasses``. The attributes are those of
-``avatar_attributes`` and a few coarser ones that people speak of. Each claim has several phrases; one that begins with
-a word of ``LEADING`` stands behind the noun ("a person with a beard"), any other before it ("a bearded person").
+A claim is a value of an attribute: "wearing glasses" claims that ``glasses`` is ``glasses``. The attributes are those
+of ``avatar_attributes`` and a few coarser ones that people speak of. Each claim has several phrases; one that begins
+with a word of ``LEADING`` stands behind the noun ("a person with a beard"), any other before it ("a bearded person").
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -205,3 +206,9 @@ def claims_of(style: str, avatars: Sequence[Parts]) -> tuple[np.ndarray, np.ndar
         known[:, columns] = (labels != UNKNOWN)[:, None]
         first = columns.stop
     return true, known & ~true
+
+
+def known_words() -> list[str]:
+    """All words of the phrases, in small letters."""
+    text = " ".join(phrase for claim in CLAIMS for phrase in claim.phrases)
+    return sorted(set(re.findall(r"[a-z]+", text.lower())))

@@ -39,7 +39,7 @@ class AvatarClip(nn.Module):
         self,
         resolution: int,               # pixels a side of its images
         trunk: str = "dense",          # a key of networks.trunks.TRUNKS
-        width: int = 48,               # of the trunk
+        width: int = 32,               # of the trunk
         dim: int = 128,                # of the common space
         hidden: int = 512,             # of the text head
         text_features: int = FEATURES,   # length of what the frozen text tower gives
@@ -92,29 +92,36 @@ class ImageTower(nn.Module):
         return self.project(self.trunk(images))
 
 
-class AvatarText:
-    """MiniLM and the trained head on it; MiniLM's weights are read when the first text comes."""
+class AvatarText(nn.Module):
+    """MiniLM and the trained head on it; MiniLM's weights are read when the first text comes, and stay on the CPU."""
 
-    def __init__(self, clip: AvatarClip, tower: MiniLM) -> None:
-        self.context, self.length, self.unknown = tower.context, tower.length, tower.unknown
-        self._clip, self._tower = clip, tower
+    def __init__(self, clip: AvatarClip, tower: MiniLM, words: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.context, self.length = tower.context, tower.length
+        self.head, self._tower, self._words = clip.text_head, tower, frozenset(words)   # that it was trained on
+
+    def unknown(self, text: str) -> tuple[list[str], int]:
+        found, words = self._tower.unknown(text)
+        return [word for word in found if word.lower() not in self._words], words
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        device = self._clip.log_scale.device
-        return self._clip.encode_text_features(self._tower.features(texts).to(device))
+        return self.head(self._tower.features(texts).to(self.head[0].weight.device))
 
 
-def save_avatar_clip(path: str | Path, network: AvatarClip, text_tower: str, extra: Mapping[str, Any]) -> Path:
+def save_avatar_clip(
+    path: str | Path, network: AvatarClip, text_tower: str, words: Sequence[str], extra: Mapping[str, Any]
+) -> Path:  # fmt: skip
     """Write a bundle of kind ``clip``.
 
     Args:
         path: the ``.safetensors`` file to write.
         network: what to write.
         text_tower: hash of the text tower's weights, ``MiniLM.hash``.
+        words: that it was trained on; they are known even if the text tower has them in small pieces only.
         extra: further manifest entries: ``metrics``, ``command``, ``licence``.
     """
-    manifest = {**extra, "kind": KIND, "config": network.config, "text_tower": {"package": MiniLM.package,
-                "hash": text_tower}}  # fmt: skip
+    tower = {"package": MiniLM.package, "hash": text_tower}
+    manifest = {**extra, "kind": KIND, "config": network.config, "text_tower": tower, "words": sorted(words)}
     return save_bundle(path, network.state_dict(), manifest)
 
 
@@ -130,7 +137,8 @@ def load_avatar_clip(path: str | Path, legacy: bool = False) -> ClipModel:
     prepared = Preprocessing(network.resolution, half, half, legacy)
     identity = ClipIdentity("avatar", network.name, manifest["hash"], prepared.to_json())
     tower = MiniLM(expected=str((manifest.get("text_tower") or {}).get("hash", "")))
-    return ClipModel(identity, network.dim, prepared, ImageTower(network), AvatarText(network, tower))
+    text = AvatarText(network, tower, manifest.get("words") or ())
+    return ClipModel(identity, network.dim, prepared, ImageTower(network), text)
 
 
 def _from_manifest(manifest: Manifest) -> AvatarClip:
