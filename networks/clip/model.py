@@ -1,4 +1,4 @@
-"""One interface to every CLIP (Radford et al. 2021, arXiv 2103.00020): images and texts as unit vectors of one space."""
+"""One interface to every CLIP (Radford et al. 2021, arXiv 2103.00020): images and texts as vectors of one space."""
 
 from __future__ import annotations
 

@@ -203,10 +203,11 @@ class SynthesisNetwork(nn.Module):
         return {path: self.get_submodule(path).affine(ws[:, row]) for path, row in self.style_rows().items()}
 
     def from_styles(
-        self, styles: Styles, noise: Noise = "const", features: bool = False
+        self, styles: Styles, noise: Noise = "const", features: bool = False, up_to: int | None = None
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """S to an image; the second half of ``forward``."""
-        missing = self.style_rows().keys() - styles.keys()
+        last = self.last_resolution(up_to)
+        missing = {path for path in self.style_rows() if resolution_of(path) <= last} - styles.keys()
         if missing:
             raise ValueError(f"styles lack {', '.join(sorted(missing))}")
         n = len(styles["b4.conv1"])
@@ -214,15 +215,27 @@ class SynthesisNetwork(nn.Module):
         img, maps = None, {"b4.const": x}
         for block in self.blocks():
             x, img = block(x, img, styles, noise, maps if features else None)
+            if block.resolution == last:
+                break
         return (img, maps) if features else img
+
+    def last_resolution(self, up_to: int | None) -> int:
+        """The finest block that is computed for an image of at most ``up_to`` pixels a side; all for None.
+
+        What a ``skip`` network adds up block by block is an image at each resolution. The other architectures have
+        one at the end alone, and compute every block.
+        """
+        shown = [block.resolution for block in self.blocks() if hasattr(block, "torgb")]
+        return shown[-1] if up_to is None else max([r for r in shown if r <= up_to], default=shown[0])
 
     def forward(
         self,
         ws: Tensor,                    # [N, num_ws, w_dim]
         noise: Noise = "const",        # the stored maps, fresh ones of each image, none, a generator's, or given ones
         features: bool = False,        # also return every convolution's output
+        up_to: int | None = None,      # leave finer blocks out: an image of at most so many pixels a side
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:  # [N, C, R, R]  # fmt: skip
-        return self.from_styles(self.styles(ws), noise, features)
+        return self.from_styles(self.styles(ws), noise, features, up_to)
 
     def noise_maps(self) -> dict[str, Tensor]:
         """The stored maps ``[R, R]`` by layer, of layers whose noise shows: whose strength is not zero."""
@@ -238,6 +251,16 @@ class SynthesisNetwork(nn.Module):
                 path = f"b{block.resolution}.{layer}"
                 shapes[path] = (self.get_submodule(path).weight.shape[0], block.resolution)
         return shapes
+
+
+def resolution_of(path: str) -> int:
+    """The resolution of the layer at this path.
+
+    Example:
+        >>> resolution_of("b64.torgb")
+        64
+    """
+    return int(path.partition(".")[0].removeprefix("b"))
 
 
 def noise_of(latent: Latent, layers: Set[str]) -> Noise:
