@@ -8,8 +8,8 @@ as if it were alone. And the best codes met are kept, not the last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
@@ -25,12 +25,14 @@ from networks.latent import Latent
 from networks.latent_edit import LatentEdit
 from networks.latent_statistics import w_statistics
 from networks.levels import LEVELS, level_rows, style_levels
-from networks.preservation import Kept, Preservation
+from networks.mapper import in_space
 from networks.protocol import Generator
 from networks.text_goal import Seen, TextGoal
 
 OptimisedSpace = Literal["w+", "s"]
 Units = Literal["deviations", "raw"]
+# Images before [N, C, R, R] to the loss of images after, [N]: what has changed that was to stay.
+Preservation = Callable[[Tensor], Callable[[Tensor], Tensor]]
 SAMPLES = 1000   # codes that the unit of a step is measured on, as in inversion
 
 
@@ -134,7 +136,7 @@ class TextOptimiser:
         require_owner(latent, self.generator)
         s, n = self.settings, len(latent)
         goal = TextGoal(self.clip, texts, neutral, s.clip, s.directional)
-        before = self._in_space(latent.to(self.generator.device))
+        before = in_space(self.generator, latent.to(self.generator.device), s.space)
         names = names or [f"image {i}" for i in range(n)]
         pairs = torch.arange(n * len(texts))
         found: list[Latent] = []
@@ -150,13 +152,6 @@ class TextOptimiser:
         after, distance = Latent.cat(found), torch.cat(distances, 1).view(2, len(texts), n)
         each = tuple(after[i * n : (i + 1) * n] for i in range(len(texts)))
         return TextEdited(tuple(texts), before.to("cpu"), each, distance[0], distance[1])
-
-    def _in_space(self, latent: Latent) -> Latent:
-        if self.settings.space == "s":
-            return self.generator.in_styles(latent)
-        if latent.space == "s":
-            raise GanvasError("codes in s cannot be brought back into w+: optimise them in s (space=s).")
-        return self.generator.in_rows(latent)
 
 
 @dataclass(frozen=True)
@@ -176,7 +171,7 @@ class _Problem:
         self.editor, self.goal, self.latent, self.which, self.names = editor, goal, latent, which, names
         with torch.no_grad():
             self.source: Seen = goal.see(self.render(latent))
-            self.kept: Kept | None = editor.preservation.of(self.render(latent), latent) if editor.preservation else None
+            self.changed = editor.preservation(self.render(latent)) if editor.preservation is not None else None
 
     def render(self, latent: Latent) -> Tensor:
         return self.editor.generator.render(latent, up_to=self.editor.settings.resolution)
@@ -191,7 +186,7 @@ class _Problem:
         s = self.editor.settings
         images = self.render(self.moved(free))
         loss = self.goal.loss(self.goal.see(images), self.source, self.which) + s.l2 * self.length(free)
-        return loss if self.kept is None else loss + self.kept.loss(images)
+        return loss if self.changed is None else loss + self.changed(images)
 
     def length(self, free: Sequence[Tensor]) -> Tensor:
         """Squared length of each step, ``[N]``: mean over the coordinates that move, or sum of them as they are."""

@@ -15,6 +15,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.clip import ClipIdentity, ClipMix, ClipModel, clip_distance, directional_distance
 
 Seen = tuple[Tensor, ...]   # of each model [N, dim]
+LEAST = 0.05                # see directional_distance; edits move features of length 1 by some tenths
 
 
 class TextGoal:
@@ -70,6 +71,6 @@ class TextGoal:
             if self.clip_weight:
                 total = total + share * self.clip_weight * clip_distance(seen[i], target)
             if self.directional:
-                moved = directional_distance(seen[i], source[i], target, self.origins[i].expand_as(target))
+                moved = directional_distance(seen[i], source[i], target, self.origins[i].expand_as(target), LEAST)
                 total = total + share * self.directional * moved
         return total
