@@ -48,6 +48,7 @@ def directional_distance(
         ValueError: if the shapes do not fit.
 
     Example:
+        >>> import torch
         >>> here, text = torch.tensor([[1.0, 0.0]]), torch.tensor([0.0, 1.0])
         >>> directional_distance(here + 0.1 * text, here, text, 0 * text, least=0.1)
         tensor([0.2929])
