@@ -11,7 +11,7 @@ from networks.checkpoints.errors import GanvasError
 
 
 @dataclass(frozen=True)
-class Wish:
+class Named:
     """What a text asks for, in a judge's words."""
 
     name: str                       # of the attribute
@@ -23,29 +23,29 @@ class Wish:
 
 
 _HATS = ("hat", "winter hat")
-# A pattern that the text must contain -> the wish; the first that does counts. Of the avatars' judge, whose attributes
+# A pattern that the text must contain -> what it names; the first that does counts. Of the avatars' judge, whose attributes
 # `datamodules/avatar_attributes.py` lists.
-_TABLE: tuple[tuple[str, Wish], ...] = (
-    (r"\bnot smil|\bserious|\bstraight[- ]faced", Wish("smile", ("no",), ("mouth", "open mouth"))),
-    (r"\bsmil|\bhappy|\bjoyful|\bcheerful", Wish("smile", ("yes",), ("mouth", "open mouth"))),
-    (r"\bsad\b|\bunhappy", Wish("mouth", ("sad",), ("smile", "open mouth", "eyebrows"))),
-    (r"\bsurpris|\bstartled", Wish("eyes", ("wide",), ("eyebrows", "mouth", "open mouth", "smile"))),
-    (r"\bsunglasses", Wish("glasses", ("sunglasses",), ("eyes", "eyebrows"))),
-    (r"\b(without|no) glasses", Wish("glasses", ("none",), ("eyes", "eyebrows"))),
-    (r"\bglasses", Wish("glasses", ("glasses", "sunglasses"), ("eyes", "eyebrows"))),
-    (r"\bred[- ]hair|\bred[- ]haired", Wish("hair colour", ("red",))),
-    (r"\bbl[oa]nde?\b", Wish("hair colour", ("blond",))),
-    (r"\bbald", Wish("hair", ("bald",), ("long hair", "hair colour", "hat"))),
-    (r"\bbeard", Wish("facial hair", ("short beard", "long beard"))),
-    (r"\bmoustache", Wish("facial hair", ("moustache",))),
-    (r"\b(hat|cap)\b", Wish("hat", _HATS, ("hair", "long hair", "hair colour"))),
-    (r"\blong hair", Wish("long hair", ("yes",), ("hair",))),
+_TABLE: tuple[tuple[str, Named], ...] = (
+    (r"\bnot smil|\bserious|\bstraight[- ]faced", Named("smile", ("no",), ("mouth", "open mouth"))),
+    (r"\bsmil|\bhappy|\bjoyful|\bcheerful", Named("smile", ("yes",), ("mouth", "open mouth"))),
+    (r"\bsad\b|\bunhappy", Named("mouth", ("sad",), ("smile", "open mouth", "eyebrows"))),
+    (r"\bsurpris|\bstartled", Named("eyes", ("wide",), ("eyebrows", "mouth", "open mouth", "smile"))),
+    (r"\bsunglasses", Named("glasses", ("sunglasses",), ("eyes", "eyebrows"))),
+    (r"\b(without|no) glasses", Named("glasses", ("none",), ("eyes", "eyebrows"))),
+    (r"\bglasses", Named("glasses", ("glasses", "sunglasses"), ("eyes", "eyebrows"))),
+    (r"\bred[- ]hair|\bred[- ]haired", Named("hair colour", ("red",))),
+    (r"\bbl[oa]nde?\b", Named("hair colour", ("blond",))),
+    (r"\bbald", Named("hair", ("bald",), ("long hair", "hair colour", "hat"))),
+    (r"\bbeard", Named("facial hair", ("short beard", "long beard"))),
+    (r"\bmoustache", Named("facial hair", ("moustache",))),
+    (r"\b(hat|cap)\b", Named("hat", _HATS, ("hair", "long hair", "hair colour"))),
+    (r"\blong hair", Named("long hair", ("yes",), ("hair",))),
 )  # fmt: skip
 
 
-def wish_of(
+def named_by(
     text: str, given: str | None, affects: Sequence[str], attributes: Sequence[Attribute]
-) -> Wish | None:  # fmt: skip
+) -> Named | None:  # fmt: skip
     """What ``text`` names among the attributes of a judge.
 
     Args:
@@ -66,17 +66,17 @@ def wish_of(
         name, equals, values = given.partition("=")
         if not (name and equals and values):
             raise GanvasError(f"attribute={given} must read attribute=value, as smile=yes, or be none.")
-        table = {wish.name: wish.affects for _, wish in _TABLE}
-        wish = Wish(name, tuple(values.split("|")), table.get(name, ()))
+        table = {named.name: named.affects for _, named in _TABLE}
+        named = Named(name, tuple(values.split("|")), table.get(name, ()))
     else:
         known = {attribute.name for attribute in attributes}
-        found = (wish for pattern, wish in _TABLE if wish.name in known and re.search(pattern, text.lower()))
-        wish = next(found, None)
-        if wish is None:
+        found = (named for pattern, named in _TABLE if named.name in known and re.search(pattern, text.lower()))
+        named = next(found, None)
+        if named is None:
             return None
-    column = column_of(attributes, wish.name)
-    for value in wish.values:
+    column = column_of(attributes, named.name)
+    for value in named.values:
         attributes[column].index(value)
     for name in affects:
         column_of(attributes, name)
-    return replace(wish, affects=(*wish.affects, *affects))
+    return replace(named, affects=(*named.affects, *affects))

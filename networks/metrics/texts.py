@@ -43,3 +43,14 @@ def residual_cosine(steps: Mapping[str, Tensor]) -> float:
         raise ValueError(f"steps of at least 2 images are compared, got {n}")
     cosines = F.normalize(flat, dim=1) @ F.normalize(flat, dim=1).T
     return float((cosines.sum() - cosines.trace()) / (n * (n - 1)))
+
+
+def separation(those: Tensor, others: Tensor) -> float:
+    """Chance that one of ``those [N]`` is larger than one of ``others [M]``; equal ones count half.
+
+    Example:
+        >>> separation(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]))
+        0.875
+    """
+    larger = (those[:, None] > others).double() + (those[:, None] == others).double() / 2
+    return float(larger.mean())

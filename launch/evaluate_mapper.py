@@ -1,0 +1,232 @@
+"""``ganvas evaluate mapper=`` or ``text=``: an edit by text on held-out codes, at several strengths.
+
+For each strength what :mod:`launch.text_scores` says; then the strength that follows the text most often among those
+that leave every other attribute alone, and there how natural the images look. Where a text fails, three figures say
+why: whether the generator shows such images at all, whether the CLIP that the edit was fitted to tells them, and
+whether that CLIP takes the edited ones for them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from editors.ownership import require_owner
+from launch.edit_judges import natural
+from launch.figures import Figure, Protocol, Source
+from launch.hardware import require_device
+from launch.limits import require_at_least
+from launch.reports.plots import pareto
+from launch.reports.texts import strengths_sheet
+from launch.text_methods import Found, Said, clip_of, find, generator_of
+from launch.text_scores import Judges, TextScores, best_strength, features
+from networks.checkpoints.edits import save_edit
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.latents import load_latent
+from networks.clip import ClipModel
+from networks.grids import save_png
+from networks.latent import NOISE, Latent
+from networks.mapper import MapperEdit, in_space
+from networks.mapper.untrained import untrained
+from networks.metrics.texts import residual_cosine, separation
+from networks.protocol import Generator
+from networks.rendering import render_batches
+
+CODES = 300            # that are edited where n= says nothing
+HELDOUT = 2_000_000    # number of the first: training draws from 0
+FEW = 5                # images with and without a value that a CLIP is tested on, at least
+SHEET, PARETO, VECTOR = "images/strengths.png", "images/pareto.png", "vector.safetensors"   # in out=
+# Below these a text fails: success, then the reasons in this order.
+ENOUGH, SHOWS, TELLS, TAKEN = 0.8, 0.01, 0.8, 0.5
+
+
+def measure(cfg: DictConfig) -> dict[str, Figure]:
+    """All figures of an edit; they are printed, and pictures, and the edit if it was made here, are written to ``out=``.
+
+    Raises:
+        GanvasError: if what is given cannot be used, or does not fit together.
+    """
+    said = check(cfg)
+    generator, clip = generator_of(cfg), clip_of(cfg, said)
+    latent, source = _codes(cfg, generator)
+    judges = Judges.of(cfg)
+    found = find(cfg, said, generator, clip, latent.to(cfg.device), [f"code {i}" for i in range(len(latent))])
+    before, _ = _rendered(generator, found.before)
+    scores = TextScores(judges, said, before, cfg.attribute, tuple(cfg.affects))
+    print(f"codes: {len(before)} {source}; text: {said.text}; names: {scores.named or 'no attribute'}")
+    images: dict[float, Tensor] = {}
+    seconds = 0.0
+    for strength in sorted({*map(float, cfg.strengths)}):
+        images[strength], spent = _rendered(generator, found.at(strength))
+        seconds = spent if strength == 1.0 or not seconds else seconds
+    table = {strength: scores(after) for strength, after in images.items()}
+    best = best_strength(table)
+
+    how = f"text '{said.text}', neutral '{said.neutral}', method {said.method}"
+    base = Protocol(*source, len(before), generator=generator.hash, how=how)
+    figures = _figures(table, best, judges, base)
+    at_best = replace(base, how=f"{how}, strength {best:g}")
+    figures |= natural(cfg, before, images[best], at_best, "the same images before the edit")
+    facts = found.figures | _spread(found) | {
+        "preparation_seconds": found.preparation, "training_seconds": found.training,
+        "inference_seconds": (found.inference + seconds) / len(before), "strength": best,
+    }  # fmt: skip
+    figures |= {name: Figure(value, base) for name, value in facts.items()}
+    why = _reasons(clip, said, scores, before, images[best])
+    figures |= {name: Figure(value, replace(base, network=str(clip.identity))) for name, value in why.items()}
+    _tell(cfg, table, figures, verdict(figures))
+    if cfg.out:
+        _write(cfg, found, clip, before, images, table, figures)
+    return figures
+
+
+def check(cfg: DictConfig) -> Said:
+    """Refuse what can be refused before a network is read.
+
+    Raises:
+        GanvasError: naming the options.
+    """
+    require_device(cfg.device)
+    require_at_least(cfg, {"n": 2, "seed": 0, "batch": 1})
+    if given := [key for key in ("segmentation", "vector", "refine", "table") if cfg[key]]:
+        raise GanvasError(f"{given[0]}= does not go with text= or mapper=: leave one of them out.")
+    if not cfg.strengths or not all(np.isfinite(value) for value in cfg.strengths):
+        raise GanvasError(f"strengths={list(cfg.strengths)} must be one finite number or more.")
+    return Said.of(cfg)
+
+
+def _codes(cfg: DictConfig, generator: Generator) -> tuple[Latent, Source]:
+    if cfg.latents:
+        latent, _ = load_latent(cfg.latents)
+        require_owner(latent, generator)
+        count = len(latent) if cfg.n is None else cfg.n
+        if count > len(latent) or count < 2:
+            raise GanvasError(f"{cfg.latents} holds {len(latent)} codes, and {max(count, 2)} are to be edited: lower n=, "
+                              "or give more.")  # fmt: skip
+        return latent[:count], Source(f"codes of {cfg.latents}")
+    count = CODES if cfg.n is None else cfg.n
+    drawn = generator.sample(count, cfg.seed, truncation=cfg.truncation, first=HELDOUT)
+    return drawn, Source("samples of the generator", f"seed {cfg.seed}, from number {HELDOUT}, psi {cfg.truncation:g}")
+
+
+def _rendered(generator: Generator, latent: Latent) -> tuple[Tensor, float]:
+    """Images in [-1, 1] on the CPU, and how many seconds they took."""
+    begun = time.monotonic()
+    images = torch.cat(list(render_batches(generator, latent.to(generator.device)))).clamp(-1, 1)
+    return images, time.monotonic() - begun
+
+
+def _figures(
+    table: Mapping[float, Mapping[str, float]], best: float, judges: Judges, base: Protocol
+) -> dict[str, Figure]:  # fmt: skip
+    """Of the best strength by their names, and the course of some over the strengths."""
+    asked = {"success": "attributes", "leakage": "attributes", "clip": "clip", "identity": "identity",
+             "perceptual": "perceptual"}  # fmt: skip
+
+    def of(name: str, strength: float) -> Figure:
+        judge = next((judges.names.get(who) for begin, who in asked.items() if name.startswith(begin)), None)
+        protocol = replace(base, network=judge, how=f"{base.how}, strength {strength:g}")
+        return Figure(table[strength][name], protocol)
+
+    found = {name: of(name, best) for name in table[best]}
+    course = [name for name in ("success", "leakage_worst", "clip_direction", "identity") if name in table[best]]
+    return found | {f"{name} at {s:g}": of(name, s) for s in table for name in course}
+
+
+def _spread(found: Found) -> dict[str, float]:
+    """How alike the steps of different images are, beside those of a mapper that has learned nothing."""
+    before = _moved(found.before)
+    figures = {"residual_cosine": residual_cosine(_steps(before, _moved(found.at(1.0))))}
+    module = found.edit.module
+    if not found.learned and isinstance(module, MapperEdit):
+        after = untrained(module).apply(found.before, 1.0)
+        figures["residual_cosine_untrained"] = residual_cosine(_steps(before, _moved(after)))
+    return figures
+
+
+def _moved(latent: Latent) -> dict[str, Tensor]:
+    return {name: t.cpu() for name, t in latent.tensors.items() if not name.startswith(NOISE)}
+
+
+def _steps(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: after[name] - t for name, t in before.items()}
+
+
+def _reasons(
+    clip: ClipModel, said: Said, scores: TextScores, before: Tensor, after: Tensor
+) -> dict[str, float]:  # fmt: skip
+    """What can be to blame: ``shows`` the generator, ``tells`` the CLIP that the edit was fitted to, ``taken`` the edit.
+
+    ``shows``: share of the source images that have what the text names. ``tells``: chance that one of these is nearer
+    to the text than another image, 1/2 by guessing. ``taken``: share of edited images at least as near as half of them.
+    """
+    if scores.named is None:
+        return {}
+    figures = {"shows": float(scores.there.double().mean())}
+    text = clip.encode_prompt(said.text).cpu() - clip.encode_prompt(said.neutral).cpu()
+    fits = features(clip, before) @ text
+    those, others = fits[scores.there], fits[~scores.there]
+    if min(len(those), len(others)) >= FEW:
+        figures["tells"] = separation(those, others)
+        edited = features(clip, after[~scores.there]) @ text
+        figures["taken"] = float((edited >= those.median()).double().mean())
+    return figures
+
+
+def verdict(figures: Mapping[str, Figure]) -> str:
+    """Whose fault it is that a text is not followed; empty if it is, or no attribute says."""
+    value = {name: figure.value for name, figure in figures.items()}
+    if value.get("success", 1.0) >= ENOUGH:
+        return ""
+    if value["shows"] < SHOWS:
+        return f"generator: {value['shows']:.1%} of its images show it"
+    if "tells" not in value:
+        return "unknown: too few images show it to test the CLIP"
+    if value["tells"] < TELLS:
+        return f"CLIP: it tells such images from others in {value['tells']:.0%} of pairs"
+    if value["taken"] >= TAKEN:
+        return f"CLIP: it takes {value['taken']:.0%} of the edited images for such, and the judge does not"
+    return f"edit: the CLIP takes {value['taken']:.0%} of the edited images for such"
+
+
+def _tell(
+    cfg: DictConfig, table: Mapping[float, Mapping[str, float]], figures: Mapping[str, Figure], reason: str
+) -> None:  # fmt: skip
+    columns = ("success", "leakage_worst", "clip_gain", "clip_direction", "identity", "perceptual")
+    shown = [name for name in columns if name in next(iter(table.values()))]
+    print("strength  " + "  ".join(f"{name:>14}" for name in shown))
+    for strength, score in table.items():
+        print(f"{strength:>8g}  " + "  ".join(f"{score[name]:>14.4f}" for name in shown))
+    for name, figure in figures.items():
+        if " at " not in name:
+            print(f"{name}: {figure.value:.4g}")
+    if reason:
+        print(f"not followed because of the {reason}")
+
+
+def _write(
+    cfg: DictConfig, found: Found, clip: ClipModel, before: Tensor, images: Mapping[float, Tensor],
+    table: Mapping[float, Mapping[str, float]], figures: Mapping[str, Figure],
+) -> None:  # fmt: skip
+    out = Path(cfg.out)
+    columns = {"before": before} | {f"{strength:g}": each for strength, each in images.items()}
+    save_png(np.asarray(strengths_sheet(columns)), out / SHEET)
+    cost = next((name for name in ("identity", "perceptual") if name in next(iter(table.values()))))
+    gain = next((name for name in ("success", "clip_direction", "change") if name in next(iter(table.values()))))
+    points = {strength: (score[cost], score[gain]) for strength, score in table.items()}
+    save_png(np.asarray(pareto({found.said.method: points}, cost, gain)), out / PARETO)
+    print(f"sheet: {out / SHEET}")
+    if found.learned:
+        metrics: dict[str, Any] = {
+            name: figure.value for name, figure in figures.items() if " at " not in name
+        }  # fmt: skip
+        entries = found.entries(clip.identity, cfg.command) | {"metrics": metrics}
+        print(f"vector: {save_edit(out / VECTOR, found.edit, entries)}")
