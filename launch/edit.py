@@ -22,8 +22,8 @@ from editors.regions import edited_classes
 from editors.segmentation import Segmentation, SegmentationEditor
 from launch import edit_blobs, edit_text
 from launch.edit_vectors import check_strengths, vector_of
-from launch.files import files_of
 from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
+from launch.files import files_of
 from launch.hardware import machine, require_device
 from launch.limits import require_at_least
 from launch.loggers import check_loggers, log_result

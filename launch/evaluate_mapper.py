@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from networks.checkpoints.latents import load_latent
 from networks.clip import ClipModel
 from networks.grids import save_png
 from networks.latent import NOISE, Latent
-from networks.mapper import MapperEdit, in_space
+from networks.mapper import MapperEdit
 from networks.mapper.untrained import untrained
 from networks.metrics.texts import residual_cosine, separation
 from networks.protocol import Generator
@@ -219,8 +219,8 @@ def _write(
     out = Path(cfg.out)
     columns = {"before": before} | {f"{strength:g}": each for strength, each in images.items()}
     save_png(np.asarray(strengths_sheet(columns)), out / SHEET)
-    cost = next((name for name in ("identity", "perceptual") if name in next(iter(table.values()))))
-    gain = next((name for name in ("success", "clip_direction", "change") if name in next(iter(table.values()))))
+    cost = next(name for name in ("identity", "perceptual") if name in next(iter(table.values())))
+    gain = next(name for name in ("success", "clip_direction", "change") if name in next(iter(table.values())))
     points = {strength: (score[cost], score[gain]) for strength, score in table.items()}
     save_png(np.asarray(pareto({found.said.method: points}, cost, gain)), out / PARETO)
     print(f"sheet: {out / SHEET}")
