@@ -55,7 +55,7 @@ def read_styleclip(path: Path, generator: Generator | None = None) -> tuple[Late
     state = _state(checkpoint)
     networks = _networks(path, state)
     groups = _groups(path, networks, lambda: _num_ws(path, state, generator))
-    mapper = Mapper("s" if groups[0].rows is None else "w+", list(groups), STYLECLIP)
+    mapper = Mapper("s" if next(iter(groups)).rows is None else "w+", list(groups), STYLECLIP)
     mapper.load_state_dict({
         **mapper.state_dict(),  # a mean of 0 and a unit of 1
         **{f"networks.{module_name(group.name)}.{ours}": networks[theirs][name]
