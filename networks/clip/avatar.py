@@ -39,7 +39,7 @@ class AvatarClip(nn.Module):
         self,
         resolution: int,               # pixels a side of its images
         trunk: str = "dense",          # a key of networks.trunks.TRUNKS
-        width: int = 48,               # of the trunk
+        width: int = 32,               # of the trunk
         dim: int = 128,                # of the common space
         hidden: int = 512,             # of the text head
         text_features: int = FEATURES,   # length of what the frozen text tower gives
