@@ -8,7 +8,7 @@ as if it were alone. And the best codes met are kept, not the last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -26,13 +26,13 @@ from networks.latent_edit import LatentEdit
 from networks.latent_statistics import w_statistics
 from networks.levels import LEVELS, level_rows, style_levels
 from networks.mapper import in_space
+from networks.mapper.sources import features
+from networks.mapper.wish import Wish
+from networks.preservation import Preserved, Seen
 from networks.protocol import Generator
-from networks.text_goal import Seen, TextGoal
 
 OptimisedSpace = Literal["w+", "s"]
 Units = Literal["deviations", "raw"]
-# Images before [N, C, R, R] to the loss of images after, [N]: what has changed that was to stay.
-Preservation = Callable[[Tensor], Callable[[Tensor], Tensor]]
 SAMPLES = 1000   # codes that the unit of a step is measured on, as in inversion
 
 
@@ -62,7 +62,9 @@ class TextSettings:
         for name in ("rate", "batch", "patience", "resolution"):
             if not getattr(self, name) > 0:
                 raise GanvasError(f"optimise {name}={getattr(self, name)} must be greater than 0.")
-        for name in ("steps", "l2", "tolerance"):
+        if not self.clip + self.directional > 0:
+            raise GanvasError("optimise clip=0 directional=0 leave nothing of the text: raise one of them.")
+        for name in ("steps", "l2", "tolerance", "clip", "directional"):
             if not getattr(self, name) >= 0:
                 raise GanvasError(f"optimise {name}={getattr(self, name)} must be at least 0.")
         if not self.levels or set(self.levels) - set(LEVELS):
@@ -106,7 +108,7 @@ class TextOptimiser:
         generator: of StyleGAN2.
         clip: one model, or a weighted mix.
         settings: see :class:`TextSettings`.
-        preservation: what is to stay, beside the length of the step; None: nothing.
+        preserved: what is to stay, beside the length of the step; None: nothing.
 
     Raises:
         GanvasError: if the generator has no such space.
@@ -114,17 +116,18 @@ class TextOptimiser:
 
     def __init__(
         self, generator: Generator, clip: ClipModel | ClipMix, settings: TextSettings | None = None,
-        preservation: Preservation | None = None,
+        preserved: Preserved | None = None,
     ) -> None:  # fmt: skip
         self.generator, self.settings = require_styles(generator), settings or TextSettings()
-        self.clip, self.preservation = clip.to(generator.device), preservation
+        self.mix = (clip if isinstance(clip, ClipMix) else ClipMix([clip])).to(generator.device)
+        self.preserved = (preserved or Preserved()).to(generator.device)
         self.moves = _moves(self.generator, self.settings)
 
     def edit(
         self,
         latent: Latent,               # codes of the images, in z, w, w+ or (for the space s) s
         texts: Sequence[str],
-        neutral: str = "",            # what the images show anyway; needed if ``directional`` has a weight
+        neutral: str = "a person",    # what the images show anyway
         names: Sequence[str] = (),    # of the images, for sentences
         progress: bool = False,       # show a progress bar
     ) -> TextEdited:
@@ -135,7 +138,9 @@ class TextOptimiser:
         """
         require_owner(latent, self.generator)
         s, n = self.settings, len(latent)
-        goal = TextGoal(self.clip, texts, neutral, s.clip, s.directional)
+        if not texts:
+            raise GanvasError("there is no text: say what the images are to show.")
+        wish = Wish.of(self.mix, texts, neutral)
         before = in_space(self.generator, latent.to(self.generator.device), s.space)
         names = names or [f"image {i}" for i in range(n)]
         pairs = torch.arange(n * len(texts))
@@ -145,7 +150,7 @@ class TextOptimiser:
             for part in pairs.split(s.batch):
                 # Texts one after another, so that a batch holds few of them and each image's name is its own.
                 labels = [f"{names[i % n]} ({texts[i // n]})" for i in part.tolist()]
-                problem = _Problem(self, goal, before[part % n], (part // n).to(self.generator.device), labels)
+                problem = _Problem(self, wish, before[part % n], (part // n).to(self.generator.device), labels)
                 moved, change = problem.solve(bar)
                 found.append(moved.to("cpu"))
                 distances.append(change.cpu())
@@ -166,15 +171,15 @@ class _Problem:
     """A batch of pairs of an image and a text on the generator's device."""
 
     def __init__(
-        self, editor: TextOptimiser, goal: TextGoal, latent: Latent, which: Tensor, names: Sequence[str]
+        self, editor: TextOptimiser, wish: Wish, latent: Latent, which: Tensor, names: Sequence[str]
     ) -> None:  # fmt: skip
-        self.editor, self.goal, self.latent, self.which, self.names = editor, goal, latent, which, names
+        self.editor, self.wish, self.latent, self.which, self.names = editor, wish, latent, which, names
         with torch.no_grad():
-            self.source: Seen = goal.see(self.render(latent))
-            self.changed = editor.preservation(self.render(latent)) if editor.preservation is not None else None
+            seen = self.render(latent)
+            self.source, self.kept = features(editor.mix, seen), editor.preserved.remember(seen)
 
-    def render(self, latent: Latent) -> Tensor:
-        return self.editor.generator.render(latent, up_to=self.editor.settings.resolution)
+    def render(self, latent: Latent) -> Seen:
+        return self.editor.preserved.render(self.editor.generator, latent, self.editor.settings.resolution)
 
     def moved(self, free: Sequence[Tensor]) -> Latent:
         """The codes after steps in the unit of each."""
@@ -183,10 +188,15 @@ class _Problem:
 
     def loss(self, free: Sequence[Tensor]) -> Tensor:
         """Of each pair, ``[N]``."""
-        s = self.editor.settings
-        images = self.render(self.moved(free))
-        loss = self.goal.loss(self.goal.see(images), self.source, self.which) + s.l2 * self.length(free)
-        return loss if self.changed is None else loss + self.changed(images)
+        preserved, seen = self.editor.preserved, self.render(self.moved(free))
+        loss = self.of_text(features(self.editor.mix, seen)) + self.editor.settings.l2 * self.length(free)
+        changed: Mapping[str, Tensor] = preserved(seen, self.kept)
+        return loss + sum(preserved.weights[name] * term for name, term in changed.items())
+
+    def of_text(self, seen: Sequence[Tensor]) -> Tensor:
+        """How far images are from their texts, ``[N]``; ``seen`` are their features, model by model."""
+        s, terms = self.editor.settings, self.wish.distances(seen, self.source, self.which)
+        return s.clip * terms["clip"] + s.directional * terms["directional"]
 
     def length(self, free: Sequence[Tensor]) -> Tensor:
         """Squared length of each step, ``[N]``: mean over the coordinates that move, or sum of them as they are."""
@@ -204,8 +214,8 @@ class _Problem:
         best = descend(free, lambda: self.loss(free), schedule, "the optimisation", self.names, bar)
         with torch.no_grad():
             moved = self.moved(best)
-            seen = (self.source, self.goal.see(self.render(moved)))
-            return moved, torch.stack([self.goal.loss(each, self.source, self.which) for each in seen])
+            after = self.of_text(features(self.editor.mix, self.render(moved)))
+            return moved, torch.stack([self.of_text(self.source), after])
 
 
 def _moves(generator: Generator, settings: TextSettings) -> tuple[_Move, ...]:
