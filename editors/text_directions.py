@@ -9,7 +9,7 @@ derivative instead: one backward pass for each dimension of the CLIP gives all c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -92,6 +92,20 @@ def measure_relevance(
             bar.update(size)
     std = {path: std.cpu() for path, std in way.scene.std.items()}
     return Relevance(way.join(parts), std, network.hash, clip.identity, settings.of_result())
+
+
+def channel_directions(
+    generator: Generator, clip: ClipModel, settings: RelevanceSettings, channels: Sequence[tuple[str, int]],
+    progress: bool = False,
+) -> Tensor:  # fmt: skip
+    """Some channels, by path and number, measured the exhaustive way: unit vectors ``[len(channels), D]``.
+
+    Raises:
+        GanvasError: if the generator has no style space.
+    """
+    way = _Exhaustive(_Scene(require_styles(generator), clip, settings))
+    bar = tqdm(channels, desc="check", unit="channel", disable=not progress)
+    return torch.cat([way.directions(path, torch.tensor([number])) for path, number in bar])
 
 
 class _Scene:
