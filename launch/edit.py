@@ -20,8 +20,9 @@ from editors.mask_edit import Edited, EditSettings
 from editors.mask_programs import parse_program
 from editors.regions import edited_classes
 from editors.segmentation import Segmentation, SegmentationEditor
+from editors.sequence import EditSequence
 from launch import edit_blobs, edit_text
-from launch.edit_vectors import check_strengths, vector_of
+from launch.edit_vectors import check_strengths, vectors_of
 from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
 from launch.files import files_of
 from launch.hardware import machine, require_device
@@ -36,7 +37,6 @@ from networks.checkpoints.landmarks import SUFFIXES, read_landmarks
 from networks.checkpoints.latents import load_latent, save_latent
 from networks.checkpoints.masks import read_mask, write_mask
 from networks.grids import save_png, to_uint8
-from networks.latent_edit import LatentEdit
 from networks.metrics.uncertainty import image_uncertainty
 
 SHEET, STRIP, LATENTS, VECTOR = "sheet.png", "strip.png", "latents.safetensors", "vector.safetensors"  # in out=
@@ -60,7 +60,7 @@ def run(cfg: DictConfig) -> None:
         return
     check(cfg)
     begun, editor = time.monotonic(), _editor(cfg)
-    vector = vector_of(cfg)
+    vector = vectors_of(cfg)
     seen, names, photos, source = images_of(cfg, editor)
     edited = _edited(cfg, editor, seen, names, vector, photos)
     for line in write(cfg, editor, edited, names, photos, vector):
@@ -168,7 +168,7 @@ def _by_name(path: Path, key: str, names: Sequence[str], suffixes: Sequence[str]
 
 
 def _edited(
-    cfg: DictConfig, editor: SegmentationEditor, seen: Segmentation, names: Sequence[str], vector: LatentEdit | None,
+    cfg: DictConfig, editor: SegmentationEditor, seen: Segmentation, names: Sequence[str], vector: EditSequence | None,
     photos: Sequence[Photo],
 ) -> Edited:  # fmt: skip
     settings = EditSettings(**arguments(cfg.edit))
@@ -190,7 +190,7 @@ def _masks(
 
 def write(
     cfg: DictConfig, editor: SegmentationEditor, edited: Edited, names: Sequence[str], photos: Sequence[Photo],
-    vector: LatentEdit | None,
+    vector: EditSequence | None,
 ) -> list[str]:  # fmt: skip
     """Write the results; returns the lines that end the command."""
     out, pixels = Path(cfg.out), to_uint8(edited.image)
