@@ -48,7 +48,7 @@ class TrainConfig(LoggedConfig):
     )  # fmt: skip
     latents: str | None = option(
         None, "the images' codes as `ganvas sample` or `ganvas invert` wrote them, instead of inverting; "
-        "images without a mask are then left out"
+        "images without a mask are then left out. Of a mapper: codes to learn on, also .pt or .npz of other programs"
     )  # fmt: skip
     n: int | None = option(None, "how many held-out avatars are evaluated; null for the experiment's number")
     task: TaskConfig = option(TaskConfig, "what is trained")
@@ -333,7 +333,7 @@ VERBS: dict[str, type[VerbConfig]] = {
 # What may be written for a longer key, by verb: a short word -> the key that it sets. There is no option of that name,
 # so that a configuration says everything once.
 SHORT: dict[str, dict[str, str]] = {
-    "train": {"resolution": "data.resolution"},
+    "train": {"resolution": "data.resolution", "text": "task.text", "texts": "task.texts"},
     "label": {"import": "labelled"},  # which no dataclass can have as a field
 }
 

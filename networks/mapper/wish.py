@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +42,10 @@ class Wish:
         encoded = [mix.encode_prompt(text, templates) for text in texts]
         targets = tuple(torch.stack(each) for each in zip(*encoded, strict=True))
         return Wish(tuple(texts), targets, tuple(mix.encode_prompt(neutral, templates)), mix.weights)
+
+    def of_text(self, features: Sequence[Tensor]) -> Wish:
+        """The same for one other text, given its features, of each model ``[D]``."""
+        return replace(self, texts=("",), targets=tuple(x[None] for x in features))
 
     @property
     def directions(self) -> Tensor:
