@@ -39,7 +39,7 @@ class ClipConfig(TaskConfig):
     training: ClipTrainingConfig = option(ClipTrainingConfig, "rates")
     written: int = option(2, "captions written for an image; the text tower takes about 10 ms of a CPU for each")
     borrowed: int = option(14, "captions of others that are true of it, too; they cost nothing")
-    epochs: int = option(25, "passes over the images")
+    epochs: int = option(14, "passes over the images")
     batch_size: int = option(128, "images in a batch; more are harder to tell apart", memory=True)
     heldout: int = option(500, "avatars that are scored and never trained on; n= overrides it")
 

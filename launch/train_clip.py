@@ -119,15 +119,14 @@ class Exam:
         """For these avatars."""
         attributes = avatar_attributes(style)
         names = [plain_text(PHRASES[a.name][value][0]) for a in attributes for value in a.values]
-        texts = [*avatars.captions, *(filled(t, name) for name in names for t in TEMPLATES), *(u[2] for u in UNSEEN)]
-        features = text_features(tower, texts)
-        n, u = len(avatars), len(UNSEEN)
-        prompts = features[n:-u].unflatten(0, (-1, len(TEMPLATES))).split([len(a.values) for a in attributes])
+        prompts = text_features(tower, [filled(template, name) for name in names for template in TEMPLATES])
+        prompts = prompts.unflatten(0, (-1, len(TEMPLATES))).split([len(a.values) for a in attributes])
         column = {(claim.attribute, claim.value): k for k, claim in enumerate(CLAIMS)}
         columns = [column[attribute, value] for attribute, value, _ in UNSEEN]
         true, false = (torch.as_tensor(table[:, columns]).T for table in claims_of(style, avatars.attributes))
         labels = torch.as_tensor(avatar_labels(style, avatars.attributes))
-        return cls(attributes, labels, features[:n], prompts, features[-u:], true, false)
+        described, unseen = text_features(tower, avatars.captions), text_features(tower, [u[2] for u in UNSEEN])
+        return cls(attributes, labels, described, prompts, unseen, true, false)
 
     @torch.no_grad()
     def scores(self, module: ClipTrainer) -> tuple[dict[str, float], dict[str, AttributeScore]]:

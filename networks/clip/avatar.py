@@ -92,16 +92,16 @@ class ImageTower(nn.Module):
         return self.project(self.trunk(images))
 
 
-class AvatarText:
-    """MiniLM and the trained head on it; MiniLM's weights are read when the first text comes."""
+class AvatarText(nn.Module):
+    """MiniLM and the trained head on it; MiniLM's weights are read when the first text comes, and stay on the CPU."""
 
     def __init__(self, clip: AvatarClip, tower: MiniLM) -> None:
+        super().__init__()
         self.context, self.length, self.unknown = tower.context, tower.length, tower.unknown
-        self._clip, self._tower = clip, tower
+        self.head, self._tower = clip.text_head, tower
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        device = self._clip.log_scale.device
-        return self._clip.encode_text_features(self._tower.features(texts).to(device))
+        return self.head(self._tower.features(texts).to(self.head[0].weight.device))
 
 
 def save_avatar_clip(path: str | Path, network: AvatarClip, text_tower: str, extra: Mapping[str, Any]) -> Path:

@@ -30,10 +30,11 @@ class _ImageTower(nn.Module):
         return self.visual(images)
 
 
-class _TextTower:
+class _TextTower(nn.Module):
     """open_clip's own text side; kept whole, since architectures differ in what belongs to it."""
 
     def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+        super().__init__()
         self._model, self._tokenizer = model, tokenizer
         self.context = int(model.context_length)
 

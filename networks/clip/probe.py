@@ -58,11 +58,11 @@ def warn_if_unfit(clip: ClipModel, network: nn.Module) -> None:
             found[name] = agreement(clip, replace(given, mean=mean, std=std))
     best = max(found, key=lambda name: found[name])
     if found[best] < CHANCE:
-        said = (f"does not know plain colours (log-likelihood {found['']:.2f}, by chance {CHANCE:.2f}): its weights are "
-                "untrained, or fit another architecture")  # fmt: skip
+        said = (f"does not know plain colours (log-likelihood {found['']:.2f}, by chance {CHANCE:.2f}): its weights "
+                "are untrained, or fit another architecture")  # fmt: skip
     elif found[best] > found[""] + MARGIN:
         said = (f"knows plain colours better with {best} (log-likelihood {found[best]:.2f}, as it is set up "
-                f"{found['']:.2f}): its weights were probably trained so; choose the architecture that fits")  # fmt: skip
+                f"{found['']:.2f}): its weights were probably trained so; choose what fits")  # fmt: skip
     else:
         return
     warnings.warn(f"{clip.identity} {said}.", stacklevel=3)

@@ -30,8 +30,9 @@ class _ImageTower(nn.Module):
         return _embedding(self.model.get_image_features(pixel_values=images))
 
 
-class _TextTower:
+class _TextTower(nn.Module):
     def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+        super().__init__()
         self._model, self._tokenizer = model, tokenizer
         self.context = int(model.config.text_config.max_position_embeddings)
 
