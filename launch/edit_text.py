@@ -30,6 +30,7 @@ from networks.grids import save_png, to_uint8
 from networks.latent import Latent
 from networks.latent_statistics import w_statistics
 from networks.metrics.texts import directional_similarity, text_similarity
+from networks.protocol import Generator
 
 SHEET, STRIP, LATENTS, VECTOR = "sheet.png", "strip.png", "latents.safetensors", "vector.safetensors"   # in out=
 # What needs a branch, or a scene of blobs.
@@ -54,12 +55,12 @@ def run(cfg: DictConfig) -> None:
     after = found.at(strength)
     before_image, image = (editor.render(codes.to(cfg.device)).cpu() for codes in (found.before, after))
     each = scores(clip, said, before_image, image)
-    protocol = Protocol(*source, len(names), f"{clip.identity}, which it was made with", generator.hash,
+    protocol = Protocol(*source, len(names), str(clip.identity), generator.hash,
                         f"method {said.method}, strength {strength:g}")  # fmt: skip
     figures = {name: Figure(float(value.mean()), protocol) for name, value in each.items()}
     figures |= {name: Figure(value, protocol) for name, value in found.figures.items()}
     figures["seconds"] = Figure(time.monotonic() - begun, protocol)
-    _warn(found, after, generator, each)
+    _warn(found, after, generator, clip, each)
     lines = [f"images: {len(names)}", f"text: {said.text} ({said.method})"]
     lines += [f"{name}: {figure.value:.4g}" for name, figure in figures.items()]
     print("\n".join([*lines, *_write(cfg, editor, found, clip, names, (before_image, image, given))]))
@@ -113,7 +114,7 @@ def scores(clip: ClipModel, said: Said, before: Tensor, after: Tensor) -> dict[s
     }  # fmt: skip
 
 
-def _warn(found: Found, after: Latent, generator: Any, each: Mapping[str, Tensor]) -> None:
+def _warn(found: Found, after: Latent, generator: Generator, clip: ClipModel, each: Mapping[str, Tensor]) -> None:
     """Say where an edit went further than the generator knows, or nowhere."""
     if found.before.space == "w+":
         step = (after.tensors["ws"].cpu() - found.before.tensors["ws"].cpu()).square().flatten(1).mean(1).sqrt()
@@ -122,8 +123,8 @@ def _warn(found: Found, after: Latent, generator: Any, each: Mapping[str, Tensor
             print(f"warning: the codes moved {length:.1f} deviations, further than the generator's own lie apart: lower "
                   "strength= or alpha=", file=sys.stderr)  # fmt: skip
     if float(each["along_text"].mean()) <= 0:
-        print("warning: by the CLIP that it was made with, the images did not move towards the text: raise strength=, or "
-              "say it in other words", file=sys.stderr)  # fmt: skip
+        print(f"warning: in the eyes of {clip.identity} the images did not move towards the text: change strength=, or say it "
+              "in other words", file=sys.stderr)  # fmt: skip
 
 
 def _write(

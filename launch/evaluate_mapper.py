@@ -24,6 +24,7 @@ from launch.edit_judges import natural
 from launch.figures import Figure, Protocol, Source
 from launch.hardware import require_device
 from launch.limits import require_at_least
+from launch.mapper_sources import HELDOUT_SEED
 from launch.reports.plots import pareto
 from launch.reports.texts import strengths_sheet
 from launch.text_methods import Found, Said, clip_of, find, generator_of
@@ -41,7 +42,6 @@ from networks.protocol import Generator
 from networks.rendering import render_batches
 
 CODES = 300            # that are edited where n= says nothing
-HELDOUT = 2_000_000    # number of the first: training draws from 0
 FEW = 5                # images with and without a value that a CLIP is tested on, at least
 SHEET, PARETO, VECTOR = "images/strengths.png", "images/pareto.png", "vector.safetensors"   # in out=
 # Below these a text fails: success, then the reasons in this order.
@@ -113,8 +113,8 @@ def _codes(cfg: DictConfig, generator: Generator) -> tuple[Latent, Source]:
                               "or give more.")  # fmt: skip
         return latent[:count], Source(f"codes of {cfg.latents}")
     count = CODES if cfg.n is None else cfg.n
-    drawn = generator.sample(count, cfg.seed, truncation=cfg.truncation, first=HELDOUT)
-    return drawn, Source("samples of the generator", f"seed {cfg.seed}, from number {HELDOUT}, psi {cfg.truncation:g}")
+    drawn = generator.sample(count, HELDOUT_SEED, truncation=cfg.truncation)
+    return drawn, Source("samples of the generator", f"seed {HELDOUT_SEED}, psi {cfg.truncation:g}")
 
 
 def _rendered(generator: Generator, latent: Latent) -> tuple[Tensor, float]:
@@ -146,7 +146,7 @@ def _spread(found: Found) -> dict[str, float]:
     before = _moved(found.before)
     figures = {"residual_cosine": residual_cosine(_steps(before, _moved(found.at(1.0))))}
     module = found.edit.module
-    if not found.learned and isinstance(module, MapperEdit):
+    if isinstance(module, MapperEdit):
         after = untrained(module).apply(found.before, 1.0)
         figures["residual_cosine_untrained"] = residual_cosine(_steps(before, _moved(after)))
     return figures

@@ -29,6 +29,20 @@ class MaskEditConfig:
 
 
 @dataclass
+class PreserveConfig:
+    """What an edit is to leave alone (``networks/preservation.py``); a weight of 0 leaves a term out."""
+
+    identity: float = option(0.1, "weight of 1 - cosine of embeddings of the person")
+    identity_network: str = option("zoo/identity_avatars64.safetensors", "their network", bundle=True)
+    perceptual: float = option(0.0, "weight of the perceptual distance to the source")
+    critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
+    outside: float = option(0.0, "weight of the mean squared difference of pixels outside `region`")
+    segmentation: str | None = option(None, "segmentation bundle that finds the region", bundle=True)
+    region: list[str] = option(list, "classes that may change, e.g. [hair]")
+    margin: float = option(0.02, "how far around them, as a share of the side")
+
+
+@dataclass
 class OptimiseConfig:
     """Arguments of ``editors.text_optimise.TextSettings``."""
 
@@ -74,6 +88,7 @@ class TextEditConfig(LoggedConfig):
     beta: float | None = option(None, "method=direction: channels of less relevance stay ...")
     channels: int | None = option(None, "... or: how many of the most relevant move; null for both: 50")
     optimise: OptimiseConfig = option(OptimiseConfig, "method=optimise: how codes are found")
+    preserve: PreserveConfig = option(PreserveConfig, "method=optimise: what stays")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +13,12 @@ from omegaconf import DictConfig
 
 from editors.text_optimise import TextOptimiser, TextSettings
 from editors.text_relevance import relevance_of
+from launch.figures import read_figures
 from launch.options import arguments
+from launch.preserve import preserved_of
 from networks.checkpoints.bundle import Manifest, read_manifest
+from networks.checkpoints.conditioned import KIND as CONDITIONED
+from networks.checkpoints.conditioned import text_edit
 from networks.checkpoints.edits import load_edit
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import find_generator, load_generator
@@ -82,8 +87,7 @@ class Found:
     def entries(self, clip: ClipIdentity, command: str) -> dict[str, Any]:
         """What a bundle of the edit says of it."""
         return {"text": self.said.text, "neutral": self.said.neutral, "method": self.said.method,
-                "clip": clip.to_json(), "strengths": [0.5, 1.0, 1.5], "command": command,
-                "licence": "that of its generator"}  # fmt: skip
+                "clips": [clip.to_json()], "command": command, "licence": "that of its generator"}  # fmt: skip
 
 
 def generator_of(cfg: DictConfig) -> Generator:
@@ -102,14 +106,19 @@ def generator_of(cfg: DictConfig) -> Generator:
 
 
 def clip_of(cfg: DictConfig, said: Said) -> ClipModel:
-    """The CLIP that texts are read by; a mapper's own, if it was fitted to the one that is given.
+    """The CLIP that texts are read by, given images as mapper= was.
 
     Raises:
         GanvasError: if it cannot be read.
     """
-    fitted = said.manifest.get("clip")
-    legacy = isinstance(fitted, Mapping) and bool((fitted.get("preprocessing") or {}).get("legacy"))
-    return load_clip(cfg.clip, legacy=legacy).to(cfg.device)
+    fitted = said.manifest.get("clips") or [said.manifest.get("clip") or {}]
+    return load_clip(cfg.clip, legacy=_legacy(fitted)).to(cfg.device)
+
+
+def _legacy(clips: Any) -> bool:
+    """Whether a mapper saw images as the original StyleCLIP gave them, without mean and deviation."""
+    given = [clip.get("preprocessing") for clip in clips if isinstance(clip, Mapping)] if isinstance(clips, list) else []
+    return any(isinstance(prepared, Mapping) and prepared.get("legacy") is True for prepared in given)
 
 
 def find(
@@ -136,7 +145,9 @@ def _by_file(
     cfg: DictConfig, said: Said, generator: Generator, clip: ClipModel, latent: Latent, names: Sequence[str]
 ) -> Found:  # fmt: skip
     path, manifest = resolve(cfg.mapper), said.manifest
-    edit = load_edit(path)
+    begun = time.monotonic()
+    conditioned = manifest["kind"] == CONDITIONED
+    edit = text_edit(path, said.text, clip) if conditioned else load_edit(path)
     if edit.generator_hash and generator.hash and edit.generator_hash != generator.hash:
         raise GanvasError(f"{path} belongs to generator {edit.generator_hash[:12]}, and the one given is "
                           f"{generator.hash[:12]}: give its own.")  # fmt: skip
@@ -144,12 +155,19 @@ def _by_file(
     if cfg.text is not None and fitted is not None and cfg.text != fitted:
         raise GanvasError(f"{path} was fitted to '{fitted}', not to '{cfg.text}': leave text= out, or fit another.")
     before = in_space(generator, latent, edit.space)
-    training = float((manifest.get("metrics") or {}).get("seconds") or 0.0)
-    begun = time.monotonic()
+    read = time.monotonic()
     _applied(edit, before, 1.0, path)
-    spent = time.monotonic() - begun
-    return Found(said, before, lambda strength: _applied(edit, before, strength, path), edit, {}, False, 0.0, training,
+    spent = time.monotonic() - read
+    # A text costs a conditioned mapper its encoding; its own training was once for all texts.
+    once, each = (_run_seconds(path), read - begun) if conditioned else (0.0, _run_seconds(path))
+    return Found(said, before, lambda strength: _applied(edit, before, strength, path), edit, {}, conditioned, once, each,
                  spent)  # fmt: skip
+
+
+def _run_seconds(path: Path) -> float:
+    """How long the run took whose export a bundle is; not a number where that is not known."""
+    run = read_figures(path.parent.parent) if path.parent.name == "export" else None
+    return math.nan if run is None or run.seconds is None else run.seconds
 
 
 def _applied(edit: LatentEdit, latent: Latent, strength: float, path: Path) -> Latent:
@@ -163,7 +181,8 @@ def _by_descent(
     cfg: DictConfig, said: Said, generator: Generator, clip: ClipModel, latent: Latent, names: Sequence[str]
 ) -> Found:  # fmt: skip
     settings = arguments(cfg.optimise)
-    optimiser = TextOptimiser(generator, clip, TextSettings(**settings | {"levels": tuple(settings["levels"])}))
+    chosen = TextSettings(**settings | {"levels": tuple(settings["levels"])})
+    optimiser = TextOptimiser(generator, clip, chosen, preserved_of(cfg.preserve, generator, "preserve"))
     begun = time.monotonic()
     edited = optimiser.edit(latent, [said.text], said.neutral, names, progress=True)
     spent = time.monotonic() - begun

@@ -13,6 +13,7 @@ from editors.text_directions import RelevanceSettings, measure_relevance
 from launch import cli
 from launch.figures import read_figures
 from networks.checkpoints.bundle import read_manifest
+from networks.checkpoints.conditioned import save_conditioned
 from networks.checkpoints.edits import load_edit, save_edit
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.latents import load_latent, save_latent
@@ -51,7 +52,7 @@ def mapper(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     generator = load_generator(tiny_generator)
     network = mapper_for(generator, "levels", Recipe(head="lrelu", step_scale=0.3))
     edit = LatentEdit("w+", {}, generator.hash, name="smile", module=MapperEdit.by(network))
-    entries = {"text": "a smiling person", "neutral": "a face", "clip": tiny_clip().identity.to_json()}
+    entries = {"text": "a smiling person", "neutral": "a face", "clips": [tiny_clip().identity.to_json()]}
     return save_edit(tmp_path_factory.mktemp("mapper") / "mapper.safetensors", edit, entries)
 
 
@@ -75,7 +76,7 @@ def test_a_direction_is_written_as_an_edit_and_applied_again(
         assert (first / name).is_file()
     manifest = read_manifest(first / "vector.safetensors")
     assert (manifest["text"], manifest["neutral"]) == ("a person with red hair, smiling", "a person")
-    assert manifest["clip"] == tiny_clip().identity.to_json()
+    assert manifest["clips"] == [tiny_clip().identity.to_json()]
     # Any edit's bundle goes where a mapper's goes.
     assert edit(again, *common, f"mapper={first / 'vector.safetensors'}", "strength=0.5") == cli.OK
     one, two = (load_latent(folder / "latents.safetensors")[0] for folder in (first, again))
@@ -105,6 +106,37 @@ def test_an_image_is_inverted_and_edited_by_a_mapper(tiny_generator: Path, mappe
     assert not (out / "vector.safetensors").exists()   # it is the file that was given
     after = load_latent(out / "latents.safetensors")[0]
     assert after.space == "w+"
+
+
+def test_a_mapper_that_takes_texts_makes_an_edit_of_one(
+    tiny_generator: Path, codes: Path, tmp_path: Path, capsys
+) -> None:
+    generator, clip = load_generator(tiny_generator), tiny_clip()
+    network = mapper_for(generator, "levels", Recipe(head="lrelu", condition=clip.dim))
+    mapper = save_conditioned(
+        tmp_path / "conditioned.safetensors", network, generator.hash, clip.identity, "a face", ("{}",), {}
+    )
+    after = {}
+    for text in ("a hat", "red hair"):
+        out = tmp_path / text
+        assert edit(out, f"latents={codes}", f"mapper={mapper}", f"text={text}", f"generator={tiny_generator}") == cli.OK
+        after[text] = load_latent(out / "latents.safetensors")[0]
+        kept = load_edit(out / "vector.safetensors")   # an edit of its own, which needs no CLIP
+        assert torch.equal(kept.apply(load_latent(codes)[0]).tensors["ws"], after[text].tensors["ws"])
+    assert not torch.equal(*(latent.tensors["ws"] for latent in after.values()))
+    assert edit(tmp_path / "x", f"latents={codes}", f"mapper={mapper}", f"generator={tiny_generator}") == cli.REFUSED
+    assert "nothing says what images are to show" in capsys.readouterr().err
+
+
+def test_what_is_to_stay_is_given_a_weight(tiny_generator: Path, codes: Path, tmp_path: Path, capsys) -> None:
+    words = (f"generator={tiny_generator}", f"latents={codes}", TEXT, "method=optimise", "optimise.steps=4",
+             "preserve.identity=0")  # fmt: skip
+    for name, more in {"free": [], "held": ["preserve.perceptual=50"]}.items():
+        assert edit(tmp_path / name, *words, *more) == cli.OK
+    change = [read_figures(tmp_path / name).figures["change"].value for name in ("free", "held")]
+    assert change[1] < change[0]
+    assert edit(tmp_path / "x", *words, "preserve.region=[hair]") == cli.REFUSED
+    assert "preserve.outside=0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
