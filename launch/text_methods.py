@@ -195,6 +195,7 @@ def _by_direction(
     begun = time.monotonic()
     relevance = relevance_of(generator, clip, cfg.directions and resolve(cfg.directions), progress=True)
     measured = time.monotonic()
+    prepared = _measuring_seconds(resolve(cfg.directions)) if cfg.directions else measured - begun
     channels = CHANNELS if cfg.beta is None and cfg.channels is None else cfg.channels
     if cfg.channels is None and channels is not None:
         channels = min(channels, relevance.channels)
@@ -206,4 +207,10 @@ def _by_direction(
     spent = time.monotonic() - chosen
     figures = {"channels": float(found.channels), "beta": found.beta, "strongest": found.strongest}
     return Found(said, before, lambda strength: found.edit.apply(before, strength), found.edit, figures, True,
-                 measured - begun, chosen - measured, spent)  # fmt: skip
+                 prepared, chosen - measured, spent)  # fmt: skip
+
+
+def _measuring_seconds(path: Path) -> float:
+    """How long it took to measure a bundle of relevance, as it says; not a number where it does not."""
+    said = (read_manifest(path).get("metrics") or {}).get("seconds")
+    return float(said) if isinstance(said, int | float) else math.nan
