@@ -1,8 +1,8 @@
 """What a text can say of an avatar, in many words, and whether it is true.
 
-A claim is a value of an attribute: "wearing glasses" claims that ``glasses`` is ``glasses``. The attributes are those of
-``avatar_attributes`` and a few coarser ones that people speak of. Each claim has several phrases; one that begins with
-a word of ``LEADING`` stands behind the noun ("a person with a beard"), any other before it ("a bearded person").
+A claim is a value of an attribute: "wearing glasses" claims that ``glasses`` is ``glasses``. The attributes are those
+of ``avatar_attributes`` and a few coarser ones that people speak of. Each claim has several phrases; one that begins
+with a word of ``LEADING`` stands behind the noun ("a person with a beard"), any other before it ("a bearded person").
 """
 
 from __future__ import annotations

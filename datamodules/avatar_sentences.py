@@ -1,4 +1,4 @@
-"""Many captions of one avatar: sentences that mention some of what is true of it, and the same with one thing changed."""
+"""Many captions of one avatar: sentences that say some of what is true of it, and the same with one thing changed."""
 
 from __future__ import annotations
 
@@ -22,39 +22,57 @@ Said = tuple[str, tuple[int, ...]]   # a text, and the numbers of the claims tha
 
 @dataclass(frozen=True)
 class CaptionSet:
-    """Captions of N avatars, each text once. Contrasts are the avatar's captions, changed so that they are false of it."""
+    """Captions of N avatars, each text once; contrasts are an avatar's captions, changed so that they are false."""
 
     texts: tuple[str, ...]      # T of them
     claims: np.ndarray          # bool [T, K]: what each text claims
-    own: np.ndarray             # int [N, C]: numbers of the texts of each avatar
+    own: np.ndarray             # int [N, C]: numbers of texts that are true of each avatar
     contrasts: np.ndarray       # int [N, C]: the same, each with one claim changed
     false: np.ndarray           # bool [N, K]: claims that are false of each avatar
 
 
-def write_captions(style: str, avatars: Sequence[Parts], each: int, seed: int) -> CaptionSet:
+def write_captions(
+    style: str, avatars: Sequence[Parts], written: int, borrowed: int = 0, seed: int = 0
+) -> CaptionSet:  # fmt: skip
     """Captions of avatars, and contrasts; the first of each avatar says everything.
 
     Args:
         style: of the avatars.
         avatars: as ``AvatarSet.attributes`` has them.
-        each: captions of an avatar.
-        seed: of the words; those of avatar i depend on ``(seed, i)``.
+        written: captions written for each avatar.
+        borrowed: captions of others that are true of it as well; their contrasts need not be false of it.
+        seed: of the words; what is written for avatar i depends on ``(seed, i)``.
 
     Raises:
         GanvasError: if nobody has found words for this style.
     """
     true, false = claims_of(style, avatars)
     numbers: dict[Said, int] = {}
-    pairs = np.zeros((2, len(avatars), each), int)
+    pairs = np.zeros((2, len(avatars), written), int)
     for i, parts in enumerate(avatars):
         rng = np.random.default_rng([seed, i])
-        for c in range(each):
+        for c in range(written):
             both = _everything(style, parts, rng) if c == 0 else _something(true[i], false[i], rng)
             pairs[:, i, c] = [numbers.setdefault(said, len(numbers)) for said in both]
     claims = np.zeros((len(numbers), len(CLAIMS)), bool)
     for (_, claimed), row in zip(numbers, claims, strict=True):
         row[list(claimed)] = True
+    if borrowed and written > 1:
+        rng = np.random.default_rng([seed, len(avatars)])
+        pairs = np.concatenate([pairs, _borrowed(pairs[:, :, 1:].reshape(2, -1), claims, true, borrowed, rng)], 2)
     return CaptionSet(tuple(text for text, _ in numbers), claims, *pairs, false)
+
+
+def _borrowed(
+    pairs: np.ndarray, claims: np.ndarray, true: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """For each avatar ``count`` of the pairs ``[2, P]`` whose caption is true of it, ``[2, N, count]``."""
+    said, unsaid = claims[pairs[0]].astype(np.float32), (~true).astype(np.float32)
+    found = []
+    for row in unsaid:
+        fitting = np.flatnonzero(said @ row == 0)   # its own are among them
+        found.append(pairs[:, rng.choice(fitting, count)])
+    return np.stack(found, 1)
 
 
 def _everything(style: str, parts: Parts, rng: np.random.Generator) -> tuple[Said, Said]:
@@ -106,7 +124,21 @@ def sentence(phrases: Sequence[str], form: int) -> str:
             leading, _, rest = phrase.partition(" ")
             behind.setdefault(leading, []).append(rest)
     text = " ".join(["a", *before, noun, ", ".join(f"{word} {_joined(rests)}" for word, rests in behind.items())])
-    return re.sub(r"\ba (?=[aeiou])", "an ", f"{opening}{text.strip()}")
+    return _with_article(f"{opening}{text.strip()}")
+
+
+def plain_text(phrase: str) -> str:
+    """A person of whom this phrase is said.
+
+    Example:
+        >>> plain_text("smiling"), plain_text("with a beard")
+        ('a smiling person', 'a person with a beard')
+    """
+    return _with_article(f"a person {phrase}" if phrase.split()[0] in LEADING else f"a {phrase} person")
+
+
+def _with_article(text: str) -> str:
+    return re.sub(r"\ba (?=[aeiou])", "an ", text)
 
 
 def _joined(items: Sequence[str]) -> str:

@@ -18,6 +18,9 @@ PEOPLE = {  # name in a manifest -> what people call it, unit, factor
     r"accuracy": ("accuracy, mean over the attributes", " %", 100),
     r"balanced": ("accuracy balanced over the values of an attribute", " %", 100),
     r"majority": ("accuracy of always saying the commonest value", " %", 100),
+    r"text_r(\d+)": ("images whose own description is among the {} nearest", " %", 100),
+    r"image_r(\d+)": ("descriptions whose own image is among the {} nearest", " %", 100),
+    r"unseen_words": ("chance that a text of words never trained on is nearer to what it fits", " %", 100),
     r"rank1": ("persons whose nearest other picture is their own", " %", 100),
     r"auc": ("chance that a pair of one person is nearer than one of two", " %", 100),
     r"same": ("mean cosine of one person", "", 1), r"different": ("mean cosine of two persons", "", 1),
@@ -48,6 +51,7 @@ def facts(manifest: Manifest, path: Path, owners: Mapping[str, str]) -> dict[str
         "protocol": protocol(manifest),
         "classes": _classes(manifest),
         "attributes": _attributes(manifest),
+        "text tower": _text_tower(manifest),
         "licence": manifest.get("licence"),
         "sha256 of the weights": f"`{manifest['hash']}`",
     }
@@ -146,6 +150,11 @@ def _attributes(manifest: Manifest) -> str | None:
     scores = (manifest.get("metrics") or {}).get("by_attribute") or {}
     said = [f"{name} {100 * s['accuracy']:.1f} ({100 * s['majority']:.0f})" for name, s in scores.items()]
     return ", ".join(said) or None
+
+
+def _text_tower(manifest: Manifest) -> str | None:
+    tower = manifest.get("text_tower")
+    return f"of the package {tower['package']}, weights `{tower['hash'][:12]}…`, not in the file" if tower else None
 
 
 def _count(number: int | None) -> str | None:

@@ -39,7 +39,7 @@ class AvatarClip(nn.Module):
         self,
         resolution: int,               # pixels a side of its images
         trunk: str = "dense",          # a key of networks.trunks.TRUNKS
-        width: int = 48,               # of the trunk
+        width: int = 32,               # of the trunk
         dim: int = 128,                # of the common space
         hidden: int = 512,             # of the text head
         text_features: int = FEATURES,   # length of what the frozen text tower gives
@@ -92,16 +92,16 @@ class ImageTower(nn.Module):
         return self.project(self.trunk(images))
 
 
-class AvatarText:
-    """MiniLM and the trained head on it; MiniLM's weights are read when the first text comes."""
+class AvatarText(nn.Module):
+    """MiniLM and the trained head on it; MiniLM's weights are read when the first text comes, and stay on the CPU."""
 
     def __init__(self, clip: AvatarClip, tower: MiniLM) -> None:
+        super().__init__()
         self.context, self.length, self.unknown = tower.context, tower.length, tower.unknown
-        self._clip, self._tower = clip, tower
+        self.head, self._tower = clip.text_head, tower
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        device = self._clip.log_scale.device
-        return self._clip.encode_text_features(self._tower.features(texts).to(device))
+        return self.head(self._tower.features(texts).to(self.head[0].weight.device))
 
 
 def save_avatar_clip(path: str | Path, network: AvatarClip, text_tower: str, extra: Mapping[str, Any]) -> Path:

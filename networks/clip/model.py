@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -75,37 +76,50 @@ class ClipModel(nn.Module):
         """
         if isinstance(texts, str):
             raise TypeError("texts must be several strings, got one: give [text]")
+        for text in dict.fromkeys(texts):
+            if text not in self._texts:
+                self._require_meaning(text)
+        return self._encoded(texts)
+
+    @torch.inference_mode(False)   # what is kept must do for a later training step, too
+    @torch.no_grad()
+    def _encoded(self, texts: Sequence[str]) -> Tensor:
         fresh = [text for text in dict.fromkeys(texts) if text not in self._texts]
         for text in fresh:
-            self._check(text)
+            self._require_length(text)
         for start in range(0, len(fresh), _TEXT_BATCH):
             part = fresh[start : start + _TEXT_BATCH]
-            with torch.inference_mode(False), torch.no_grad():   # kept, so they must do for a later training step, too
-                vectors = F.normalize(self.text_tower.encode(part).float(), dim=1).cpu()
+            vectors = F.normalize(self.text_tower.encode(part).float(), dim=1).cpu()
             self._texts.update(zip(part, vectors, strict=True))
         found = [self._texts[text] for text in texts]
         return torch.stack(found).to(self._device()) if found else torch.empty(0, self.dim, device=self._device())
 
+    @torch.inference_mode(False)
     def encode_prompt(self, text: str, templates: Sequence[str] = TEMPLATES) -> Tensor:
         """The normalised mean of a text in each of the templates, ``[dim]``.
 
         Raises:
             GanvasError: as :meth:`encode_texts`, or if a template has no place for the text.
         """
-        self._check(text)
-        return F.normalize(self.encode_texts([filled(template, text) for template in templates]).mean(0), dim=0)
+        self._require_meaning(text)
+        return F.normalize(self._encoded([filled(template, text) for template in templates]).mean(0), dim=0)
 
-    def _check(self, text: str) -> None:
-        """Refuse what would give a vector that means nothing."""
+    def _require_meaning(self, text: str) -> None:
+        """Refuse what would give a vector that means nothing; warn of words that add nothing to it."""
         if not any(letter.isalnum() for letter in text):
             raise GanvasError(f"the text {text!r} says nothing: write what the image is to show.")
+        self._require_length(text)
+        unknown, words = self.text_tower.unknown(text)
+        if unknown and len(unknown) == words:
+            raise GanvasError(f"{self.identity.model} knows no word of the text {text!r}: use common English words.")
+        if unknown:
+            warnings.warn(f"{self.identity.model} does not know {', '.join(unknown)} in {text!r}.", stacklevel=3)
+
+    def _require_length(self, text: str) -> None:
         if (length := self.text_tower.length(text)) > self.text_tower.context:
             shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
             raise GanvasError(f"the text {shown!r} has {length} tokens, and {self.identity.model} reads "
                               f"{self.text_tower.context}: shorten it.")  # fmt: skip
-        unknown, words = self.text_tower.unknown(text)
-        if unknown and len(unknown) == words:
-            raise GanvasError(f"{self.identity.model} knows no word of the text {text!r}: use common English words.")
 
     def _device(self) -> torch.device:
         tensors = [*self.image_tower.parameters(), *self.image_tower.buffers()]

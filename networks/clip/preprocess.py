@@ -87,6 +87,18 @@ def area_weights(length: int, size: int) -> Tensor:
         return (inside.clamp_min(0).double() / length).float()
 
 
+def square(size: int | Sequence[int]) -> int:
+    """Pixels a side of images that a library says the size of.
+
+    Raises:
+        ValueError: if they are no squares.
+    """
+    sides = {size} if isinstance(size, int) else set(size)
+    if len(sides) != 1:
+        raise ValueError(f"images must be squares, got {size}")
+    return int(sides.pop())
+
+
 def triple(values: Sequence[float]) -> tuple[float, ...]:
     """Mean or deviation of the three channels.
 

@@ -44,6 +44,10 @@ MOMENT = {  # task -> what makes a run of it last seconds
         "n=2", "task.batch_size=2", "task.training.total_images=4", "task.sources.count=2", "task.network.depth=2",
         "task.network.hidden=4", "task.clip.templates=false",
     ],
+    "clip": [
+        "data.resolution=16", "data.count=8", "task.epochs=1", "task.batch_size=4", "task.network.width=8", "n=24",
+        "task.borrowed=1", "task.network.hidden=8",
+    ],
     "segmenter": ["task.epochs=1", "task.least_steps=0", "task.batch_size=4", "task.heldout=4", "n=4"],
     "stylegan2": [
         "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=4",
