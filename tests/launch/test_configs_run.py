@@ -17,7 +17,7 @@ from launch.schemas import VERBS
 from launch.sweep_plan import plan
 from networks.checkpoints.errors import GanvasError
 from tests.furniture import write_furniture
-from tests.launch.conftest import SIZE
+from tests.launch.conftest import SIZE, tiny_judges
 
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
 EXPERIMENTS = [name for name in choices_of("experiment") if not name.startswith(GRIDS)]
@@ -39,6 +39,10 @@ MOMENT = {  # task -> what makes a run of it last seconds
     "attributes": ["data.resolution=16", "task.epochs=1", "task.batch_size=2", "task.network.width=8"],
     "identity": [
         "data.resolution=16", "data.count=8", "task.epochs=1", "task.batch_size=4", "task.network.width=8", "n=4",
+    ],
+    "mapper": [
+        "n=2", "task.batch_size=2", "task.training.total_images=4", "task.sources.count=2", "task.network.depth=2",
+        "task.network.hidden=4", "task.clip.templates=false",
     ],
     "clip": [
         "data.resolution=16", "data.count=8", "task.epochs=1", "task.batch_size=4", "task.network.width=8", "n=24",
@@ -114,6 +118,9 @@ def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[
     """The words of a run that lasts seconds."""
     cfg = compose("train", [f"experiment={name}"])
     words = [f"experiment={name}", "trainer=cpu", "trainer.threads=1", "wandb=disabled", *MOMENT[cfg.task.name]]
+    if cfg.task.name == "mapper":
+        pretrained = ["task.training.pretrained=2"] if cfg.task.conditioned else []
+        return [*words, *pretrained, f"generator={generator}", *tiny_judges(generator.parent)]
     if cfg.data.kind == "folder":
         words.append(f"images={folder / 'images'}")
     if cfg.task.name in ("segmentation", "encoder"):

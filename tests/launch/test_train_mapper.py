@@ -22,9 +22,8 @@ from networks.checkpoints.latents import load_latent
 from networks.clip import load_clip
 from networks.clip.avatar import AvatarClip, save_avatar_clip
 from networks.clip.minilm import MiniLM
-from networks.identity import IdentityNetwork, save_identity
 from networks.protocol import Generator
-from tests.launch.conftest import AvatarRun
+from tests.launch.conftest import AvatarRun, tiny_judges
 
 TINY = [
     "n=3", "task.batch_size=4", "task.training.total_images=16", "task.sources.count=8", "task.log_every=8",
@@ -36,12 +35,7 @@ TINY = [
 @pytest.fixture(scope="session")
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The words that name a tiny random CLIP and identity network."""
-    folder = tmp_path_factory.mktemp("judges")
-    torch.manual_seed(0)
-    save_avatar_clip(folder / "clip.safetensors", AvatarClip(32, width=4, dim=16, hidden=8), MiniLM().hash, {})
-    save_identity(folder / "identity.safetensors", IdentityNetwork(32, width=4), {})
-    return [f"task.clip.models=[{folder / 'clip.safetensors'}]",
-            f"task.preserve.identity_network={folder / 'identity.safetensors'}"]  # fmt: skip
+    return tiny_judges(tmp_path_factory.mktemp("judges"))
 
 
 @pytest.fixture
