@@ -113,12 +113,20 @@ def folder_command(generator: Path, folder: Path, out: Path, words: Sequence[str
 
 def tiny_judges(folder: Path) -> list[str]:
     """The words that name a tiny random CLIP and identity network in this folder, written if they are not there."""
-    clip, identity = folder / "tiny_clip.safetensors", folder / "tiny_identity.safetensors"
+    identity = folder / "tiny_identity.safetensors"
+    if not identity.exists():
+        torch.manual_seed(0)
+        save_identity(identity, IdentityNetwork(SIZE, width=4), {})
+    return [f"task.clip.models=[{tiny_clip(folder)}]", f"task.preserve.identity_network={identity}"]
+
+
+def tiny_clip(folder: Path) -> Path:
+    """A tiny random CLIP in this folder, written if it is not there."""
+    clip = folder / "tiny_clip.safetensors"
     if not clip.exists():
         torch.manual_seed(0)
         save_avatar_clip(clip, AvatarClip(SIZE, width=4, dim=16, hidden=8), MiniLM().hash, {})
-        save_identity(identity, IdentityNetwork(SIZE, width=4), {})
-    return [f"task.clip.models=[{clip}]", f"task.preserve.identity_network={identity}"]
+    return clip
 
 
 class AvatarRun(NamedTuple):

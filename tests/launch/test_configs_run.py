@@ -17,7 +17,7 @@ from launch.schemas import VERBS
 from launch.sweep_plan import plan
 from networks.checkpoints.errors import GanvasError
 from tests.furniture import write_furniture
-from tests.launch.conftest import SIZE, tiny_judges
+from tests.launch.conftest import SIZE, tiny_clip, tiny_judges
 
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
 EXPERIMENTS = [name for name in choices_of("experiment") if not name.startswith(GRIDS)]
@@ -44,6 +44,7 @@ MOMENT = {  # task -> what makes a run of it last seconds
         "n=2", "task.batch_size=2", "task.training.total_images=4", "task.sources.count=2", "task.network.depth=2",
         "task.network.hidden=4", "task.clip.templates=false",
     ],
+    "directions": ["task.relevance.images=2", "task.relevance.samples=16", "task.relevance.batch=2", "task.check=2"],
     "clip": [
         "data.resolution=16", "data.count=8", "task.epochs=1", "task.batch_size=4", "task.network.width=8", "n=24",
         "task.borrowed=1", "task.network.hidden=8",
@@ -121,6 +122,8 @@ def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[
     if cfg.task.name == "mapper":
         pretrained = ["task.training.pretrained=2"] if cfg.task.conditioned else []
         return [*words, *pretrained, f"generator={generator}", *tiny_judges(generator.parent)]
+    if cfg.task.name == "directions":
+        return [*words, f"generator={generator}", f"task.clip={tiny_clip(generator.parent)}"]
     if cfg.data.kind == "folder":
         words.append(f"images={folder / 'images'}")
     if cfg.task.name in ("segmentation", "encoder"):
