@@ -63,7 +63,7 @@ def measure_relevance(
     generator: Generator,
     clip: ClipModel,
     settings: RelevanceSettings | None = None,
-    folder: Path | None = None,        # where finished parts are kept, so that a stopped measurement goes on; or nowhere
+    folder: Path | None = None,        # where finished parts are kept, so that a stopped measurement goes on
     progress: bool = False,            # show a progress bar
 ) -> Relevance:  # fmt: skip
     """Measure every channel of the generator's convolutions.
@@ -196,7 +196,8 @@ class _Gradient:
         features = scene.features(base.replace(**free))   # [n, D]
         columns: dict[str, list[Tensor]] = {path: [] for path in free}
         for each in features.sum(0):   # one dimension of the CLIP; images do not see one another
-            for path, slope in zip(free, torch.autograd.grad(each, list(free.values()), retain_graph=True), strict=True):
+            slopes = torch.autograd.grad(each, list(free.values()), retain_graph=True)
+            for path, slope in zip(free, slopes, strict=True):
                 columns[path].append(slope)   # [n, C]
         reach = 2 * scene.settings.step
         changes = {path: reach * scene.std[path][:, None] * torch.stack(c, -1) for path, c in columns.items()}

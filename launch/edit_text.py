@@ -120,11 +120,11 @@ def _warn(found: Found, after: Latent, generator: Generator, clip: ClipModel, ea
         step = (after.tensors["ws"].cpu() - found.before.tensors["ws"].cpu()).square().flatten(1).mean(1).sqrt()
         length = float(step.mean() / w_statistics(generator).std.cpu())
         if length > FAR:
-            print(f"warning: the codes moved {length:.1f} deviations, further than the generator's own lie apart: lower "
-                  "strength= or alpha=", file=sys.stderr)  # fmt: skip
+            print(f"warning: the codes moved {length:.1f} deviations, further than the generator's own lie apart: "
+                  "lower strength=", file=sys.stderr)  # fmt: skip
     if float(each["along_text"].mean()) <= 0:
-        print(f"warning: in the eyes of {clip.identity} the images did not move towards the text: change strength=, or say it "
-              "in other words", file=sys.stderr)  # fmt: skip
+        print(f"warning: in the eyes of {clip.identity} the images did not move towards the text: change strength=, or "
+              "say it in other words", file=sys.stderr)  # fmt: skip
 
 
 def _write(

@@ -17,7 +17,7 @@ from networks.checkpoints.errors import GanvasError
 def run(cfg: DictConfig) -> None:
     """Evaluate the edit by text that ``cfg.text`` or ``cfg.mapper`` says, or the one that ``cfg.recipe`` describes.
 
-    Else ``cfg.segmentation`` if there is one, and ``cfg.generator`` if not; beside others that is the one they belong to.
+    Else ``cfg.segmentation`` if there is one, and ``cfg.generator`` if not; beside others that is whose they are.
 
     The figures are printed, and with ``out=`` also kept as ``figures.json``.
 

@@ -49,7 +49,7 @@ ENOUGH, SHOWS, TELLS, TAKEN = 0.8, 0.01, 0.8, 0.5
 
 
 def measure(cfg: DictConfig) -> dict[str, Figure]:
-    """All figures of an edit; they are printed, and pictures, and the edit if it was made here, are written to ``out=``.
+    """All figures of an edit; they are printed, and pictures and an edit that was made here are written to ``out=``.
 
     Raises:
         GanvasError: if what is given cannot be used, or does not fit together.
@@ -109,8 +109,8 @@ def _codes(cfg: DictConfig, generator: Generator) -> tuple[Latent, Source]:
         require_owner(latent, generator)
         count = len(latent) if cfg.n is None else cfg.n
         if count > len(latent) or count < 2:
-            raise GanvasError(f"{cfg.latents} holds {len(latent)} codes, and {max(count, 2)} are to be edited: lower n=, "
-                              "or give more.")  # fmt: skip
+            raise GanvasError(f"{cfg.latents} holds {len(latent)} codes, and {max(count, 2)} are to be edited: lower "
+                              "n=, or give more.")  # fmt: skip
         return latent[:count], Source(f"codes of {cfg.latents}")
     count = CODES if cfg.n is None else cfg.n
     drawn = generator.sample(count, HELDOUT_SEED, truncation=cfg.truncation)
@@ -163,7 +163,7 @@ def _steps(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[st
 def _reasons(
     clip: ClipModel, said: Said, scores: TextScores, before: Tensor, after: Tensor
 ) -> dict[str, float]:  # fmt: skip
-    """What can be to blame: ``shows`` the generator, ``tells`` the CLIP that the edit was fitted to, ``taken`` the edit.
+    """What can be to blame: ``shows`` the generator, ``tells`` the CLIP that the edit follows, ``taken`` the edit.
 
     ``shows``: share of the source images that have what the text names. ``tells``: chance that one of these is nearer
     to the text than another image, 1/2 by guessing. ``taken``: share of edited images at least as near as half of them.

@@ -81,8 +81,8 @@ class TextEditConfig(LoggedConfig):
         "transformers:FOLDER", bundle=True
     )  # fmt: skip
     directions: str | None = option(
-        None, "method=direction: what the generator's channels do (`ganvas train task=directions`); null: the zoo's, or "
-        "measured once, by gradients, and kept", bundle=True
+        None, "method=direction: what the generator's channels do (`ganvas train task=directions`); null: the zoo's, "
+        "or measured once, by gradients, and kept", bundle=True
     )  # fmt: skip
     alpha: float = option(4.0, "method=direction: deviations that the most relevant channel moves at strength 1")
     beta: float | None = option(None, "method=direction: channels of less relevance stay ...")
@@ -96,8 +96,8 @@ class EditConfig(TextEditConfig):
     """Edit images: by a text, a wished mask, a program that makes one, or vectors; with layout= scenes by blobs."""
 
     method: str | None = option(
-        None, "of text=: mapper, optimise (each image by descent) or direction (channels of the generator that the text "
-        "is about); null: mapper if mapper= is given, else direction"
+        None, "of text=: mapper, optimise (each image by descent) or direction (channels of the generator that the "
+        "text is about); null: mapper if mapper= is given, else direction"
     )  # fmt: skip
 
     segmentation: str | None = option(None, "segmentation bundle; needed without layout=", bundle=True)

@@ -239,8 +239,8 @@ class EvaluateConfig(TextEditConfig):
     )  # fmt: skip
     affects: list[str] = option(list, "further attributes that a text may change; all others count as leakage")
     clip_judge: str | None = option(
-        "zoo/clip_judge_avatars64.safetensors", "another CLIP than the one that edits are fitted to, which scores them; "
-        "null: not measured", bundle=True
+        "zoo/clip_judge_avatars64.safetensors", "another CLIP than the one that edits are fitted to, which scores "
+        "them; null: not measured", bundle=True
     )  # fmt: skip
     latents: str | None = option(
         None, "held-out codes as `ganvas sample` or `ganvas invert` wrote them; null: drawn, by a seed of their own"

@@ -34,8 +34,9 @@ class DirectionsConfig(TaskConfig):
     )
     relevance: RelevanceConfig = option(RelevanceConfig, "how it is measured")
     check: int = option(
-        64, "of how=gradient: channels that are measured one at a time too, to see whether both rank them alike; 0: none"
-    )
+        64, "of how=gradient: channels that are measured one at a time too, to see whether both rank them alike; 0: "
+        "none"
+    )  # fmt: skip
     texts: list[str] = option(lambda: [
         "a smiling person", "a sad person", "a person wearing glasses", "a person with red hair", "a bald person",
         "a person with a beard", "a person wearing a hat", "a surprised person",

@@ -23,8 +23,8 @@ class Named:
 
 
 _HATS = ("hat", "winter hat")
-# A pattern that the text must contain -> what it names; the first that does counts. Of the avatars' judge, whose attributes
-# `datamodules/avatar_attributes.py` lists.
+# A pattern that the text must contain -> what it names; the first that does counts. Of the avatars' judge, whose
+# attributes `datamodules/avatar_attributes.py` lists.
 _TABLE: tuple[tuple[str, Named], ...] = (
     (r"\bnot smil|\bserious|\bstraight[- ]faced", Named("smile", ("no",), ("mouth", "open mouth"))),
     (r"\bsmil|\bhappy|\bjoyful|\bcheerful", Named("smile", ("yes",), ("mouth", "open mouth"))),

@@ -1,4 +1,4 @@
-"""Edits by text, by any of StyleCLIP's three methods: what `ganvas edit text=` applies and `ganvas evaluate` measures."""
+"""Edits by text, by any of StyleCLIP's methods: what `ganvas edit text=` applies and `ganvas evaluate` measures."""
 
 from __future__ import annotations
 
@@ -117,8 +117,9 @@ def clip_of(cfg: DictConfig, said: Said) -> ClipModel:
 
 def _legacy(clips: Any) -> bool:
     """Whether a mapper saw images as the original StyleCLIP gave them, without mean and deviation."""
-    given = [clip.get("preprocessing") for clip in clips if isinstance(clip, Mapping)] if isinstance(clips, list) else []
-    return any(isinstance(prepared, Mapping) and prepared.get("legacy") is True for prepared in given)
+    described = [clip for clip in clips if isinstance(clip, Mapping)] if isinstance(clips, list) else []
+    prepared = [clip.get("preprocessing") for clip in described]
+    return any(isinstance(how, Mapping) and how.get("legacy") is True for how in prepared)
 
 
 def find(
@@ -160,8 +161,9 @@ def _by_file(
     spent = time.monotonic() - read
     # A text costs a conditioned mapper its encoding; its own training was once for all texts.
     once, each = (_run_seconds(path), read - begun) if conditioned else (0.0, _run_seconds(path))
-    return Found(said, before, lambda strength: _applied(edit, before, strength, path), edit, {}, conditioned, once, each,
-                 spent)  # fmt: skip
+    return Found(
+        said, before, lambda strength: _applied(edit, before, strength, path), edit, {}, conditioned, once, each, spent
+    )
 
 
 def _run_seconds(path: Path) -> float:

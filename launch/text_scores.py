@@ -90,8 +90,8 @@ class TextScores:
         if self.named is not None:
             self.there = shown(self.labels, judges.attributes.attributes, self.named.name, self.named.values)
             if self.there.all():
-                raise GanvasError(f"every one of {len(before)} images shows {self.named} before the edit, so that nothing "
-                                  "can be reached: give other codes, or attribute=none.")  # fmt: skip
+                raise GanvasError(f"all {len(before)} images show {self.named} before the edit, so that nothing can be "
+                                  "reached: give other codes, or attribute=none.")  # fmt: skip
         self.who = None if judges.identity is None else judges.identity.embed(before)
         self.seen = None if judges.clip is None else features(judges.clip, before)
         if judges.clip is not None:

@@ -101,5 +101,6 @@ def report(
         f"{next(iter(figures.values())).protocol}; {seconds:.0f} s in this run.", "",
         "| figure | value |", "|---|---|", *(f"| {name} | {f.value:.4g} |" for name, f in figures.items()), "",
         "`agreement`: Spearman's correlation with channels measured one at a time, the mean over the texts.", "",
-        "| text | most relevant channel | its relevance | of the 10th | of the 50th |", "|---|---|---|---|---|", *rows, "",
+        "| text | most relevant channel | its relevance | of the 10th | of the 50th |", "|---|---|---|---|---|",
+        *rows, "",
     ])  # fmt: skip

@@ -1,7 +1,7 @@
-"""Mean and spread of every channel of style space (Wu et al. 2021, StyleSpace, arXiv 2011.12799): the unit of its edits.
+"""Mean and spread of every channel of style space (Wu et al. 2021, StyleSpace, arXiv 2011.12799).
 
-StyleCLIP's global directions (Patashnik et al. 2021, arXiv 2103.17249, section 6) move a channel by so many of its
-standard deviations.
+They are the unit of its edits: StyleCLIP's global directions (Patashnik et al. 2021, arXiv 2103.17249, section 6) move
+a channel by so many of its standard deviations.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def require_styles(generator: Generator) -> StyleGan2:
         GanvasError: if it has none.
     """
     if not isinstance(generator, StyleGan2):
-        raise GanvasError(f"a {type(generator).__name__} has no style space: give a generator of StyleGAN2, or edit in a "
-                          "space that this one has.")  # fmt: skip
+        raise GanvasError(f"a {type(generator).__name__} has no style space: give a generator of StyleGAN2, or edit in "
+                          "a space that this one has.")  # fmt: skip
     return generator
 
 

@@ -41,7 +41,8 @@ def test_codes_go_from_space_to_space(generator: Generator, edits, tmp_path: Pat
     assert found.space == "s"
     assert all(torch.equal(t, byhand.tensors[path]) for path, t in found.tensors.items())
     assert (both.region, both.name) == (("hair", "mouth"), "longer + smile")
-    assert torch.equal(generator.render(both.apply(generator, latent, 0.0)), generator.render(generator.in_styles(latent)))
+    nothing = both.apply(generator, latent, 0.0)
+    assert torch.equal(generator.render(nothing), generator.render(generator.in_styles(latent)))
 
 
 def test_edits_of_one_space_are_one(generator: Generator, edits) -> None:
@@ -54,7 +55,7 @@ def test_edits_of_one_space_are_one(generator: Generator, edits) -> None:
 
 
 def test_styles_come_last(generator: Generator, edits) -> None:
-    with pytest.raises(GanvasError, match="the edit longer is in w+.* put edits in s last"):
+    with pytest.raises(GanvasError, match=r"the edit longer is in w\+.* put edits in s last"):
         EditSequence.of([edits["s"], edits["w"]]).apply(generator, generator.sample(1, 0))
     with pytest.raises(ValueError, match="at least one"):
         EditSequence.of([])

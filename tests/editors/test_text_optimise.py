@@ -103,9 +103,8 @@ class Pixels(Preservation):
 def test_what_is_to_stay_has_a_price(generator: Generator, clip: ClipModel) -> None:
     latent = generator.sample(3, 0)
     free = TextOptimiser(generator, clip, FAST).edit(latent, TEXTS[:1], "hair")
-    held = TextOptimiser(generator, clip, replace(FAST, batch=2), Preserved({"pixels": Pixels()}, {"pixels": 1e3})).edit(
-        latent, TEXTS[:1], "hair"
-    )
+    preserved = Preserved({"pixels": Pixels()}, {"pixels": 1e3})
+    held = TextOptimiser(generator, clip, replace(FAST, batch=2), preserved).edit(latent, TEXTS[:1], "hair")
     change = [(generator.render(each.after[0]) - generator.render(latent)).abs().mean() for each in (free, held)]
     assert change[1] < change[0]
 

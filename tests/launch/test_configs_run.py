@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
 from launch import cli
 from launch.compose import GRIDS, choices_of, compose
@@ -115,15 +116,19 @@ def test_every_experiment_runs_and_a_seed_decides_what_comes_out(
     assert all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(*map(dict.values, found), strict=True))
 
 
+def of_texts(cfg: DictConfig, folder: Path) -> Sequence[str]:
+    """The words of a moment of edits by text that depend on the experiment."""
+    if cfg.task.name == "directions":
+        return [f"task.clip={tiny_clip(folder)}"]
+    return [*(["task.training.pretrained=2"] if cfg.task.conditioned else []), *tiny_judges(folder)]
+
+
 def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[str]:
     """The words of a run that lasts seconds."""
     cfg = compose("train", [f"experiment={name}"])
     words = [f"experiment={name}", "trainer=cpu", "trainer.threads=1", "wandb=disabled", *MOMENT[cfg.task.name]]
-    if cfg.task.name == "mapper":
-        pretrained = ["task.training.pretrained=2"] if cfg.task.conditioned else []
-        return [*words, *pretrained, f"generator={generator}", *tiny_judges(generator.parent)]
-    if cfg.task.name == "directions":
-        return [*words, f"generator={generator}", f"task.clip={tiny_clip(generator.parent)}"]
+    if cfg.task.name in ("mapper", "directions"):
+        return [*words, f"generator={generator}", *of_texts(cfg, generator.parent)]
     if cfg.data.kind == "folder":
         words.append(f"images={folder / 'images'}")
     if cfg.task.name in ("segmentation", "encoder"):

@@ -198,8 +198,9 @@ def test_vectors_of_several_spaces_are_a_sequence(branch, photos: Path, tmp_path
     editor = load(branch)
     latent = editor.generator.sample(2, seed=8)
     styles = editor.generator.in_styles(latent)
-    w = save_edit(tmp_path / "w.safetensors", LatentEdit("w+", {"ws": latent.tensors["ws"][1] - latent.tensors["ws"][0]}))
-    s = save_edit(tmp_path / "s.safetensors", LatentEdit("s", {path: 0.1 * t[0] for path, t in styles.tensors.items()}))
+    away = LatentEdit("w+", {"ws": latent.tensors["ws"][1] - latent.tensors["ws"][0]})
+    more = LatentEdit("s", {path: 0.1 * t[0] for path, t in styles.tensors.items()})
+    w, s = (save_edit(tmp_path / f"{edit.space}.safetensors", edit) for edit in (away, more))
     codes = save_latent(tmp_path / "codes.safetensors", latent)
     assert edit(branch, tmp_path / "out", f"latents={codes}", f"vector=[{w},{s}]", "strength=[0.5,1]") == cli.OK
     after = load_latent(tmp_path / "out" / "latents.safetensors")[0]

@@ -119,12 +119,13 @@ def test_a_mapper_that_takes_texts_makes_an_edit_of_one(
     after = {}
     for text in ("a hat", "red hair"):
         out = tmp_path / text
-        assert edit(out, f"latents={codes}", f"mapper={mapper}", f"text={text}", f"generator={tiny_generator}") == cli.OK
+        words = (f"latents={codes}", f"mapper={mapper}", f"generator={tiny_generator}")
+        assert edit(out, *words, f"text={text}") == cli.OK
         after[text] = load_latent(out / "latents.safetensors")[0]
         kept = load_edit(out / "vector.safetensors")   # an edit of its own, which needs no CLIP
         assert torch.equal(kept.apply(load_latent(codes)[0]).tensors["ws"], after[text].tensors["ws"])
     assert not torch.equal(*(latent.tensors["ws"] for latent in after.values()))
-    assert edit(tmp_path / "x", f"latents={codes}", f"mapper={mapper}", f"generator={tiny_generator}") == cli.REFUSED
+    assert edit(tmp_path / "x", *words) == cli.REFUSED
     assert "nothing says what images are to show" in capsys.readouterr().err
 
 

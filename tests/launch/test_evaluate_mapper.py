@@ -55,8 +55,8 @@ def clips(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def evaluate(tiny_generator: Path, judges: list[str]):
     def run(*words: str) -> int:
         given = {word.partition("=")[0]: word for word in
-                 [f"generator={tiny_generator}", "n=12", "strengths=[0,1,2]", "metrics_features=[stlpips-alex]", *judges,
-                  *words]}  # fmt: skip
+                 [f"generator={tiny_generator}", "n=12", "strengths=[0,1,2]", "metrics_features=[stlpips-alex]",
+                  *judges, *words]}  # fmt: skip
         return main(["evaluate", *given.values()])
 
     return run
@@ -74,9 +74,9 @@ def mapper(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_a_mapper_is_judged_at_every_strength(evaluate, mapper: Path, tmp_path: Path, capsys) -> None:
     assert evaluate(f"mapper={mapper}", f"out={tmp_path}") == OK
     found = read_figures(tmp_path).figures
-    assert {"success", "leakage", "leakage_worst", "clip_score", "clip_gain", "clip_direction", "identity", "perceptual",
-            "kid_stlpips_alex_x1000", "strength", "residual_cosine", "residual_cosine_untrained", "inference_seconds",
-            "shows", "success at 0", "success at 2", "identity at 1"} <= found.keys()  # fmt: skip
+    assert {"success", "leakage", "leakage_worst", "clip_score", "clip_gain", "clip_direction", "identity",
+            "perceptual", "kid_stlpips_alex_x1000", "strength", "residual_cosine", "residual_cosine_untrained",
+            "inference_seconds", "shows", "success at 0", "success at 2", "identity at 1"} <= found.keys()  # fmt: skip
     assert not {"leakage smile", "leakage mouth", "leakage open mouth"} & found.keys()   # what a smile may change
     assert math.isnan(found["training_seconds"].value)   # the bundle lies in no run
     # Strength 0 is no edit.
@@ -169,7 +169,8 @@ def test_the_best_strength_keeps_the_rest_first() -> None:
     ("values", "blamed"),
     [
         ({"success": 0.9, "shows": 0.0}, ""), ({"success": 0.1, "shows": 0.001}, "generator"),
-        ({"success": 0.1, "shows": 0.2}, "unknown"), ({"success": 0.1, "shows": 0.2, "tells": 0.6, "taken": 0.9}, "CLIP"),
+        ({"success": 0.1, "shows": 0.2}, "unknown"),
+        ({"success": 0.1, "shows": 0.2, "tells": 0.6, "taken": 0.9}, "CLIP"),
         ({"success": 0.1, "shows": 0.2, "tells": 0.95, "taken": 0.9}, "CLIP"),
         ({"success": 0.1, "shows": 0.2, "tells": 0.95, "taken": 0.1}, "edit"), ({}, ""),
     ],
