@@ -178,6 +178,10 @@ def test_only_a_region_changes(train, avatar_run: AvatarRun, tmp_path: Path) -> 
     bundle = tmp_path / "run" / "export" / "red_hair.safetensors"
     assert load_edit(bundle).region == ("hair",)
     assert "outside" in read_manifest(bundle)["metrics"]
+    out = tmp_path / "edited"
+    assert cli.main(["edit", f"segmentation={avatar_run.bundle}", f"latents={tmp_path / 'run' / 'heldout.safetensors'}",
+                     f"vector={bundle}", "strength=-0.5", f"out={out}"]) == cli.OK  # fmt: skip
+    assert len(list((out / "images").iterdir())) == 3
 
 
 def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Path) -> None:
