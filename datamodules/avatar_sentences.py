@@ -66,12 +66,17 @@ def write_captions(
 def _borrowed(
     pairs: np.ndarray, claims: np.ndarray, true: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """For each avatar ``count`` of the pairs ``[2, P]`` whose caption is true of it, ``[2, N, count]``."""
-    said, unsaid = claims[pairs[0]].astype(np.float32), (~true).astype(np.float32)
+    """For each avatar ``count`` of the pairs ``[2, P]`` whose caption is true of it, ``[2, N, count]``.
+
+    Captions that fit few avatars come more often than by chance, or red hair would be named as rarely as it is seen.
+    """
+    said, untrue = claims[pairs[0]].astype(np.float32), (~true).astype(np.float32)
+    fits = sum((said @ row == 0).astype(int) for row in untrue)   # [P]: of how many it is true, its own at least
     found = []
-    for row in unsaid:
-        fitting = np.flatnonzero(said @ row == 0)   # its own are among them
-        found.append(pairs[:, rng.choice(fitting, count)])
+    for row in untrue:
+        fitting = np.flatnonzero(said @ row == 0)
+        weights = fits[fitting] ** -0.5
+        found.append(pairs[:, rng.choice(fitting, count, p=weights / weights.sum())])
     return np.stack(found, 1)
 
 
