@@ -266,6 +266,7 @@ def test_what_cannot_be_followed_is_one_sentence(
         (lambda ws: {"w": torch.full_like(ws, torch.nan).numpy()}, "code 0 in"),
         (lambda ws: {"a": ws.numpy(), "b": ws.numpy()}, "no codes called ws, w, latents, codes"),
         (lambda ws: {"w": ws[:3].numpy()}, "there are 3 codes, of which 3 are to be held out"),
+        (lambda ws: {"w": ws[:6].numpy()}, "3 codes are less than a batch"),
         (lambda ws: {"w": ws[:, 0, 0].numpy()}, "no codes called"),
     ],
 )
@@ -273,3 +274,4 @@ def test_codes_that_do_not_fit(make, says: str, train, tiny_generator: Path, tmp
     np.savez(tmp_path / "codes.npz", **make(generator_of(tiny_generator).sample(12, seed=3).tensors["ws"]))
     assert train("text=a bald person", f"latents={tmp_path / 'codes.npz'}") == cli.REFUSED
     assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
