@@ -228,7 +228,7 @@ def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Pat
         (["text=null", "texts=[]"], "a mapper needs a text"),
         (["texts=[A hat,a hat]"], "two of the texts would be files of one name, a_hat"),
         (["task.clip.models=[none.safetensors]"], "there is no file none.safetensors"),
-        (["task.clip.models=[]"], "must be a number above 0 for each of the 0 models"),
+        (["task.clip.models=[]"], "a mapper needs a CLIP: give task.clip.models=[open_clip:MODEL:FILE]"),
         (["task.clip.weights=[1,2]"], "must be a number above 0 for each of the 1 models"),
         (["task.network.kind=deep"], "there is no mapper `deep`"),
         (["task.network.levels=[hair]"], r"must be some of coarse, medium, fine"),
