@@ -41,18 +41,19 @@ def write_captions(
         avatars: as ``AvatarSet.attributes`` has them.
         written: captions written for each avatar.
         borrowed: captions of others that are true of it as well; their contrasts need not be false of it.
-        seed: of the words; what is written for avatar i depends on ``(seed, i)``.
+        seed: of the words.
 
     Raises:
         GanvasError: if nobody has found words for this style.
     """
     true, false = claims_of(style, avatars)
+    chances = np.maximum(true.mean(0), 1 / len(avatars)) ** -0.5   # the rarer a claim, the rather it is said
     numbers: dict[Said, int] = {}
     pairs = np.zeros((2, len(avatars), written), int)
     for i, parts in enumerate(avatars):
         rng = np.random.default_rng([seed, i])
         for c in range(written):
-            both = _everything(style, parts, rng) if c == 0 else _something(true[i], false[i], rng)
+            both = _everything(style, parts, rng) if c == 0 else _something(true[i], false[i], chances, rng)
             pairs[:, i, c] = [numbers.setdefault(said, len(numbers)) for said in both]
     claims = np.zeros((len(numbers), len(CLAIMS)), bool)
     for (_, claimed), row in zip(numbers, claims, strict=True):
@@ -66,12 +67,17 @@ def write_captions(
 def _borrowed(
     pairs: np.ndarray, claims: np.ndarray, true: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """For each avatar ``count`` of the pairs ``[2, P]`` whose caption is true of it, ``[2, N, count]``."""
-    said, unsaid = claims[pairs[0]].astype(np.float32), (~true).astype(np.float32)
+    """For each avatar ``count`` of the pairs ``[2, P]`` whose caption is true of it, ``[2, N, count]``.
+
+    Captions that fit few avatars come more often than by chance, or red hair would be named as rarely as it is seen.
+    """
+    said, untrue = claims[pairs[0]].astype(np.float32), (~true).astype(np.float32)
+    fits = sum((said @ row == 0).astype(int) for row in untrue)   # [P]: of how many it is true, its own at least
     found = []
-    for row in unsaid:
-        fitting = np.flatnonzero(said @ row == 0)   # its own are among them
-        found.append(pairs[:, rng.choice(fitting, count)])
+    for row in untrue:
+        fitting = np.flatnonzero(said @ row == 0)
+        weights = fits[fitting] ** -0.5
+        found.append(pairs[:, rng.choice(fitting, count, p=weights / weights.sum())])
     return np.stack(found, 1)
 
 
@@ -86,10 +92,14 @@ def _everything(style: str, parts: Parts, rng: np.random.Generator) -> tuple[Sai
     return (caption(parts), _numbers(true)), (caption(changed), _numbers(now))
 
 
-def _something(true: np.ndarray, false: np.ndarray, rng: np.random.Generator) -> tuple[Said, Said]:
-    """A sentence of a few claims that are true, and the same with one of them false."""
-    sayable = [k for k in np.flatnonzero(true) if CLAIMS[k].phrases]
-    said = rng.choice(sayable, min(1 + rng.choice(len(SHARES), p=SHARES), len(sayable)), replace=False)
+def _something(
+    true: np.ndarray, false: np.ndarray, chances: np.ndarray, rng: np.random.Generator
+) -> tuple[Said, Said]:  # fmt: skip
+    """A sentence of a few claims that are true, and the same with one of them false; each claim has its chance."""
+    sayable = np.flatnonzero(true)
+    weights = chances[sayable]
+    count = min(1 + rng.choice(len(SHARES), p=SHARES), len(sayable))
+    said = rng.choice(sayable, count, replace=False, p=weights / weights.sum())
     phrases = [rng.choice(CLAIMS[k].phrases) for k in said]
     form = int(rng.integers(2**32))   # the same form for both
     place = int(rng.integers(len(said)))

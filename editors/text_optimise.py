@@ -47,9 +47,9 @@ class TextSettings:
     ramp_down: float = 0.25          # share of the steps in which it falls, with a cosine
     patience: int = 30               # stop an image after as many steps without gain
     tolerance: float = 0.001         # share of the lowest loss that counts as a gain
-    clip: float = 1.0                # weight of the CLIP distance to the text
-    directional: float = 1.0         # weight of the distance from the direction neutral text -> text
-    l2: float = 0.03                 # weight of the step's squared length
+    clip: float = 0.0                # weight of the CLIP distance to the text
+    directional: float = 1.0         # weight of the distance between the image's change and the text's
+    l2: float = 0.1                  # weight of the step's squared length
     units: Units = "deviations"      # of rate and length: of the codes' deviations, mean over them; or as they are, sum
     levels: tuple[str, ...] = LEVELS  # of the layers that may move
     resolution: int = 256            # images are rendered at most so large
@@ -77,7 +77,7 @@ class TextSettings:
 
 # optimization/run_optimization.py of the original: 0.008 is the weight of a sum over all coordinates of W+, which for
 # 18 x 512 of them is 74 times their mean; its largest rate is 0.1 of W as it is.
-STYLECLIP = TextSettings(steps=300, patience=300, directional=0.0, l2=0.008, units="raw")
+STYLECLIP = TextSettings(steps=300, patience=300, clip=1.0, directional=0.0, l2=0.008, units="raw")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from datamodules.avatar_render import style_definition
+from datamodules.avatar_styles import render_styles
 from datamodules.avatars import render_avatars
 from datamodules.image_cache import prepared_images, spread
 from datamodules.image_files import ImageFiles
@@ -62,6 +63,9 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
     match _kind(cfg):
         case "avatars":
             return ImageSet(_avatars(cfg, cfg.data.count, "train", cfg.seed))
+        case "styles":
+            drawn = render_styles(cfg.data.styles, cfg.data.count, "train", cfg.seed, cfg.data.resolution)
+            return ImageSet(drawn.images, drawn.labels, label_names=tuple(cfg.data.styles))
         case "scenes":
             return ImageSet(draw_scenes(cfg.data.count, "train", cfg.seed, cfg.data.resolution).images)
         case "rooms":
@@ -77,6 +81,8 @@ def training_data(cfg: DictConfig) -> str:
     match _kind(cfg):
         case "avatars":
             return f"rendered {cfg.data.style}"
+        case "styles":
+            return f"rendered avatars of {len(cfg.data.styles)} styles"
         case "scenes":
             return "drawn scenes"
         case "rooms":
@@ -101,6 +107,10 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
         case "avatars":
             images = _avatars(cfg, n, "heldout", 0)
             source = Source(f"held-out {cfg.data.style}", "split heldout, seed 0")
+        case "styles":
+            drawn = render_styles(cfg.data.styles, n, "heldout", 0, cfg.data.resolution)
+            images, labels = drawn.images, torch.from_numpy(drawn.labels)
+            source = Source(f"held-out avatars of {len(cfg.data.styles)} styles", "split heldout, seed 0")
         case "scenes":
             images = draw_scenes(n, "heldout", 0, cfg.data.resolution).images
             source = Source("held-out scenes", "split heldout, seed 0")
@@ -157,12 +167,16 @@ def licence(cfg: DictConfig) -> str:
         return "Apache-2.0; trained on scenes drawn by Ganvas"
     if _kind(cfg) == "rooms":
         return f"Apache-2.0; trained on images rendered from furniture of Sweet Home 3D: {rooms_licence()}"
+    if _kind(cfg) == "styles":
+        return f"Apache-2.0; trained on images rendered from DiceBear's {'; '.join(map(_terms, cfg.data.styles))}"
     if _kind(cfg) != "avatars":
         return "that of the training images"
-    meta = style_definition(cfg.data.style)["meta"]
-    creator = meta.get("creator", {}).get("name", "an unnamed artist")
-    terms = meta["license"]["name"]
-    return f"Apache-2.0; trained on images rendered from DiceBear's {cfg.data.style} by {creator}: {terms}"
+    return f"Apache-2.0; trained on images rendered from DiceBear's {_terms(cfg.data.style)}"
+
+
+def _terms(style: str) -> str:
+    meta = style_definition(style)["meta"]
+    return f"{style} by {meta.get('creator', {}).get('name', 'an unnamed artist')}: {meta['license']['name']}"
 
 
 def _kind(cfg: DictConfig) -> Any:

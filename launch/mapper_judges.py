@@ -69,7 +69,10 @@ def mix_of(cfg: DictConfig) -> ClipMix:
         GanvasError: if one cannot be had, or there are not as many weights.
     """
     names, weights = list(cfg.task.clip.models), list(cfg.task.clip.weights)
-    if not names or (weights and (len(weights) != len(names) or min(weights) <= 0)):
+    if not names:
+        raise GanvasError("a mapper needs a CLIP: give task.clip.models=[open_clip:MODEL:FILE], [transformers:FOLDER], "
+                          "or [avatar] for avatars.")  # fmt: skip
+    if weights and (len(weights) != len(names) or min(weights) <= 0):
         raise GanvasError(f"task.clip.weights={weights} must be a number above 0 for each of the {len(names)} models "
                           "in task.clip.models, or be left out.")  # fmt: skip
     return ClipMix([load_clip(name, cfg.task.clip.legacy) for name in names], weights or None)

@@ -54,9 +54,9 @@ class OptimiseConfig:
     ramp_down: float = option(0.25, "share of the steps in which it falls")
     patience: int = option(30, "an image stops after as many steps without gain")
     tolerance: float = option(0.001, "share of the lowest loss that counts as a gain")
-    clip: float = option(1.0, "weight of the distance to the text")
-    directional: float = option(1.0, "weight of the distance from the direction neutral text -> text")
-    l2: float = option(0.03, "weight of the step's squared length; the original's is 0.008 with units=raw")
+    clip: float = option(0.0, "weight of the distance between image and text; the original's is 1")
+    directional: float = option(1.0, "weight of the distance between the image's change and the text's")
+    l2: float = option(0.1, "weight of the step's squared length; the original's is 0.008 with units=raw")
     units: str = option(
         "deviations", "of rate and length: deviations (of the codes; the mean over them), or raw (codes as they are; "
         "the sum, as the original has it)"
@@ -88,7 +88,9 @@ class TextEditConfig(LoggedConfig):
     beta: float | None = option(None, "method=direction: channels of less relevance stay ...")
     channels: int | None = option(None, "... or: how many of the most relevant move; null for both: 50")
     optimise: OptimiseConfig = option(OptimiseConfig, "method=optimise: how codes are found")
-    preserve: PreserveConfig = option(PreserveConfig, "method=optimise: what stays")
+    preserve: PreserveConfig = option(
+        lambda: PreserveConfig(identity=0.3, perceptual=0.5), "method=optimise: what stays"
+    )  # fmt: skip
 
 
 @dataclass
@@ -132,7 +134,9 @@ class EditConfig(TextEditConfig):
     strength: list[float] = option(lambda: [1.0], "of each vector; one for all; negative for the opposite")
     refine: int = option(0, "steps of descent after a vector, which take back what it changed beside")
     strip: list[float] = option(lambda: [-1.0, 0.0, 0.5, 1.0, 1.5], "factors of the strength that strip.png shows")
-    paste: str | None = option(None, "feather or poisson: show the edit in the image itself; null: as rendered")
+    paste: str | None = option(
+        None, "feather, poisson or poisson-mixed: show the edit in the image itself; null: as rendered"
+    )
     name: str = option("edit", "what the vector of an edit is called")
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda")

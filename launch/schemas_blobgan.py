@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launch.options import option
-from launch.schemas_gan import GANConfig
+from launch.schemas_gan import GANConfig, LeanEncoderConfig
 
 
 @dataclass
@@ -41,8 +41,9 @@ class BlobTrainingConfig:
     """Arguments of ``trainers.blobgan.BlobGANTrainer``."""
 
     _target_: str = option(
-        "trainers.blobgan.BlobGANTrainer", "class", runtime=("generator", "discriminator", "augment", "average", "seed")
-    )
+        "trainers.blobgan.BlobGANTrainer", "class",
+        runtime=("generator", "discriminator", "encoder", "augment", "average", "seed"),
+    )  # fmt: skip
     total_images: int = option(25_000_000, "length of the run, in images seen")
     loss: str = option("logistic", "logistic (non-saturating) or hinge")
     lr_g: float = option(2e-3, "Adam's rate for the decoder and, times lr_mult, the layout network", diverged="lower")
@@ -60,6 +61,9 @@ class BlobTrainingConfig:
     noise: str = option("random", "random, or none for images without random texture")
     ema_halflife: float = option(10_000.0, "half-life of the averaged generator, in images")
     ema_rampup: float | None = option(0.05, "half-life is at most this share of the images seen")
+    reconstruction: float = option(20.0, "weight of the reconstruction loss, with an encoder")
+    lr_codes: float = option(1e-3, "Adam's rate for the hidden codes' layers and their critic, with an encoder")
+    code_steps: int = option(8, "steps of those layers against their critic for each batch, with an encoder")
     compile: bool = option(False, "compile the networks, but for the penalty's pass")
 
 
@@ -69,6 +73,9 @@ class BlobGANConfig(GANConfig):
 
     name: str = option("blobgan", "which training function runs", hidden=True)
     generator: BlobGeneratorConfig = option(BlobGeneratorConfig, "the network that draws")
+    encoder: LeanEncoderConfig | None = option(
+        None, "image to hidden code, trained beside; half of each batch is reconstructed"
+    )
     training: BlobTrainingConfig = option(BlobTrainingConfig, "losses, rates and averages")
 
 

@@ -28,6 +28,7 @@ class ClipTrainingConfig:
     )
     lr: float = option(3e-3, "AdamW's peak rate", diverged="lower")
     weight_decay: float = option(0.01, "AdamW's weight decay")
+    shorts: int = option(4, "short captions of an image in a step, beside the one that says everything")
 
 
 @dataclass
@@ -40,7 +41,7 @@ class ClipConfig(TaskConfig):
     written: int = option(2, "captions written for an image; the text tower takes about 10 ms of a CPU for each")
     borrowed: int = option(14, "captions of others that are true of it, too; they cost nothing")
     epochs: int = option(14, "passes over the images")
-    batch_size: int = option(128, "images in a batch; more are harder to tell apart", memory=True)
+    batch_size: int = option(64, "images in a batch; more are harder to tell apart", memory=True)
     heldout: int = option(500, "avatars that are scored and never trained on; n= overrides it")
 
 

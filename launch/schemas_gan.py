@@ -88,6 +88,19 @@ class AdaptiveAugmentConfig(AugmentConfig):
 
 
 @dataclass
+class LeanEncoderConfig:
+    """Arguments of ``networks.stylegan2.LeanEncoder``."""
+
+    _target_: str = option("networks.stylegan2.LeanEncoder", "class")
+    img_resolution: int = option(64, "a power of two, at least 16")
+    w_dim: int = option(512, "width of a code, the generator's")
+    img_channels: int = option(3, "channels of the image")
+    channels: list[int] = field(
+        default_factory=list, metadata={"doc": "channels at half the resolution, a quarter, … 4; [] for a default"}
+    )
+
+
+@dataclass
 class GANConfig(TaskConfig):
     """Train a generator against a discriminator; each kind extends this by its generator and its training."""
 

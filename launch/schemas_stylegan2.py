@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from launch.options import option
-from launch.schemas_gan import GANConfig
+from launch.schemas_gan import GANConfig, LeanEncoderConfig
 
 
 @dataclass
@@ -29,19 +29,6 @@ class GeneratorConfig:
     half_dtype: str = option("float16", "float16 or bfloat16")
     conv_clamp: float | None = option(None, "bound on magnitudes; 256 with float16")
     channels_last: bool = option(False, "memory layout of the activations; faster on CPUs and tensor cores")
-
-
-@dataclass
-class EncoderConfig:
-    """Arguments of ``networks.stylegan2.LeanEncoder``."""
-
-    _target_: str = option("networks.stylegan2.LeanEncoder", "class")
-    img_resolution: int = option(64, "a power of two, at least 16")
-    w_dim: int = option(512, "width of w, the generator's")
-    img_channels: int = option(3, "channels of the image")
-    channels: list[int] = field(
-        default_factory=list, metadata={"doc": "channels at half the resolution, a quarter, … 4; [] for a default"}
-    )
 
 
 @dataclass
@@ -80,7 +67,9 @@ class StyleGAN2Config(GANConfig):
 
     name: str = option("stylegan2", "which training function runs", hidden=True)
     generator: GeneratorConfig = option(GeneratorConfig, "the network that draws")
-    encoder: EncoderConfig | None = option(None, "image to code, trained beside; half of each batch is reconstructed")
+    encoder: LeanEncoderConfig | None = option(
+        None, "image to code, trained beside; half of each batch is reconstructed"
+    )
     training: AdversarialConfig = option(AdversarialConfig, "losses, rates and averages")
 
 

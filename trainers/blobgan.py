@@ -8,18 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from networks.augment import Augment
-from networks.blobgan import BlobGenerator, Jitter
+from networks.blobgan import BlobGenerator, Jitter, Layout
 from networks.gan_losses import Loss
 from networks.stylegan2.synthesis import NoiseMode
-from trainers.adversarial import AdversarialTrainer, Drawn
+from trainers.adversarial import Drawn
+from trainers.autoencoding import AutoencodingTrainer, Lesson
 
 
-class BlobGANTrainer(AdversarialTrainer):
-    """The game of :class:`trainers.adversarial.AdversarialTrainer` for BlobGAN.
+class BlobGANTrainer(AutoencodingTrainer):
+    """The game of :class:`trainers.autoencoding.AutoencodingTrainer` for BlobGAN; its codes are hidden ones.
 
     There is no loss on layouts, no path length and no style mixing, as in the paper. The layout network's small
-    learning-rate multiplier is in its layers. Blobs are moved at random in training alone: the averaged generator,
-    which draws samples and is measured, renders layouts as they are.
+    learning-rate multiplier is in its layers. Blobs are moved at random in training alone, and not those of a
+    reconstruction: the averaged generator, which draws samples and is measured, renders layouts as they are.
 
     Raises:
         ValueError: if the loss or the noise is unknown, an interval is below 1, a jitter is negative, or the
@@ -47,6 +48,10 @@ class BlobGANTrainer(AdversarialTrainer):
         noise: NoiseMode = "random",      # "none" keeps noise out
         ema_halflife: float = 10_000.0,   # half-life of G_ema, in images
         ema_rampup: float | None = 0.05,  # half-life is at most this share of the images seen; None for no ramp
+        encoder: nn.Module | None = None,  # image -> hidden code [N, hidden_dim]; None, as in the paper
+        reconstruction: float = 20.0,     # weight of pyramid_l1 between half of the batch and its reconstruction
+        lr_codes: float = 1e-3,           # Adam's rate for hidden codes' layers and their critic, with an encoder
+        code_steps: int = 8,              # steps of the game of codes for each batch of images
         augment: Augment | None = None,   # what D sees instead of images
         average: nn.Module | None = None,  # G_ema to start from; None for a copy of the generator
         compile: bool = False,            # compile the first-order phases; the penalty stays as it is  # noqa: A002
@@ -56,7 +61,8 @@ class BlobGANTrainer(AdversarialTrainer):
         if jitter_end is not None and not 0 < jitter_end <= 1:
             raise ValueError(f"jitter_end must be in (0, 1], or None for jitter that stays, got {jitter_end}")
         super().__init__(
-            generator, discriminator, total_images, seed, loss, lr_g, lr_d, adam_eps, final_lr, r1_gamma, r1_interval,
+            Lesson(encoder, reconstruction, lr_codes, code_steps), generator.layout_network.hidden_dim, generator,
+            discriminator, total_images, seed, loss, lr_g, lr_d, adam_eps, final_lr, r1_gamma, r1_interval,
             ema_halflife, ema_rampup, augment, average, compile,
         )  # fmt: skip
         self.jitter, self.jitter_end, self.noise = Jitter(jitter_centre, jitter_size, jitter_angle), jitter_end, noise
@@ -67,7 +73,23 @@ class BlobGANTrainer(AdversarialTrainer):
             return self.jitter
         return self.jitter.scaled(max(0.0, 1 - self.images_seen / (self.jitter_end * self.total_images)))
 
+    def prior(self) -> list[nn.Parameter]:
+        network = self.G.layout_network
+        last = set(network.blobs.parameters())
+        return [weight for weight in network.parameters() if weight not in last]
+
+    def draw_codes(self, z: Tensor) -> Tensor:
+        return self.G.layout_network.hidden(z)
+
     def draw(self, real: Tensor, labels: Tensor | None) -> Drawn:
-        z = torch.randn(len(real), self.G.z_dim, device=self.device)
-        layout = self.present_jitter()(self.G.layout_network(z, update_avg=True))
-        return Drawn(self._first_order[0](layout, noise=self.noise), None)
+        n, network = self.reconstructed(len(real)), self.G.layout_network
+        hidden = network.hidden(torch.randn(len(real) - n, self.G.z_dim, device=self.device), update_avg=True)
+        if self.E is None:
+            return Drawn(self._render(self.present_jitter()(network.layout(hidden))), None)
+        codes = self.E(real[:n])  # [n, hidden_dim]
+        moved = self.present_jitter()(network.layout(hidden.detach())).tensors()
+        layout = Layout(**{name: torch.cat([t, moved[name]]) for name, t in network.layout(codes).tensors().items()})
+        return self.lesson(codes, self._render(layout), real, None)
+
+    def _render(self, layout: Layout) -> Tensor:
+        return self._first_order[0](layout, noise=self.noise)

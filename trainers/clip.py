@@ -25,7 +25,9 @@ class Captions:
 
 
 class ClipTrainer(SupervisedTrainer):
-    """InfoNCE between mirrored, degraded images and two of their captions: one says everything, the other a little.
+    """InfoNCE between mirrored, degraded images and some of their captions: one says everything, the others a little.
+
+    An image is encoded once for all its captions, since texts cost next to nothing here.
 
     Batches are images and their numbers in ``captions``.
 
@@ -41,9 +43,10 @@ class ClipTrainer(SupervisedTrainer):
         seed: int = 0,               # of the augmentation, and of which caption comes when
         lr: float = 3e-3,            # AdamW's peak rate
         weight_decay: float = 0.01,  # AdamW's decay
+        shorts: int = 4,             # short captions of an image in a step, beside the one that says everything
     ) -> None:
         super().__init__(total_steps, seed, lr, weight_decay)
-        self.network = network
+        self.network, self.shorts = network, shorts
         for name in ("features", "claims", "own", "contrasts", "false"):   # where the network is; not in checkpoints
             self.register_buffer(name, getattr(captions, name), persistent=False)
         self.seen: list[Tensor] = []   # image vectors of the last validation
@@ -53,8 +56,8 @@ class ClipTrainer(SupervisedTrainer):
         draws = self.draws()
         vectors = self.network.encode_images(degrade(mirror_images(images, draws)[0], draws))
         each = self.own.shape[1]
-        short = torch.randint(min(1, each - 1), each, (len(rows),), generator=draws, device=rows.device)
-        losses = [self._loss(vectors, rows, which) for which in (torch.zeros_like(short), short)]
+        short = torch.randint(1, each, (self.shorts, len(rows)), generator=draws, device=rows.device)
+        losses = [self._loss(vectors, rows, which) for which in (torch.zeros_like(rows), *short)]
         return self.checked(torch.stack(losses).mean())
 
     def _loss(self, vectors: Tensor, rows: Tensor, which: Tensor) -> Tensor:

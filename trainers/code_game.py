@@ -1,6 +1,8 @@
-"""The mapping network against a critic of codes: how it learns an encoder's distribution."""
+"""A generator's prior of codes against a critic of codes: how it learns an encoder's distribution."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -14,40 +16,48 @@ GAMMA = 1.0       # weight of the penalty
 
 
 class CodeGame(nn.Module):
-    """A GAN in W: ``mapping`` draws codes, a critic compares them with the encoder's latest.
+    """A GAN of codes: a prior draws them, a critic compares them with the encoder's latest.
 
     A learned prior in place of a fixed one is known to repair autoencoders whose codes do not fit their prior (Dai and
     Wipf 2019, arXiv 1903.05789). Codes are standardised by one mean and one scale, those of the queue.
     """
 
-    def __init__(self, w_dim: int, queue: int) -> None:
+    def __init__(self, code_dim: int, queue: int) -> None:
         super().__init__()
-        self.critic = CodeCritic(w_dim)
-        self.register_buffer("codes", torch.zeros(queue, w_dim))  # the encoder's latest, the newest first
+        self.critic = CodeCritic(code_dim)
+        self.register_buffer("codes", torch.zeros(queue, code_dim))  # the encoder's latest, the newest first
         self.register_buffer("filled", torch.zeros([], dtype=torch.int64))
         self.register_buffer("steps", torch.zeros([], dtype=torch.int64))
 
     def add(self, w: Tensor) -> None:
-        """Put the encoder's codes ``[n, w_dim]`` into the queue; the oldest leave it."""
+        """Put the encoder's codes ``[n, D]`` into the queue; the oldest leave it."""
         self.codes.copy_(torch.cat([w.detach(), self.codes])[: len(self.codes)])
         self.filled.add_(len(w)).clamp_(max=len(self.codes))
 
     def play(
-        self, steps: int, mapping: nn.Module, z_dim: int,
-        opt_mapping: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer,
+        self, steps: int, prior: Callable[[Tensor], Tensor], z_dim: int,
+        opt_prior: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer,
     ) -> dict[str, float]:  # fmt: skip
-        """``steps`` updates of each side on the codes in the queue; the losses of the last."""
+        """``steps`` updates of each side on the codes in the queue; the losses of the last.
+
+        Args:
+            steps: how many.
+            prior: ``[n, z_dim]`` to codes ``[n, D]``.
+            z_dim: width of z.
+            opt_prior: moves the prior's weights.
+            opt_critic: moves the critic's.
+        """
         codes = self.codes[: int(self.filled)]
         mean, scale = codes.mean(0), (codes - codes.mean(0)).square().mean().sqrt().clamp_min(1e-8)
         figures: dict[str, float] = {}
         for _ in range(steps):
             real = (codes[torch.randint(len(codes), [BATCH], device=codes.device)] - mean) / scale
-            fake = (mapping(torch.randn(BATCH, z_dim, device=codes.device))[:, 0] - mean) / scale
-            figures = self._step(real, fake, opt_mapping, opt_critic)
+            fake = (prior(torch.randn(BATCH, z_dim, device=codes.device)) - mean) / scale
+            figures = self._step(real, fake, opt_prior, opt_critic)
         return figures
 
     def _step(
-        self, real: Tensor, fake: Tensor, opt_mapping: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer
+        self, real: Tensor, fake: Tensor, opt_prior: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer
     ) -> dict[str, float]:
         loss_critic = discriminator_loss(self.critic(real), self.critic(fake.detach()), "logistic")
         if int(self.steps) % INTERVAL == 0:
@@ -55,9 +65,9 @@ class CodeGame(nn.Module):
         opt_critic.zero_grad(set_to_none=True)
         loss_critic.backward()
         opt_critic.step()
-        loss_mapping = generator_loss(self.critic(fake), "logistic")
-        opt_mapping.zero_grad(set_to_none=True)
-        loss_mapping.backward()
-        opt_mapping.step()
+        loss_prior = generator_loss(self.critic(fake), "logistic")
+        opt_prior.zero_grad(set_to_none=True)
+        loss_prior.backward()
+        opt_prior.step()
         self.steps += 1
-        return {"code_critic": float(loss_critic.detach()), "code_mapping": float(loss_mapping.detach())}
+        return {"code_critic": float(loss_critic.detach()), "code_prior": float(loss_prior.detach())}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, get_args
 
 import torch
@@ -11,22 +10,15 @@ from torch import Tensor, nn
 from networks.augment import Augment
 from networks.gan_losses import Loss, path_lengths
 from networks.stylegan2 import Generator
-from networks.stylegan2.reconstruction import pyramid_l1
 from networks.stylegan2.synthesis import NoiseMode
-from trainers.adversarial import AdversarialTrainer, Drawn, Figures, shuffled, step
-from trainers.code_game import CodeGame
+from trainers.adversarial import Drawn, Figures, shuffled, step
+from trainers.autoencoding import AutoencodingTrainer, Lesson
 
-CODES = 4096     # how many of the encoder's latest codes the mapping network learns from
 PATH_SHRINK = 2  # a path length step has as many times fewer samples than a batch
 
 
-class StyleGAN2Trainer(AdversarialTrainer):
-    """The game of :class:`trainers.adversarial.AdversarialTrainer` for StyleGAN2.
-
-    With an ``encoder``, half of the samples are reconstructions of the step's real images (VAE/GAN, Larsen et al. 2016,
-    arXiv 1512.09300). That is a direct lesson on every image, which a short run on small compute needs, and it keeps
-    rare parts from being forgotten. The mapping network then learns to draw the encoder's codes, in a game of its own
-    (:class:`trainers.code_game.CodeGame`); the discriminator of images teaches the encoder and the synthesis network.
+class StyleGAN2Trainer(AutoencodingTrainer):
+    """The game of :class:`trainers.autoencoding.AutoencodingTrainer` for StyleGAN2, whose codes are those in W.
 
     Raises:
         ValueError: if the loss or the noise is unknown, an interval is below 1, generator and discriminator take labels
@@ -66,37 +58,22 @@ class StyleGAN2Trainer(AdversarialTrainer):
         if path_interval < 1:
             raise ValueError(f"path_interval must be at least 1, got {path_interval}")
         super().__init__(
-            generator, discriminator, total_images, seed, loss, lr_g, lr_d, 1e-8, final_lr, r1_gamma, r1_interval,
-            ema_halflife, ema_rampup, augment, average, compile,
+            Lesson(encoder, reconstruction, lr_codes, code_steps), generator.w_dim, generator, discriminator,
+            total_images, seed, loss, lr_g, lr_d, 1e-8, final_lr, r1_gamma, r1_interval, ema_halflife, ema_rampup,
+            augment, average, compile,
         )  # fmt: skip
-        if generator.c_dim and encoder is not None:
-            raise ValueError("the game of codes knows no labels: train a conditional generator with task.encoder=null")
-        self.E = encoder
-        self.reconstruction, self.lr_codes, self.code_steps = reconstruction, lr_codes, code_steps
-        if encoder is not None:
-            self.E_ema = copy.deepcopy(encoder).eval().requires_grad_(False)
-            self.code_game = CodeGame(generator.w_dim, CODES)
         self.path_weight, self.path_interval, self.path_decay = path_weight, path_interval, path_decay
         self.register_buffer("path_mean", torch.zeros([]))
         self.style_mixing, self.noise = style_mixing, noise
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        players = super().configure_optimizers()
-        if self.E is None:
-            return players
-        sides = (self.G.mapping, self.code_game.critic)
-        return [*players, *(torch.optim.Adam(side.parameters(), lr=self.lr_codes, betas=(0.0, 0.99)) for side in sides)]
+    def prior(self) -> list[nn.Parameter]:
+        return list(self.G.mapping.parameters())
 
-    def generator_weights(self) -> list[nn.Parameter]:
-        if self.E is None:
-            return super().generator_weights()
-        return [*self.G.synthesis.parameters(), *self.E.parameters()]
+    def draw_codes(self, z: Tensor) -> Tensor:
+        return self.G.mapping(z)[:, 0]
 
     def generator_interval(self) -> int | None:
         return self.path_interval if self.path_weight > 0 else None
-
-    def averaged(self) -> list[tuple[nn.Module, nn.Module]]:
-        return [*super().averaged(), *([(self.E_ema, self.E)] if self.E is not None else [])]
 
     def _latents(self, n: int, labels: Tensor | None) -> Tensor:  # labels: [n, c_dim] -> ws [n, num_ws, w_dim]
         z = torch.randn(2, n, self.G.z_dim, device=self.device)
@@ -107,26 +84,18 @@ class StyleGAN2Trainer(AdversarialTrainer):
         return ws
 
     def draw(self, real: Tensor, labels: Tensor | None) -> Drawn:
-        n = len(real) // 2 if self.E is not None else 0  # how many of the samples are reconstructions: the first
+        n = self.reconstructed(len(real))
         asked = shuffled(labels)
         ws = self._latents(len(real) - n, asked)
         if self.E is None:
             return Drawn(self._first_order[0](ws, noise=self.noise), asked)
         w = self.E(real[:n])  # [n, w_dim]
         ws = torch.cat([w[:, None].expand(-1, self.G.num_ws, -1), ws.detach()])
-        fake = self._first_order[0](ws, noise=self.noise)
-        distance = pyramid_l1(fake[:n], real[:n])
-        self._reconstructed = w.detach(), distance.detach()
-        return Drawn(fake, asked, (self.reconstruction * distance,))
+        return self.lesson(w, self._first_order[0](ws, noise=self.noise), real, asked)
 
     def further(self, real: Tensor, labels: Tensor | None, number: int) -> Figures:
-        opt_g, _opt_d, *opt_codes = self.optimizers()
-        figures: Figures = {}
-        if self.E is not None:
-            codes, distance = self._reconstructed
-            figures["reconstruction"] = float(distance)
-            self.code_game.add(codes)
-            figures |= self.code_game.play(self.code_steps, self.G.mapping, self.G.z_dim, *opt_codes)
+        figures = super().further(real, labels, number)
+        opt_g, *_others = self.optimizers()
         if self.path_weight > 0 and number % self.path_interval == 0:
             figures["path_length"] = self._even_paths(max(len(real) // PATH_SHRINK, 1), labels, opt_g)
         return figures

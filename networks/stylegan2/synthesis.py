@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cuda_ops.modulated_conv2d import modulated_conv2d
+from cuda_ops.regional_conv2d import regional_conv2d
 from cuda_ops.upfirdn2d import setup_filter, upsample2d
 from networks.latent import Latent
 from networks.stylegan2.layers import Conv2d, FullyConnected
@@ -24,7 +25,16 @@ NoiseMode = Literal["const", "random", "none"]
 # A generator: maps drawn from it, on the CPU. A pair: maps [N, R, R] of some layers by path, and what the others have.
 Noise = NoiseMode | torch.Generator | tuple[Mapping[str, Tensor], NoiseMode | torch.Generator]
 LayerNoise = NoiseMode | torch.Generator | Tensor
-Styles = dict[str, Tensor]
+
+
+class RegionalStyles(NamedTuple):
+    """A layer's styles where regions of the image have their own."""
+
+    styles: Tensor                 # [N, K, C]
+    weights: Mapping[int, Tensor]  # resolution -> of each region at each pixel, [N, K, R, R], summing to one
+
+
+Styles = Mapping[str, Tensor | RegionalStyles]
 
 
 class SynthesisLayer(nn.Module):
@@ -51,12 +61,15 @@ class SynthesisLayer(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def forward(self, x: Tensor, styles: Tensor, noise: LayerNoise, gain: float = 1.0) -> Tensor:
-        return modulated_conv2d(
-            x, self.weight, styles, layer_noise(noise, self.noise_const, x), self.noise_strength, self.bias, self.up,
-            self.resample_filter, act="lrelu", gain=math.sqrt(2) * gain,
-            clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
-        )  # fmt: skip
+    def forward(self, x: Tensor, styles: Tensor | RegionalStyles, noise: LayerNoise, gain: float = 1.0) -> Tensor:
+        noise, clamp = layer_noise(noise, self.noise_const, x), self.conv_clamp and self.conv_clamp * gain
+        rest = (noise, self.noise_strength, self.bias, self.up, self.resample_filter)
+        if isinstance(styles, RegionalStyles):
+            maps = styles.weights[x.shape[-1]], styles.weights[self.resolution]
+            return regional_conv2d(
+                x, self.weight, styles.styles, *maps, *rest, act="lrelu", gain=math.sqrt(2) * gain, clamp=clamp
+            )
+        return modulated_conv2d(x, self.weight, styles, *rest, act="lrelu", gain=math.sqrt(2) * gain, clamp=clamp)
 
 
 class ToRGB(nn.Module):
@@ -70,8 +83,12 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = 1 / math.sqrt(in_channels)
 
-    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+    def forward(self, x: Tensor, styles: Tensor | RegionalStyles) -> Tensor:
         # The fan-in gain sits on the style, so that S stays what the affine layer gives.
+        if isinstance(styles, RegionalStyles):
+            maps = styles.weights[x.shape[-1]]
+            return regional_conv2d(x, self.weight, styles.styles * self.weight_gain, maps, bias=self.bias,
+                                   demodulate=False, clamp=self.conv_clamp)  # fmt: skip
         styles = styles * self.weight_gain
         return modulated_conv2d(x, self.weight, styles, bias=self.bias, demodulate=False, clamp=self.conv_clamp)
 

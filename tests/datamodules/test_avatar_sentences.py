@@ -64,11 +64,18 @@ def test_captions_are_true_and_contrasts_are_not(avatars: tuple[dict, ...]) -> N
     assert (found.claims[found.contrasts[:, 1]].sum(1) == short).all()
 
 
-def test_captions_depend_on_seed_and_number_alone(avatars: tuple[dict, ...]) -> None:
-    draws = ((avatars[:3], 1), (avatars, 1), (avatars, 2))
-    few, many, other = (write_captions("avataaars", drawn, 2, seed=seed) for drawn, seed in draws)
-    assert [few.texts[k] for k in few.own.flat] == [many.texts[k] for k in many.own[:3].flat]
-    assert [other.texts[k] for k in other.own[:, 1]] != [many.texts[k] for k in many.own[:, 1]]
+def test_words_follow_from_the_seed(avatars: tuple[dict, ...]) -> None:
+    one, again, other = (write_captions("avataaars", avatars, 2, 3, seed) for seed in (1, 1, 2))
+    assert [one.texts[k] for k in one.own.flat] == [again.texts[k] for k in again.own.flat]
+    assert [one.texts[k] for k in one.own[:, 1]] != [other.texts[k] for k in other.own[:, 1]]
+
+
+def test_what_is_rare_is_said_more_often_than_seen(avatars: tuple[dict, ...]) -> None:
+    true, _ = claims_of("avataaars", avatars)
+    found = write_captions("avataaars", avatars, 8, 8, seed=0)
+    said = found.claims[found.own[:, 1:]].sum((0, 1)) / true.sum(0).clip(1)   # how often, for each avatar it is true of
+    shares = true.mean(0)
+    assert said[(shares > 0) & (shares < 0.1)].mean() > 1.5 * said[shares > 0.5].mean()
 
 
 def test_sentences_are_english() -> None:

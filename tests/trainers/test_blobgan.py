@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import torch
 from datamodules.images import GANImages, ImageSet
 from networks.blobgan import BlobGenerator, Layout
 from networks.blobgan.usage import blob_usage
-from networks.stylegan2 import Discriminator, LeanDiscriminator
+from networks.stylegan2 import Discriminator, LeanDiscriminator, LeanEncoder
 from trainers.blobgan import BlobGANTrainer
 from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, save_last
 
@@ -26,6 +26,11 @@ def tiny(total: int = 24, **arguments: object) -> BlobGANTrainer:
     G = BlobGenerator(16, k=2, channels=[8, 6], z_dim=4, hidden_dim=8, layers=2, lr_mult=1.0, structure_dim=5,
                       style_dim=4, smallest=8)  # fmt: skip
     return BlobGANTrainer(G, LeanDiscriminator(16, channels=(4, 4)), total, **{"r1_interval": 2, **arguments})
+
+
+def with_encoder(total: int = 24, **arguments: object) -> BlobGANTrainer:
+    torch.manual_seed(1)
+    return tiny(total, encoder=LeanEncoder(16, 8, channels=(4, 4)), **arguments)
 
 
 class Killed(Exception):
@@ -46,9 +51,12 @@ def assert_same(a: BlobGANTrainer, b: BlobGANTrainer) -> None:
         assert torch.equal(value, b.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("make", [tiny, with_encoder])
 @pytest.mark.parametrize("end", [None, 0.5])
-def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(end: float | None, tmp_path: Path) -> None:
-    whole, broken, path = tiny(jitter_end=end), tiny(jitter_end=end), tmp_path / "last.ckpt"
+def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
+    end: float | None, make: Callable[..., BlobGANTrainer], tmp_path: Path
+) -> None:
+    whole, broken, path = make(jitter_end=end), make(jitter_end=end), tmp_path / "last.ckpt"
     fit(whole)
 
     def die(module: BlobGANTrainer) -> None:
@@ -57,7 +65,7 @@ def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(end: float | None,
 
     with pytest.raises(Killed):
         fit(broken, [EveryImages(12, die)])
-    resumed = tiny(jitter_end=end)
+    resumed = make(jitter_end=end)
     fit(resumed, resume=path)
     assert resumed.images_seen == 24
     assert_same(resumed, whole)
@@ -76,13 +84,33 @@ def test_jitter_fades_and_is_for_training_alone() -> None:
     assert torch.equal(sampled.centre, plain.centre)
 
 
-def test_everything_learns_and_the_mean_moves() -> None:
-    module = tiny()
+@pytest.mark.parametrize("make", [tiny, with_encoder])
+def test_everything_learns_and_the_mean_moves(make: Callable[..., BlobGANTrainer]) -> None:
+    module = make()
     before = copy.deepcopy(module.state_dict())
     fit(module)
     still = [name for name, value in module.state_dict().items() if torch.equal(value, before[name])]
     assert [name for name in still if "resample_filter" not in name and "noise_const" not in name] == []
     assert {"loss_d", "loss_g", "real_sign"} <= module.figures.keys()
+
+
+def test_with_an_encoder_only_the_game_of_codes_moves_the_hidden_codes_layers() -> None:
+    module = with_encoder(total=8, code_steps=0)
+    before = copy.deepcopy(module.G.layout_network.state_dict())
+    fit(module)
+    after = module.G.layout_network.state_dict()
+    assert torch.equal(before["fc0.weight"], after["fc0.weight"])
+    assert not torch.equal(before["blobs.weight"], after["blobs.weight"])
+
+
+def test_a_reconstruction_is_of_blobs_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, seen = with_encoder(total=8), []
+    monkeypatch.setattr(module, "_render", lambda layout: seen.append(layout) or torch.zeros(4, 3, 16, 16))
+    real = IMAGES[:4].float() / 127.5 - 1
+    module.draw(real, None)
+    (drawn,) = seen
+    codes = module.E(real[:2])
+    torch.testing.assert_close(drawn.centre[:2], module.G.layout_network.layout(codes).centre)
 
 
 def test_wrong_arguments_are_named() -> None:

@@ -152,7 +152,7 @@ def test_rates_fall_in_the_last_half() -> None:
     shares = []
     for seen in (0, 500, 750, 1000):
         module.clock.fill_(seen)
-        shares.append(module._rate())
+        shares.append(module.rate())
     assert shares == pytest.approx([1, 1, 0.6, 0.2])
 
 
@@ -214,12 +214,12 @@ def test_the_mapping_learns_the_encoder_s_distribution_and_nothing_else_moves_it
 def test_the_mapping_finds_clusters() -> None:
     torch.manual_seed(0)
     mapping = Generator(16, z_dim=16, w_dim=16, mapping_layers=3, mapping_lr_mult=1.0, channel_max=4).mapping
-    game = CodeGame(w_dim=16, queue=256)
+    game = CodeGame(code_dim=16, queue=256)
     codes = 0.1 * torch.randn(256, 16)
     codes[:, 0] = 5 * torch.randn(256).sign()
     game.add(codes)
     sides = [torch.optim.Adam(side.parameters(), lr=2e-3, betas=(0.0, 0.99)) for side in (mapping, game.critic)]
-    game.play(800, mapping, 16, *sides)
+    game.play(800, lambda z: mapping(z)[:, 0], 16, *sides)
     w = mapping(torch.randn(512, 16))[:, 0]
     assert (w[:, 0].abs() - 5).abs().median() < 2  # 2.6 for a Gaussian of the same mean and variance
     assert 0.25 < (w[:, 0] > 0).float().mean() < 0.75
@@ -227,7 +227,7 @@ def test_the_mapping_finds_clusters() -> None:
 
 
 def test_the_queue_keeps_the_latest_codes() -> None:
-    game = CodeGame(w_dim=1, queue=4)
+    game = CodeGame(code_dim=1, queue=4)
     for start in (0, 3):
         game.add(torch.arange(start, start + 3.0)[:, None])
     assert game.codes.flatten().tolist() == [3, 4, 5, 0]
