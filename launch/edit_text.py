@@ -15,7 +15,6 @@ from torch import Tensor
 
 from datamodules.folder import IMAGE_SUFFIXES
 from editors.generator import GeneratorEditor
-from editors.ownership import require_owner
 from launch.figures import Figure, Protocol, Source, values, write_config, write_figures
 from launch.files import files_of
 from launch.hardware import machine, require_device
@@ -24,7 +23,8 @@ from launch.reports.texts import strengths_sheet, text_sheet
 from launch.text_methods import Found, Said, clip_of, find, generator_of
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.latents import load_latent, save_latent
+from networks.checkpoints.latent_files import read_codes
+from networks.checkpoints.latents import save_latent
 from networks.clip import ClipModel
 from networks.grids import save_png, to_uint8
 from networks.latent import Latent
@@ -59,7 +59,7 @@ def run(cfg: DictConfig) -> None:
                         f"method {said.method}, strength {strength:g}")  # fmt: skip
     figures = {name: Figure(float(value.mean()), protocol) for name, value in each.items()}
     figures |= {name: Figure(value, protocol) for name, value in found.figures.items()}
-    figures["seconds"] = Figure(time.monotonic() - begun, protocol)
+    figures["seconds"] = Figure(time.monotonic() - begun, protocol)   # inversion included
     _warn(found, after, generator, clip, each)
     lines = [f"images: {len(names)}", f"text: {said.text} ({said.method})"]
     lines += [f"{name}: {figure.value:.4g}" for name, figure in figures.items()]
@@ -92,8 +92,7 @@ def check(cfg: DictConfig) -> Said:
 def _codes(cfg: DictConfig, editor: GeneratorEditor) -> tuple[Latent, tuple[str, ...], Tensor | None, Source]:
     """Codes, names, the images as they were given (None of codes), and which they are."""
     if cfg.latents:
-        latent, names = load_latent(cfg.latents)
-        require_owner(latent, editor.generator)
+        latent, names = read_codes(cfg.latents, editor.generator)
         return latent, names or tuple(f"{i:04d}" for i in range(len(latent))), None, Source(f"codes of {cfg.latents}")
     paths = files_of(Path(cfg.image), "image", IMAGE_SUFFIXES)
     found = editor.invert(list(paths))

@@ -19,9 +19,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from editors.ownership import require_owner
 from launch.edit_judges import natural
-from launch.figures import Figure, Protocol, Source
+from launch.figures import Figure, Protocol, Source, all_by
 from launch.hardware import require_device
 from launch.limits import require_at_least
 from launch.mapper_sources import HELDOUT_SEED
@@ -31,7 +30,7 @@ from launch.text_methods import Found, Said, clip_of, find, generator_of
 from launch.text_scores import Judges, TextScores, best_strength, features
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.latents import load_latent
+from networks.checkpoints.latent_files import read_codes
 from networks.clip import ClipModel
 from networks.grids import save_png
 from networks.latent import NOISE, Latent
@@ -62,11 +61,8 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     before, _ = _rendered(generator, found.before)
     scores = TextScores(judges, said, before, cfg.attribute, tuple(cfg.affects))
     print(f"codes: {len(before)} {source}; text: {said.text}; names: {scores.named or 'no attribute'}")
-    images: dict[float, Tensor] = {}
-    seconds = 0.0
-    for strength in sorted({*map(float, cfg.strengths)}):
-        images[strength], spent = _rendered(generator, found.at(strength))
-        seconds = spent if strength == 1.0 or not seconds else seconds
+    drawn = {s: _rendered(generator, found.at(s)) for s in sorted({*map(float, cfg.strengths)})}
+    images = {strength: pictures for strength, (pictures, _) in drawn.items()}
     table = {strength: scores(after) for strength, after in images.items()}
     best = best_strength(table)
 
@@ -75,14 +71,10 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     figures = _figures(table, best, judges, base)
     at_best = replace(base, how=f"{how}, strength {best:g}")
     figures |= natural(cfg, before, images[best], at_best, "the same images before the edit")
-    facts = found.figures | _spread(found) | {
-        "preparation_seconds": found.preparation, "training_seconds": found.training,
-        "inference_seconds": (found.inference + seconds) / len(before), "strength": best,
-    }  # fmt: skip
-    figures |= {name: Figure(value, base) for name, value in facts.items()}
-    why = _reasons(clip, said, scores, before, images[best])
-    figures |= {name: Figure(value, replace(base, network=str(clip.identity))) for name, value in why.items()}
-    _tell(cfg, table, figures, verdict(figures))
+    facts = found.figures | _spread(found) | _seconds(found, drawn[best][1]) | {"strength": best}
+    figures |= all_by(base, facts)
+    figures |= all_by(replace(base, network=str(clip.identity)), _reasons(clip, said, scores, before, images[best]))
+    _tell(table, figures, verdict(figures))
     if cfg.out:
         _write(cfg, found, clip, before, images, table, figures)
     return figures
@@ -105,8 +97,7 @@ def check(cfg: DictConfig) -> Said:
 
 def _codes(cfg: DictConfig, generator: Generator) -> tuple[Latent, Source]:
     if cfg.latents:
-        latent, _ = load_latent(cfg.latents)
-        require_owner(latent, generator)
+        latent, _ = read_codes(cfg.latents, generator)
         count = len(latent) if cfg.n is None else cfg.n
         if count > len(latent) or count < 2:
             raise GanvasError(f"{cfg.latents} holds {len(latent)} codes, and {max(count, 2)} are to be edited: lower "
@@ -139,6 +130,12 @@ def _figures(
     found = {name: of(name, best) for name in table[best]}
     course = [name for name in ("success", "leakage_worst", "clip_direction", "identity") if name in table[best]]
     return found | {f"{name} at {s:g}": of(name, s) for s in table for name in course}
+
+
+def _seconds(found: Found, rendering: float) -> dict[str, float]:
+    """What it took before all, for the text, and for each image with its rendering."""
+    return {"preparation_seconds": found.preparation, "training_seconds": found.training,
+            "inference_seconds": (found.inference + rendering) / len(found.before)}  # fmt: skip
 
 
 def _spread(found: Found) -> dict[str, float]:
@@ -197,9 +194,7 @@ def verdict(figures: Mapping[str, Figure]) -> str:
     return f"edit: the CLIP takes {value['taken']:.0%} of the edited images for such"
 
 
-def _tell(
-    cfg: DictConfig, table: Mapping[float, Mapping[str, float]], figures: Mapping[str, Figure], reason: str
-) -> None:  # fmt: skip
+def _tell(table: Mapping[float, Mapping[str, float]], figures: Mapping[str, Figure], reason: str) -> None:
     columns = ("success", "leakage_worst", "clip_gain", "clip_direction", "identity", "perceptual")
     shown = [name for name in columns if name in next(iter(table.values()))]
     print("strength  " + "  ".join(f"{name:>14}" for name in shown))

@@ -191,3 +191,18 @@ def test_what_does_not_belong_together_is_one_sentence(
     monkeypatch.setattr("launch.text_methods.load_clip", lambda spec, legacy=False: tiny_clip(1))
     assert edit(tmp_path / "out", *common, TEXT, f"directions={relevance}") == cli.REFUSED
     assert "was measured with avatar:tiny-32" in capsys.readouterr().err
+
+
+def test_codes_that_cannot_be_are_one_sentence(tiny_generator: Path, codes: Path, tmp_path: Path, capsys) -> None:
+    latent = load_latent(codes)[0].tensors["ws"]
+    files = {"nan.pt": latent / 0, "wide.pt": torch.zeros(2, 8, 9), "empty.pt": torch.zeros(0, 8, 8)}
+    for name, tensor in files.items():
+        torch.save(tensor, tmp_path / name)
+        words = (f"generator={tiny_generator}", f"latents={tmp_path / name}", TEXT, "method=optimise")
+        assert edit(tmp_path / "out", *words) == cli.REFUSED
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert name in said
+    torch.save(latent, tmp_path / "good.pt")   # as the original StyleCLIP keeps codes
+    words = (f"generator={tiny_generator}", f"latents={tmp_path / 'good.pt'}", TEXT, "method=optimise")
+    assert edit(tmp_path / "out", *words, "optimise.steps=1", "preserve.perceptual=0") == cli.OK
