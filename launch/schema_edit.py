@@ -84,7 +84,7 @@ class TextEditConfig(LoggedConfig):
         None, "method=direction: what the generator's channels do (`ganvas train task=directions`); null: the zoo's, "
         "or measured once, by gradients, and kept", bundle=True
     )  # fmt: skip
-    alpha: float = option(4.0, "method=direction: deviations that the most relevant channel moves at strength 1")
+    alpha: float = option(3.0, "method=direction: deviations that the most relevant channel moves at strength 1")
     beta: float | None = option(None, "method=direction: channels of less relevance stay ...")
     channels: int | None = option(None, "... or: how many of the most relevant move; null for both: 50")
     optimise: OptimiseConfig = option(OptimiseConfig, "method=optimise: how codes are found")

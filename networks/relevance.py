@@ -93,7 +93,7 @@ def text_direction(clip: ClipModel, text: str, neutral: str) -> Tensor:
 def global_direction(
     relevance: Relevance,
     text: Tensor,                    # [D], see text_direction
-    alpha: float = 4.0,              # standard deviations that the most relevant channel moves at strength 1
+    alpha: float = 3.0,              # standard deviations that the most relevant channel moves at strength 1
     beta: float | None = None,       # channels of a lower |relevance| stay ...
     channels: int | None = None,     # ... or: so many of the most relevant move
     name: str = "",                  # for people
