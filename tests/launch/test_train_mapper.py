@@ -12,7 +12,7 @@ import torch
 
 from launch import cli
 from launch.figures import read_figures
-from launch.mapper_scores import Heldout
+from launch.mapper_scores import Heldout, Scores, caption
 from launch.record import read_metrics
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.conditioned import load_conditioned, text_edit
@@ -131,6 +131,23 @@ def test_a_conditioned_mapper_takes_other_texts(train, frozen: list[str], tiny_g
     save_avatar_clip(tmp_path / "other.safetensors", AvatarClip(32, width=4, dim=16, hidden=8), MiniLM().hash, {})
     with pytest.raises(GanvasError, match="was trained with avatar:dense4-32"):
         text_edit(bundle, "a hat", load_clip(str(tmp_path / "other.safetensors")))
+
+
+@pytest.mark.parametrize(
+    ("similarities", "recommended"),
+    [((0.25, 0.32, 0.30), (1.0, 1.0)), ((0.3, 0.32, 0.35), (0.5, 1.5)), ((0.1, 0.1, 0.1), (0.5, 0.5))],
+)
+def test_recommended_strengths_have_half_to_all_of_the_gain(
+    similarities: tuple[float, ...], recommended: tuple[float, float]
+) -> None:
+    by_strength = {s: {"clip": x} for s, x in zip((0.5, 1.0, 1.5), similarities, strict=True)}
+    assert Scores(0.2, by_strength).recommended == recommended
+
+
+def test_captions_fit_their_columns() -> None:
+    assert caption("a smiling person") == "a smiling person"
+    assert caption("a person wearing glasses") == "wearing glasses"
+    assert caption("antidisestablishmentarianism") == "antidisestablish"
 
 
 @pytest.mark.parametrize("kind", ["styles", "single"])
