@@ -42,7 +42,7 @@ from networks.rendering import render_batches
 
 CODES = 300            # that are edited where n= says nothing
 FEW = 5                # images with and without a value that a CLIP is tested on, at least
-SHEET, PARETO, VECTOR = "images/strengths.png", "images/pareto.png", "vector.safetensors"   # in out=
+SHEET, PARETO, VECTOR = "images/edits.png", "images/pareto.png", "vector.safetensors"   # in out=
 # Below these a text fails: success, then the reasons in this order.
 ENOUGH, SHOWS, TELLS, TAKEN = 0.8, 0.01, 0.8, 0.5
 

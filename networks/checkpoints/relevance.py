@@ -56,15 +56,15 @@ def load_relevance(path: str | Path) -> Relevance:
         raise GanvasError(f"the manifest in {bundle.path} does not describe relevance: measure it again.") from error
 
 
-def find_relevance(generator_hash: str, clip: ClipIdentity, beside: Path | None = None) -> Path | None:
-    """The first such bundle of this generator and this CLIP: beside a file, in the zoo, in ``GANVAS_ZOO``."""
+def find_relevance(generator_hash: str, clip: ClipIdentity) -> Path | None:
+    """The first such bundle of this generator and this CLIP in the zoo or in ``GANVAS_ZOO``."""
 
     def is_wanted(manifest: Manifest) -> bool:
         owner = manifest.get("generator") or {}
         return manifest["kind"] == KIND and owner.get("hash") == generator_hash and manifest.get("clip") == wanted
 
     wanted = clip.to_json()
-    return find_bundle([*([beside.parent] if beside else []), *zoo_folders()], is_wanted)
+    return find_bundle(zoo_folders(), is_wanted)
 
 
 def _named(bundle: Bundle, prefix: str) -> dict[str, Any]:

@@ -146,8 +146,10 @@ def test_relevance_travels_in_a_bundle_and_belongs_to_both(
     found = load_relevance(path)
     assert (found.generator_hash, found.clip, found.settings) == (generator.hash, clip.identity, measured.settings)
     assert all(torch.equal(found.direction[name], t) for name, t in measured.direction.items())
-    assert find_relevance(generator.hash, clip.identity, tmp_path / "x.safetensors") == path
-    assert find_relevance(generator.hash, tiny_clip(1).identity, tmp_path / "x.safetensors") is None
+    monkeypatch.setenv("GANVAS_ZOO", str(tmp_path))
+    assert find_relevance(generator.hash, clip.identity) == path
+    assert find_relevance(generator.hash, tiny_clip(1).identity) is None
+    assert relevance_of(generator, clip).settings == measured.settings   # found, not measured
     with pytest.raises(GanvasError, match=r"was measured with avatar:tiny-32 .* and the one given is avatar:tiny-32"):
         relevance_of(generator, tiny_clip(1), path)
     other = StyleGan2(16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=8)

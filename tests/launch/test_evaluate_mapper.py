@@ -87,7 +87,7 @@ def test_a_mapper_is_judged_at_every_strength(evaluate, mapper: Path, tmp_path: 
     assert "seed 1000003" in found["success"].protocol.split
     assert found["clip_score"].protocol.network.startswith("judge avatar:tiny-32")
     assert found["success"].protocol.network.startswith("judge ")
-    assert (tmp_path / "images" / "strengths.png").is_file()
+    assert (tmp_path / "images" / "edits.png").is_file()
     assert (tmp_path / "images" / "pareto.png").is_file()
     assert not (tmp_path / "vector.safetensors").exists()
     printed = capsys.readouterr().out
