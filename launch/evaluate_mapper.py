@@ -9,7 +9,7 @@ whether that CLIP takes the edited ones for them.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ from networks.protocol import Generator
 from networks.rendering import render_batches
 
 CODES = 300            # that are edited where n= says nothing
-FEW = 5                # images with and without a value that a CLIP is tested on, at least
+FEW = 5                # images with what a text names that a CLIP is tested on, at least
+MORE = 1000            # samples that are looked through where the codes that are edited show fewer
 SHEET, PARETO, VECTOR = "images/edits.png", "images/pareto.png", "vector.safetensors"   # in out=
 # Below these a text fails: success, then the reasons in this order.
 ENOUGH, SHOWS, TELLS, TAKEN = 0.8, 0.01, 0.8, 0.5
@@ -73,7 +74,8 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     figures |= natural(cfg, before, images[best], at_best, "the same images before the edit")
     facts = found.figures | _spread(found) | _seconds(found, drawn[best][1]) | {"strength": best}
     figures |= all_by(base, facts)
-    figures |= all_by(replace(base, network=str(clip.identity)), _reasons(clip, said, scores, before, images[best]))
+    fits = _by_text(clip, said)
+    figures |= all_by(replace(base, network=str(clip.identity)), _reasons(cfg, generator, scores, images[best], fits))
     _tell(table, figures, verdict(figures))
     if cfg.out:
         _write(cfg, found, clip, before, images, table, figures)
@@ -157,24 +159,33 @@ def _steps(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[st
     return {name: after[name] - t for name, t in before.items()}
 
 
+def _by_text(clip: ClipModel, said: Said) -> Callable[[Tensor], Tensor]:
+    """How near images are to a text, and how far from the neutral one, ``[N]``."""
+    text = clip.encode_prompt(said.text).cpu() - clip.encode_prompt(said.neutral).cpu()
+    return lambda images: features(clip, images) @ text
+
+
 def _reasons(
-    clip: ClipModel, said: Said, scores: TextScores, before: Tensor, after: Tensor
+    cfg: DictConfig, generator: Generator, scores: TextScores, after: Tensor, fits: Callable[[Tensor], Tensor]
 ) -> dict[str, float]:  # fmt: skip
     """What can be to blame: ``shows`` the generator, ``tells`` the CLIP that the edit follows, ``taken`` the edit.
 
-    ``shows``: share of the source images that have what the text names. ``tells``: chance that one of these is nearer
-    to the text than another image, 1/2 by guessing. ``taken``: share of edited images at least as near as half of them.
+    ``shows``: share of images that have what the text names, of the sources and, where few do, of further samples.
+    ``tells``: chance that one of these is nearer to the text than another image, 1/2 by guessing. ``taken``: share of
+    edited images at least as near as half of them.
     """
     if scores.named is None:
         return {}
-    figures = {"shows": float(scores.there.double().mean())}
-    text = clip.encode_prompt(said.text).cpu() - clip.encode_prompt(said.neutral).cpu()
-    fits = features(clip, before) @ text
-    those, others = fits[scores.there], fits[~scores.there]
-    if min(len(those), len(others)) >= FEW:
+    images, there = scores.before, scores.there
+    if there.sum() < FEW:
+        more, _ = _rendered(generator, generator.sample(MORE, HELDOUT_SEED + 1, truncation=cfg.truncation))
+        images, there = torch.cat([images, more]), torch.cat([there, scores.shows(more)])
+    figures = {"shows": float(there.double().mean())}
+    near = fits(images)
+    those, others = near[there], near[~there]
+    if len(those) >= FEW:
         figures["tells"] = separation(those, others)
-        edited = features(clip, after[~scores.there]) @ text
-        figures["taken"] = float((edited >= those.median()).double().mean())
+        figures["taken"] = float((fits(after[~scores.there]) >= those.median()).double().mean())
     return figures
 
 

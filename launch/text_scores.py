@@ -86,16 +86,21 @@ class TextScores:
         self.named: Named | None = named_by(said.text, attribute, affects, judges.attributes.attributes)
         self.labels = judges.attributes.labels(before)
         self.truth = None if judges.second is None else judges.second.labels(before)
-        self.there = torch.zeros(len(before), dtype=torch.bool)
-        if self.named is not None:
-            self.there = shown(self.labels, judges.attributes.attributes, self.named.name, self.named.values)
-            if self.there.all():
-                raise GanvasError(f"all {len(before)} images show {self.named} before the edit, so that nothing can be "
-                                  "reached: give other codes, or attribute=none.")  # fmt: skip
+        self.there = self.shows(before)
+        if self.there.all():
+            raise GanvasError(f"all {len(before)} images show {self.named} before the edit, so that nothing can be "
+                              "reached: give other codes, or attribute=none.")  # fmt: skip
         self.who = None if judges.identity is None else judges.identity.embed(before)
         self.seen = None if judges.clip is None else features(judges.clip, before)
         if judges.clip is not None:
             self.text, self.neutral = (judges.clip.encode_prompt(t).cpu() for t in (said.text, said.neutral))
+
+    def shows(self, images: Tensor) -> Tensor:
+        """Which images have what the text names, bool ``[N]``; none if it names nothing."""
+        if self.named is None:
+            return torch.zeros(len(images), dtype=torch.bool)
+        attributes = self.judges.attributes
+        return shown(attributes.labels(images), attributes.attributes, self.named.name, self.named.values)
 
     def __call__(self, after: Tensor) -> dict[str, float]:
         """Figures of the images after an edit, ``[N, C, R, R]`` in [-1, 1]."""
