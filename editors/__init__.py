@@ -14,6 +14,10 @@ from editors.loading import load
 from editors.mask_edit import Edited, EditSettings
 from editors.mask_programs import parse_program
 from editors.segmentation import Segmentation, SegmentationEditor
+from editors.sequence import EditSequence
+from editors.text_directions import RelevanceSettings, measure_relevance
+from editors.text_optimise import TextEdited, TextOptimiser, TextSettings
+from editors.text_relevance import relevance_of
 from networks.checkpoints.classes import ClassList
 from networks.checkpoints.edits import load_edit, save_edit
 from networks.latent_edit import LatentEdit
@@ -23,6 +27,7 @@ __all__ = [
     "BlobEditor",
     "ClassList",
     "CompletionSettings",
+    "EditSequence",
     "EditSettings",
     "Edited",
     "GeneratorEditor",
@@ -30,10 +35,16 @@ __all__ = [
     "InversionCache",
     "InversionSettings",
     "LatentEdit",
+    "RelevanceSettings",
     "Segmentation",
     "SegmentationEditor",
+    "TextEdited",
+    "TextOptimiser",
+    "TextSettings",
     "load",
     "load_edit",
+    "measure_relevance",
     "parse_program",
+    "relevance_of",
     "save_edit",
 ]

@@ -17,6 +17,7 @@ from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings, invert
 from editors.mask_edit import Edited, EditSettings, MaskEditor
 from editors.ownership import require_owner
+from editors.sequence import EditSequence
 from editors.vectors import apply_vector
 from networks.checkpoints.classes import IGNORE, ClassList
 from networks.checkpoints.errors import GanvasError
@@ -159,7 +160,7 @@ class SegmentationEditor:
     def apply(
         self,
         what: ImageLike | Latent | Sequence[ImageLike] | Segmentation,
-        edit: LatentEdit,
+        edit: LatentEdit | EditSequence,
         strength: float | Tensor = 1.0,
         refine: int = 0,
         settings: EditSettings | None = None,

@@ -11,6 +11,7 @@ from torch import Tensor
 from editors.descent import descend
 from editors.mask_edit import Edited, MaskEditor, Problem
 from editors.regions import edit_region
+from editors.sequence import EditSequence
 from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
 from networks.latent_edit import LatentEdit
@@ -63,7 +64,7 @@ def _joint(
 def apply_vector(
     editor: MaskEditor,
     latents: Latent,                       # codes in W+
-    vector: LatentEdit,
+    vector: LatentEdit | EditSequence,     # of any space that the codes can be brought into
     region: Sequence[int] | None = None,   # ids of the classes that it changes; None: those that come or go
     strength: float | Tensor = 1.0,        # see LatentEdit.apply
     refine: int = 0,                       # steps of descent afterwards, at most
@@ -75,16 +76,20 @@ def apply_vector(
     the mask it made as the wish take that back.
 
     Raises:
-        GanvasError: if the vector does not fit the codes, or a refined region is empty or the whole image.
+        GanvasError: if the vector does not fit the codes, or refinement is asked for and a region is empty or the whole
+            image, or the codes have left W+.
     """
     try:
-        moved = vector.apply(latents, strength)
+        moved = EditSequence.of(vector).apply(editor.generator, latents, strength)
     except ValueError as error:
         raise GanvasError(f"the vector {vector.name} cannot be applied: {error}") from error
     device = editor.generator.device
     before, after = editor.see(latents.to(device)), editor.see(moved.to(device))
     # A vector moves outlines everywhere by a pixel. Where it names its classes, that is no part of the edit.
     where = edit_region(before[1], after[1], editor.settings.margin, region, changed=region is None)
+    if refine > 0 and moved.space != latents.space:
+        raise GanvasError(f"refine={refine} takes steps in {latents.space}, and {vector.name or 'this edit'} ends in "
+                          f"{moved.space}: leave refine= out.")  # fmt: skip
     if refine > 0:
         return editor.edit(latents, after[1], start=moved, region=where, steps=refine, progress=progress)
     return Edited.of(latents, moved, before, after, after[1], where)

@@ -20,9 +20,11 @@ from editors.mask_edit import Edited, EditSettings
 from editors.mask_programs import parse_program
 from editors.regions import edited_classes
 from editors.segmentation import Segmentation, SegmentationEditor
-from launch import edit_blobs
-from launch.edit_vectors import check_strengths, vector_of
+from editors.sequence import EditSequence
+from launch import edit_blobs, edit_text
+from launch.edit_vectors import check_strengths, vectors_of
 from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
+from launch.files import files_of
 from launch.hardware import machine, require_device
 from launch.limits import require_at_least
 from launch.loggers import check_loggers, log_result
@@ -35,7 +37,6 @@ from networks.checkpoints.landmarks import SUFFIXES, read_landmarks
 from networks.checkpoints.latents import load_latent, save_latent
 from networks.checkpoints.masks import read_mask, write_mask
 from networks.grids import save_png, to_uint8
-from networks.latent_edit import LatentEdit
 from networks.metrics.uncertainty import image_uncertainty
 
 SHEET, STRIP, LATENTS, VECTOR = "sheet.png", "strip.png", "latents.safetensors", "vector.safetensors"  # in out=
@@ -45,17 +46,21 @@ BLOBS_ONLY = ("source", "scenes", "script", "move", "keep", "video")
 def run(cfg: DictConfig) -> None:
     """Edit, and write ``images/``, ``masks/``, the codes, a sheet, ``figures.json``, and a strip or the vector.
 
-    Everything is written when all images are done. With ``layout=`` see :mod:`launch.edit_blobs`.
+    Everything is written when all images are done. With ``layout=`` see :mod:`launch.edit_blobs`, with ``text=`` or
+    ``mapper=`` :mod:`launch.edit_text`.
 
     Raises:
         GanvasError: if nothing or two things say what to change or where, or what is given cannot be used.
     """
+    if cfg.text is not None or cfg.mapper:
+        edit_text.run(cfg)
+        return
     if cfg.layout:
         edit_blobs.run(cfg)
         return
     check(cfg)
     begun, editor = time.monotonic(), _editor(cfg)
-    vector = vector_of(cfg)
+    vector = vectors_of(cfg)
     seen, names, photos, source = images_of(cfg, editor)
     edited = _edited(cfg, editor, seen, names, vector, photos)
     for line in write(cfg, editor, edited, names, photos, vector):
@@ -78,10 +83,12 @@ def check(cfg: DictConfig) -> None:
     check_loggers(cfg)
     require_device(cfg.device)
     if not cfg.segmentation:
-        raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or layout=FILE and "
-                          "generator=FILE, for a scene of blobs.")  # fmt: skip
+        raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or text=TEXT and "
+                          "generator=FILE; or layout=FILE and generator=FILE, for a scene of blobs.")  # fmt: skip
     if given := [key for key in BLOBS_ONLY if cfg[key]]:
         raise GanvasError(f"{given[0]}= is for blobs: give layout=FILE, scenes as `ganvas sample` drew them.")
+    if cfg.method:
+        raise GanvasError(f"method={cfg.method} is a way to edit by text: give text= too, or leave method= out.")
     if sum(bool(cfg[key]) for key in ("mask", "program", "vector")) != 1:
         raise GanvasError("give one of mask=, program= and vector=: what is to change.")
     if bool(cfg.image) == bool(cfg.latents):
@@ -134,7 +141,7 @@ def images_of(
         latent, names = load_latent(cfg.latents)
         names = names or tuple(f"{i:04d}" for i in range(len(latent)))
         return editor.segment(latent.to(cfg.device)), names, [], Source(f"codes of {cfg.latents}")
-    paths = _files(Path(cfg.image), "image")
+    paths = files_of(Path(cfg.image), "image")
     names = tuple(path.stem for path in paths)
     alignments: list[Alignment | None] = [None] * len(paths)
     if cfg.landmarks:
@@ -146,18 +153,6 @@ def images_of(
     return seen, names, photos, Source(f"images of {cfg.image}" + (", aligned" if cfg.landmarks else ""))
 
 
-def _files(path: Path, key: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise GanvasError(f"{key}={path} is neither a file nor a folder; check the path.")
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
-    if not found:
-        what = "images" if suffixes is IMAGE_SUFFIXES else key
-        raise GanvasError(f"{key}={path} has no {what} ({', '.join(suffixes)}).")
-    return found
-
-
 def _by_name(path: Path, key: str, names: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
     """The file of each image: the only one, or the one of its name in a folder."""
     if path.is_file():
@@ -165,7 +160,7 @@ def _by_name(path: Path, key: str, names: Sequence[str], suffixes: Sequence[str]
             raise GanvasError(f"{key}={path} is one file for {len(names)} images: give a folder of files named like "
                               "them.")  # fmt: skip
         return [path]
-    files = {file.stem: file for file in _files(path, key, suffixes)}
+    files = {file.stem: file for file in files_of(path, key, suffixes)}
     missing = [name for name in names if name not in files]
     if missing:
         raise GanvasError(f"{key}={path} has nothing for {missing[0]}: name it {missing[0]}{suffixes[0]}.")
@@ -173,7 +168,7 @@ def _by_name(path: Path, key: str, names: Sequence[str], suffixes: Sequence[str]
 
 
 def _edited(
-    cfg: DictConfig, editor: SegmentationEditor, seen: Segmentation, names: Sequence[str], vector: LatentEdit | None,
+    cfg: DictConfig, editor: SegmentationEditor, seen: Segmentation, names: Sequence[str], vector: EditSequence | None,
     photos: Sequence[Photo],
 ) -> Edited:  # fmt: skip
     settings = EditSettings(**arguments(cfg.edit))
@@ -195,7 +190,7 @@ def _masks(
 
 def write(
     cfg: DictConfig, editor: SegmentationEditor, edited: Edited, names: Sequence[str], photos: Sequence[Photo],
-    vector: LatentEdit | None,
+    vector: EditSequence | None,
 ) -> list[str]:  # fmt: skip
     """Write the results; returns the lines that end the command."""
     out, pixels = Path(cfg.out), to_uint8(edited.image)

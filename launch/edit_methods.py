@@ -51,14 +51,15 @@ def edit_all(cfg: DictConfig, editor: SegmentationEditor, pool: Pool, seen: Segm
     Raises:
         GanvasError: if there is no such method, or what it needs is missing.
     """
-    if cfg.method not in METHODS:
-        raise GanvasError(f"method={cfg.method} must be one of {', '.join(METHODS)}.")
+    method = cfg.method or "vector"
+    if method not in METHODS:
+        raise GanvasError(f"method={method} must be one of {', '.join(METHODS)}.")
     if cfg.refine < 0:
         raise GanvasError(f"refine={cfg.refine} must be at least 0.")
     ids = [editor.classes.id_of(name) for name in cfg.recipe.classes]
     masks = MaskEditor(editor.head, editor.generator, EditSettings(**arguments(cfg.edit)))
     latent = seen.latent.to(editor.generator.device)
-    if cfg.method == "optimisation":
+    if method == "optimisation":
         if cfg.refine or cfg.vector:
             raise GanvasError("method=optimisation has no vector: leave vector= and refine= out.")
         target, begun = wishes(cfg, pool, seen), time.monotonic()

@@ -15,23 +15,25 @@ from networks.checkpoints.errors import GanvasError
 
 
 def run(cfg: DictConfig) -> None:
-    """Evaluate the edit that ``cfg.recipe`` describes, if it does, else ``cfg.segmentation`` if there is one.
+    """Evaluate the edit by text that ``cfg.text`` or ``cfg.mapper`` says, or the one that ``cfg.recipe`` describes.
 
-    ``cfg.generator`` then only helps to find the branch's generator.
+    Else ``cfg.segmentation`` if there is one, and ``cfg.generator`` if not; beside others that is whose they are.
 
     The figures are printed, and with ``out=`` also kept as ``figures.json``.
 
     Raises:
         GanvasError: if nothing is given, or what is given cannot be used.
     """
-    edits = "reach" in cfg.recipe
-    if not (cfg.segmentation or cfg.generator or edits):
-        raise GanvasError("nothing says what to evaluate: give generator=BUNDLE, segmentation=BUNDLE or "
-                          "recipe=NAME.")
+    edits, texts = "reach" in cfg.recipe, cfg.text is not None or cfg.mapper is not None
+    if not (cfg.segmentation or cfg.generator or edits or texts):
+        raise GanvasError("nothing says what to evaluate: give generator=BUNDLE, segmentation=BUNDLE, recipe=NAME or "
+                          "mapper=BUNDLE.")
+    if edits and texts:
+        raise GanvasError("recipe= describes an edit by masks, and text= or mapper= one by text: give one of them.")
     check_loggers(cfg)
     if cfg.logger not in ([], ["none"]) and not cfg.out:
         raise GanvasError("logger= writes into out=, and there is none: give out=DIR.")
-    kind = "edit" if edits else "segmentation" if cfg.segmentation else "generator"
+    kind = "mapper" if texts else "edit" if edits else "segmentation" if cfg.segmentation else "generator"
     begun = time.monotonic()
     figures = import_module(f"launch.evaluate_{kind}").measure(cfg)
     if cfg.out:

@@ -20,6 +20,7 @@ from torch import Tensor
 from editors import SegmentationEditor, load
 from editors.segmentation import Segmentation
 from launch.edit_images import Pool, drawn_masks, pair_of, tested_images
+from launch.edit_judges import judge_name, kept_persons, natural
 from launch.edit_methods import Outcome, edit_all
 from launch.figures import Figure, Protocol
 from launch.hardware import require_device
@@ -28,17 +29,11 @@ from networks.attributes import load_attributes
 from networks.checkpoints.attributes import Attribute
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
-from networks.critics import feature_network
 from networks.grids import save_png
-from networks.identity import load_identity
 from networks.metrics.edits import leakage, overlap, reached
-from networks.metrics.fid import fid
-from networks.metrics.generator_metrics import SUBSETS
-from networks.metrics.kid import extract_features, kid
 
 SHEET, STRIP, VECTOR = "images/edits.png", "images/strip.png", "vector.safetensors"   # in out=
 STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)   # that the strip shows
-SUBSET_SIZE = 100                       # of KID; at most half of the images
 
 
 def measure(cfg: DictConfig) -> dict[str, Figure]:
@@ -64,14 +59,16 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
 
     how = f"{cfg.recipe.reach}; inverted in {editor.settings.steps} steps"
     base = Protocol(*pool.source, len(pool.chosen), generator=editor.generator.hash, how=how)
-    by_judge = Protocol(*pool.source, len(pool.chosen), _name(judged), editor.generator.hash, how)
+    by_judge = replace(base, network=judge_name(judged))
     before, after = (judge.labels(x) for x in (outcome.edited.image_before, outcome.edited.image))
     figures = {name: Figure(value, by_judge) for name, value in _judged(cfg, judge.attributes, before, after, truth)}
     figures |= {name: Figure(value, base) for name, value in outcome.edited.figures().items()}
     figures |= {name: Figure(value, base) for name, value in outcome.figures.items()}
     figures |= _inverted(pool, seen, outcome, [editor.classes.id_of(name) for name in cfg.recipe.classes], base)
-    figures |= _identity(cfg, pool, outcome, base)
-    figures |= _natural(cfg, pool, outcome, base)
+    given, real = (torch.as_tensor(images.images).float() / 127.5 - 1 for images in (pool.chosen, pool.there))
+    pictures = {"identity": outcome.edited.image, "identity_before": outcome.edited.image_before}
+    figures |= kept_persons(cfg.identity, given, pictures, base)
+    figures |= natural(cfg, real, outcome.edited.image, base, f"{len(real)} with {cfg.recipe.reach}")
     figures["seconds_each"] = Figure(outcome.seconds / len(pool.chosen), base)
     for name, figure in figures.items():
         print(f"{name}: {figure.value:.4g}")
@@ -96,12 +93,6 @@ def _judged(
     ]
 
 
-def _name(judged: Mapping[str, Any]) -> str:
-    """What a judge is called beside figures: images of another kind than it was trained on may fool it."""
-    trained = judged.get("trained_on", {}).get("data")
-    return f"judge {judged['hash'][:12]}" + (f", trained on {trained}" if trained else "")
-
-
 def _inverted(
     pool: Pool, seen: Segmentation, outcome: Outcome, ids: Sequence[int], base: Protocol
 ) -> dict[str, Figure]:
@@ -119,35 +110,6 @@ def _inverted(
     if (truth := drawn_masks(pool, masks.shape[-1])) is not None:
         figures["found_iou"] = Figure(overlap(masks, truth, ids), base)
     return figures
-
-
-def _identity(cfg: DictConfig, pool: Pool, outcome: Outcome, base: Protocol) -> dict[str, Figure]:
-    """Mean cosines between the given images and what became of them: edited, and only inverted."""
-    if cfg.identity is None:
-        return {}
-    network, manifest = load_identity(cfg.identity)
-    own = network.embed(torch.as_tensor(pool.chosen.images).float() / 127.5 - 1)
-    protocol = Protocol(*pool.source, base.images, f"identity {manifest['hash'][:12]}", base.generator, base.how)
-    pictures = {"identity": outcome.edited.image, "identity_before": outcome.edited.image_before}
-    return {
-        name: Figure(float((network.embed(images) * own).sum(1).mean()), protocol) for name, images in pictures.items()
-    }
-
-
-def _natural(cfg: DictConfig, pool: Pool, outcome: Outcome, base: Protocol) -> dict[str, Figure]:
-    """Distances between the edited images and others of the source that have the value by themselves."""
-    found, real = {}, torch.as_tensor(pool.there.images).float() / 127.5 - 1
-    for name in cfg.metrics_features:
-        network = feature_network(name, cfg.metrics_weights, cfg.allow_download)
-        sets = [extract_features(network, images.split(cfg.batch)) for images in (real, outcome.edited.image)]
-        size = min(SUBSET_SIZE, max(min(map(len, sets)) // 2, 2))
-        mean, deviation = kid(*sets, SUBSETS, size)
-        short = name.replace("-", "_")
-        how = f"{base.how}; against {len(real)} with {cfg.recipe.reach}; subsets of {size}"
-        protocol = Protocol(*pool.source, base.images, name, base.generator, how)
-        figures = {f"kid_{short}_x1000": 1000 * mean, f"kid_{short}_x1000_std": 1000 * deviation}
-        found |= {key: Figure(value, protocol) for key, value in (figures | {f"fid_{short}": fid(*sets)}).items()}
-    return found
 
 
 def _write(

@@ -15,6 +15,7 @@ from launch.mapper_sources import Codes
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.conditioned import save_conditioned
 from networks.checkpoints.edits import save_edit
+from networks.checkpoints.zoo import resolve
 from networks.latent_edit import LatentEdit
 from trainers.mapper import Judges, MapperTrainer
 
@@ -103,7 +104,7 @@ def _metrics(scores: Scores) -> dict[str, Any]:
 
 def _described(cfg: DictConfig, module: MapperTrainer, judges: Judges, codes: Codes) -> dict[str, Any]:
     """What every bundle of the run says of itself."""
-    manifest = read_manifest(cfg.generator) if str(cfg.generator).endswith(".safetensors") else {}
+    manifest = read_manifest(resolve(cfg.generator)) if str(cfg.generator).endswith(".safetensors") else {}
     return {
         "neutral": cfg.task.clip.neutral,
         "templates": list(templates_of(cfg)),

@@ -22,7 +22,8 @@ from networks.metrics.mappers import diversity
 from trainers.mapper import Judges
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-SHOWN, ENOUGH = 8, 0.5   # sources on a sheet; share of the largest gain that the weakest recommended strength has
+SHOWN, LETTERS = 8, 16   # sources on a sheet; letters above a column
+ENOUGH = 0.5             # share of the largest gain in similarity that the weakest recommended strength has
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,26 @@ class Heldout:
     def sheet(self, edits: Mapping[str, LatentEdit], strength: float = 1.0) -> Image.Image:
         """The first sources beside what each edit makes of them."""
         part = self.latent[:SHOWN].to(self.judges.generator.device)
-        columns = {"source": part} | {name: edit.apply(part, strength) for name, edit in edits.items()}
+        columns = {"source": part}
+        for name, edit in edits.items():
+            short = caption(name)
+            columns[f"{short} {len(columns)}" if short in columns else short] = edit.apply(part, strength)
         render = self.judges.generator.render
         pictures = {name: to_uint8(render(codes).float().clamp(-1, 1).cpu()) for name, codes in columns.items()}
         return panels(pictures, across=1 if len(columns) > 3 else 2)
+
+
+def caption(text: str) -> str:
+    """As many of the last words of a text as stand above a column of a sheet.
+
+    Example:
+        >>> caption("a person wearing glasses")
+        'wearing glasses'
+    """
+    words = text.split()
+    while len(" ".join(words)) > LETTERS and len(words) > 1:
+        words.pop(0)
+    return " ".join(words)[:LETTERS]
 
 
 def edit_of(

@@ -1,4 +1,4 @@
-"""The options of ``ganvas edit``."""
+"""The options of ``ganvas edit``, and those of edits by text, which ``ganvas evaluate`` has too."""
 
 from __future__ import annotations
 
@@ -29,8 +29,78 @@ class MaskEditConfig:
 
 
 @dataclass
-class EditConfig(LoggedConfig):
-    """Edit images: by a wished mask, a program that makes one, or editing vectors; with layout= scenes by blobs."""
+class PreserveConfig:
+    """What an edit is to leave alone (``networks/preservation.py``); a weight of 0 leaves a term out."""
+
+    identity: float = option(0.1, "weight of 1 - cosine of embeddings of the person")
+    identity_network: str = option("zoo/identity_avatars64.safetensors", "their network", bundle=True)
+    perceptual: float = option(0.0, "weight of the perceptual distance to the source")
+    critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
+    outside: float = option(0.0, "weight of the mean squared difference of pixels outside `region`")
+    segmentation: str | None = option(None, "segmentation bundle that finds the region", bundle=True)
+    region: list[str] = option(list, "classes that may change, e.g. [hair]")
+    margin: float = option(0.02, "how far around them, as a share of the side")
+
+
+@dataclass
+class OptimiseConfig:
+    """Arguments of ``editors.text_optimise.TextSettings``."""
+
+    _target_: str = option("editors.text_optimise.TextSettings", "class")
+    space: str = option("w+", "w+, or s: the styles of the convolutions")
+    steps: int = option(100, "Adam steps for each image, at most")
+    rate: float = option(0.1, "largest step, in the unit of `units`")
+    ramp_up: float = option(0.05, "share of the steps in which the rate rises")
+    ramp_down: float = option(0.25, "share of the steps in which it falls")
+    patience: int = option(30, "an image stops after as many steps without gain")
+    tolerance: float = option(0.001, "share of the lowest loss that counts as a gain")
+    clip: float = option(0.0, "weight of the distance between image and text; the original's is 1")
+    directional: float = option(1.0, "weight of the distance between the image's change and the text's")
+    l2: float = option(0.1, "weight of the step's squared length; the original's is 0.008 with units=raw")
+    units: str = option(
+        "deviations", "of rate and length: deviations (of the codes; the mean over them), or raw (codes as they are; "
+        "the sum, as the original has it)"
+    )  # fmt: skip
+    levels: list[str] = option(lambda: ["coarse", "medium", "fine"], "levels of the layers that may move")
+    resolution: int = option(256, "pixels a side that images are rendered at, at most")
+    batch: int = option(16, "images optimised at once", memory=True, free=True)
+
+
+@dataclass
+class TextEditConfig(LoggedConfig):
+    """Edits by text."""
+
+    text: str | None = option(None, "what images are to show: text='a woman with red hair'; null: as mapper= says")
+    neutral: str | None = option(None, "what they show anyway; null: as mapper= says, else `a person`")
+    mapper: str | None = option(
+        None, "bundle of an edit: a mapper fitted to a text (`ganvas train task=mapper`), a direction, a vector",
+        bundle=True,
+    )  # fmt: skip
+    clip: str = option(
+        "avatar", "the CLIP that texts are read by: avatar (the zoo's), a bundle, open_clip:MODEL:FILE or "
+        "transformers:FOLDER", bundle=True
+    )  # fmt: skip
+    directions: str | None = option(
+        None, "method=direction: what the generator's channels do (`ganvas train task=directions`); null: the zoo's, "
+        "or measured once, by gradients, and kept", bundle=True
+    )  # fmt: skip
+    alpha: float = option(3.0, "method=direction: deviations that the most relevant channel moves at strength 1")
+    beta: float | None = option(None, "method=direction: channels of less relevance stay ...")
+    channels: int | None = option(None, "... or: how many of the most relevant move; null for both: 50")
+    optimise: OptimiseConfig = option(OptimiseConfig, "method=optimise: how codes are found")
+    preserve: PreserveConfig = option(
+        lambda: PreserveConfig(identity=0.3, perceptual=0.5), "method=optimise: what stays"
+    )  # fmt: skip
+
+
+@dataclass
+class EditConfig(TextEditConfig):
+    """Edit images: by a text, a wished mask, a program that makes one, or vectors; with layout= scenes by blobs."""
+
+    method: str | None = option(
+        None, "of text=: mapper, optimise (each image by descent) or direction (channels of the generator that the "
+        "text is about); null: mapper if mapper= is given, else direction"
+    )  # fmt: skip
 
     segmentation: str | None = option(None, "segmentation bundle; needed without layout=", bundle=True)
     generator: str | None = option(

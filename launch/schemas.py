@@ -28,7 +28,7 @@ from launch.schema_bases import (
     WandbConfig,
     logger_option,
 )
-from launch.schema_edit import EditConfig, MaskEditConfig
+from launch.schema_edit import EditConfig, MaskEditConfig, TextEditConfig
 
 
 @dataclass
@@ -191,10 +191,11 @@ class SynthesizeConfig(LoggedConfig):
 
 
 @dataclass
-class EvaluateConfig(LoggedConfig):
+class EvaluateConfig(TextEditConfig):
     """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration.
 
-    With recipe= an edit: whether it reaches what it is for, what else it changes, and whether the person stays.
+    With recipe= an edit: whether it reaches what it is for, what else it changes, and whether the person stays. With
+    text= or mapper= an edit by text, on held-out codes at several strengths.
     """
 
     segmentation: str | None = option(None, "segmentation bundle, scored on images= with masks=", bundle=True)
@@ -220,15 +221,30 @@ class EvaluateConfig(LoggedConfig):
     allow_download: bool = option(False, "may an Inception's weights be fetched into the torch hub folder")
     device: str = option("cpu", "cpu or cuda")
     recipe: RecipeConfig = option(RecipeConfig, "which edit is measured: recipe=smile")
-    method: str = option(
-        "vector", "vector: learned from the recipe's examples; optimisation: each image by its own wished mask; "
-        "boundary: InterFaceGAN's, from a classifier's labels of samples"
+    method: str | None = option(
+        None, "of recipe=: vector, learned from the recipe's examples (null, too); optimisation: each image by its own "
+        "wished mask; boundary: InterFaceGAN's, from a classifier's labels of samples; of text= as for `ganvas edit`"
     )  # fmt: skip
     vector: list[str] = option(list, "vectors that are measured instead of learning one: bundles, or EditGAN's .npy")
     inversion_steps: int | None = option(
         None, "of the images of an edit, those that are learned from too; null: as the branch's bundle says"
     )  # fmt: skip
     strength: float = option(1.0, "of the vector or the boundary")
+    strengths: list[float] = option(
+        lambda: [0.25, 0.5, 1.0, 1.5, 2.0], "of an edit by text, each measured"
+    )  # fmt: skip
+    attribute: str | None = option(
+        None, "what a text names, as the judge has it: `smile=yes`, several values as `hat=hat|winter hat`; null: by "
+        "the table in launch/text_attributes.py; none: not measured"
+    )  # fmt: skip
+    affects: list[str] = option(list, "further attributes that a text may change; all others count as leakage")
+    clip_judge: str | None = option(
+        "zoo/clip_judge_avatars64.safetensors", "another CLIP than the one that edits are fitted to, which scores "
+        "them; null: not measured", bundle=True
+    )  # fmt: skip
+    latents: str | None = option(
+        None, "held-out codes as `ganvas sample` or `ganvas invert` wrote them; null: drawn, by a seed of their own"
+    )  # fmt: skip
     refine: int = option(0, "steps of descent after them")
     judge: str = option(
         "zoo/attributes_judge_avatars64.safetensors", "classifier that says what images show", bundle=True

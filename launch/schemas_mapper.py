@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launch.options import option
+from launch.schema_edit import PreserveConfig
 from launch.schemas import InversionConfig, TaskConfig
 
 
@@ -61,20 +62,6 @@ class MapperClipConfig:
 
 
 @dataclass
-class MapperPreserveConfig:
-    """What an edit is to leave alone (``networks/preservation.py``); a weight of 0 leaves a term out."""
-
-    identity: float = option(0.1, "weight of 1 - cosine of embeddings of the person")
-    identity_network: str = option("zoo/identity_avatars64.safetensors", "their network", bundle=True)
-    perceptual: float = option(0.0, "weight of the perceptual distance to the source")
-    critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
-    outside: float = option(0.0, "weight of the mean squared difference of pixels outside task.preserve.region")
-    segmentation: str | None = option(None, "segmentation bundle that finds the region", bundle=True)
-    region: list[str] = option(list, "classes that may change, e.g. [hair]")
-    margin: float = option(0.02, "how far around them, as a share of the side")
-
-
-@dataclass
 class MapperSourcesConfig:
     """The codes to learn on: sampled, unless latents= or images= gives some."""
 
@@ -98,7 +85,7 @@ class MapperConfig(TaskConfig):
     network: MapperNetworkConfig = option(MapperNetworkConfig, "the mapper")
     training: MapperTrainingConfig = option(MapperTrainingConfig, "losses and rates")
     clip: MapperClipConfig = option(MapperClipConfig, "who judges")
-    preserve: MapperPreserveConfig = option(MapperPreserveConfig, "what stays")
+    preserve: PreserveConfig = option(PreserveConfig, "what stays")
     sources: MapperSourcesConfig = option(MapperSourcesConfig, "the codes to learn on")
     inversion: InversionConfig = option(InversionConfig, "how images= are brought into the generator's latent space")
     batch_size: int = option(8, "source images in a batch", memory=True)

@@ -44,7 +44,6 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     unseen = wish_of(cfg, judges.mix, tuple(cfg.task.unseen)) if cfg.task.unseen else None
     module = build(cfg, judges)
     codes = codes_of(cfg, generator)
-    record_split(record.path, codes)
     record.rewind(clock(record.checkpoints / "last.ckpt", "state_dict", "clock"))
     sources = sources_of(cfg, codes, judges)
     if len(sources) < cfg.task.batch_size:
@@ -57,6 +56,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
 
     fit(cfg, record, module, GANImages(sources, cfg.task.batch_size, cfg.seed),
         [EveryImages(cfg.task.checkpoint_every, draw, at_end=False)])  # fmt: skip
+    record_split(record.path, codes)  # now that the run has begun, and is not withdrawn whatever happens
     module.to(generator.device)
     result = score(cfg, module, judges, heldout, unseen)
     picture = record.image("heldout", heldout.sheet(result.edits), module.images_seen)

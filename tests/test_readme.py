@@ -19,7 +19,8 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 def commands(text: str) -> list[list[str]]:
     """The words of every command in the page's shell blocks."""
     blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
-    return [words for block in blocks for line in block.splitlines() if (words := shlex.split(line, comments=True))]
+    return [words for block in blocks for line in block.replace("\\\n", " ").splitlines()
+            if (words := shlex.split(line, comments=True))]
 
 
 COMMANDS = [*commands(README), *(words for page in PAGES for words in commands(page.read_text()))]

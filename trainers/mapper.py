@@ -116,13 +116,14 @@ class MapperTrainer(pl.LightningModule):
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * share
         optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         for terms in self.terms(batch):
             total = sum(self.weights.get(name, 1.0) * x.sum() for name, x in terms.items()) / seen
             self.manual_backward(total)
             for name, x in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(x.detach().sum()) / (seen * self.share)
-        self.figures = sums | {"loss": sum(self.weights.get(name, 1.0) * value for name, value in sums.items())}
+                sums[name] = sums.get(name, 0.0) + x.detach().sum() / (seen * self.share)
+        means = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))  # one wait for a GPU, not many
+        self.figures = means | {"loss": sum(self.weights.get(name, 1.0) * value for name, value in means.items())}
         stop_if_not_a_number(self.figures, f"after {self.images_seen} images")
         for mapper in self.bank if self.clip_gradient else ():  # each for itself, as if it were alone
             nn.utils.clip_grad_norm_(mapper.parameters(), self.clip_gradient)

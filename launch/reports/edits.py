@@ -10,6 +10,7 @@ from torch import Tensor
 
 from editors.mask_edit import Edited
 from editors.segmentation import SegmentationEditor
+from editors.sequence import EditSequence
 from launch.reports.pictures import heat, overlay, panels
 from networks.checkpoints.classes import ClassList
 from networks.grids import to_uint8
@@ -47,7 +48,10 @@ def outline(region: np.ndarray) -> np.ndarray:
     return region & ~deep
 
 
-def strip(editor: SegmentationEditor, latent: Latent, vector: LatentEdit, factors: Sequence[float]) -> Image.Image:
+def strip(
+    editor: SegmentationEditor, latent: Latent, vector: LatentEdit | EditSequence, factors: Sequence[float]
+) -> Image.Image:  # fmt: skip
     """The first images at several strengths of a vector."""
-    columns = {f"{factor:g}": to_uint8(editor.render(vector.apply(latent[:SHOWN], factor))) for factor in factors}
+    moved = {factor: EditSequence.of(vector).apply(editor.generator, latent[:SHOWN], factor) for factor in factors}
+    columns = {f"{factor:g}": to_uint8(editor.render(codes)) for factor, codes in moved.items()}
     return panels(columns, across=1)

@@ -182,6 +182,30 @@ def lines(
     return _picture(figure)
 
 
+def pareto(methods: Mapping[str, Mapping[float, tuple[float, float]]], cost: str, gain: str) -> Image.Image:
+    """What is gained against what is kept, a line a method, its points marked with their strengths.
+
+    Args:
+        methods: name -> strength -> (cost, gain).
+        cost: name of the horizontal axis.
+        gain: name of the vertical one.
+    """
+    figure = _figure(5.6, 3.8)
+    (axes,) = _axes(figure)
+    for name, points in methods.items():
+        strengths = sorted(points)
+        line = [points[strength] for strength in strengths]
+        axes.plot(*zip(*line, strict=True), marker="o", markersize=5, label=name)
+        for strength, at in zip(strengths, line, strict=True):
+            axes.annotate(f"{strength:g}", at, (5, 4), textcoords="offset points", fontsize=8)
+    axes.grid(alpha=0.3)
+    axes.margins(x=0.12, y=0.12)
+    axes.set_xlabel(cost)
+    axes.set_ylabel(gain)
+    axes.legend(fontsize=8, frameon=False)
+    return _picture(figure)
+
+
 def bars(
     series: Mapping[str, Mapping[str, Value]], y: str, published: Mapping[str, Value] | None = None
 ) -> Image.Image:

@@ -48,6 +48,8 @@ def read_codes(path: str | Path, generator: Generator) -> tuple[Latent, tuple[st
     if latent.generator_hash and generator.hash and latent.generator_hash != generator.hash:
         raise GanvasError(f"the codes in {path} belong to generator {latent.generator_hash[:12]}, not to "
                           f"{generator.hash[:12]}: give that one, or sample or invert them again.")  # fmt: skip
+    if not len(latent):
+        raise GanvasError(f"{path} holds no codes: give at least one.")
     _require_shape(path, latent, generator)
     for name, codes in latent.tensors.items():
         if not torch.isfinite(codes).all():

@@ -28,22 +28,37 @@ def clip_distance(image_features: Tensor, text: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(image_features.float(), text.float().expand_as(image_features), dim=1)
 
 
-def directional_distance(edited: Tensor, source: Tensor, target: Tensor, neutral: Tensor) -> Tensor:
+def directional_distance(
+    edited: Tensor, source: Tensor, target: Tensor, neutral: Tensor, least: float = 0.0
+) -> Tensor:  # fmt: skip
     """``1 - cos(edited - source, target - neutral)`` of each image, ``[N]``.
 
-    An image that did not move has no direction; its distance is 1.
+    An image that did not move has no direction; its distance is 1. As a loss it needs ``least``: without it the
+    gradient where an edit begins is the direction of what rounding left, however small.
 
     Args:
         edited: features of edited images ``[N, D]``.
         source: of the same images before, ``[N, D]``.
         target: features of the text, ``[D]`` or ``[N, D]``.
         neutral: features of a text that says what the images are anyway, ``[D]`` or ``[N, D]``.
+        least: lengths of ``edited - source`` count as ``sqrt(length^2 + least^2)``, so that the distance falls evenly
+            as an image begins to move; features are of length 1.
 
     Raises:
         ValueError: if the shapes do not fit.
+
+    Example:
+        >>> import torch
+        >>> here, text = torch.tensor([[1.0, 0.0]]), torch.tensor([0.0, 1.0])
+        >>> directional_distance(here + 0.1 * text, here, text, 0 * text, least=0.1)
+        tensor([0.2929])
     """
     _check(edited, source)
-    return clip_distance(edited - source, target - neutral)
+    if least == 0:
+        return clip_distance(edited - source, target - neutral)
+    _check(edited, target - neutral)
+    step, unit = (edited - source).float(), F.normalize((target - neutral).float(), dim=-1)
+    return 1 - (step * unit).sum(1) / (step.square().sum(1) + least**2).sqrt()
 
 
 def _check(first: Tensor, second: Tensor) -> None:

@@ -57,10 +57,13 @@ def space_of(generator: Generator, kind: Kind) -> MapperSpace:
     """The space that such a mapper of this generator works in.
 
     Raises:
-        GanvasError: if it has no rows, and rows are what the mapper divides.
+        GanvasError: if there is none, or it has no rows and rows are what the mapper divides.
     """
-    if generator.sample(1, seed=0).space == "w+":
+    drawn = generator.sample(1, seed=0)
+    if drawn.space == "w+":
         return "s" if kind == "styles" else "w+"
+    if HIDDEN not in drawn.tensors:
+        raise GanvasError(f"mappers move codes in W+, S or W, and this generator has {drawn.space} alone.")
     if kind != "single":
         raise GanvasError(f"this generator has no layers of codes for a mapper `{kind}`: choose `single`.")
     return "w"

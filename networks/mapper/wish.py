@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from networks.clip import TEMPLATES, ClipMix, clip_distance, directional_distance
 
+LEAST = 0.05   # see directional_distance; edits move features of length 1 by some tenths
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -68,6 +70,6 @@ class Wish:
             said = target.to(x)[which]
             found["clip"] = found["clip"] + weight * clip_distance(x, said)
             found["directional"] = found["directional"] + weight * directional_distance(
-                x, x0, said, neutral.to(x).expand_as(said)
+                x, x0, said, neutral.to(x).expand_as(said), LEAST
             )
         return found

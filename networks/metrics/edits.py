@@ -22,8 +22,18 @@ def reached(labels: Tensor, attributes: Sequence[Attribute], name: str, value: s
     Raises:
         GanvasError: if there is no such attribute or value.
     """
+    return float(shown(labels, attributes, name, (value,)).double().mean())
+
+
+def shown(labels: Tensor, attributes: Sequence[Attribute], name: str, values: Sequence[str]) -> Tensor:
+    """Which images a judge sees with one of these values, bool ``[N]``; the arguments are those of :func:`reached`.
+
+    Raises:
+        GanvasError: if there is no such attribute or value.
+    """
     column = column_of(attributes, name)
-    return float((labels[:, column] == attributes[column].index(value)).double().mean())
+    numbers = torch.tensor([attributes[column].index(value) for value in values], dtype=labels.dtype)
+    return torch.isin(labels[:, column].cpu(), numbers)
 
 
 def overlap(seen: Tensor, truth: Tensor, classes: Collection[int]) -> float:

@@ -19,7 +19,10 @@ from launch import cli
 from networks.checkpoints.bundle import Bundle
 from networks.checkpoints.classes import ClassList
 from networks.checkpoints.generators import load_generator, save_generator
+from networks.clip.avatar import AvatarClip, save_avatar_clip
+from networks.clip.minilm import MiniLM
 from networks.grids import to_uint8
+from networks.identity import IdentityNetwork, save_identity
 from networks.segmenters import save_segmenter
 from networks.stylegan2 import Generator
 from networks.unet import UNet
@@ -106,6 +109,24 @@ def folder_command(generator: Path, folder: Path, out: Path, words: Sequence[str
         f"masks={folder / 'masks'}", "task.folds=0", f"out={out}", *FAST, *words,
     ])  # fmt: skip
     return ["train", *(f"{key}={value}" for key, value in chosen.items())]
+
+
+def tiny_judges(folder: Path) -> list[str]:
+    """The words that name a tiny random CLIP and identity network in this folder, written if they are not there."""
+    identity = folder / "tiny_identity.safetensors"
+    if not identity.exists():
+        torch.manual_seed(0)
+        save_identity(identity, IdentityNetwork(SIZE, width=4), {})
+    return [f"task.clip.models=[{tiny_clip(folder)}]", f"task.preserve.identity_network={identity}"]
+
+
+def tiny_clip(folder: Path) -> Path:
+    """A tiny random CLIP in this folder, written if it is not there."""
+    clip = folder / "tiny_clip.safetensors"
+    if not clip.exists():
+        torch.manual_seed(0)
+        save_avatar_clip(clip, AvatarClip(SIZE, width=4, dim=16, hidden=8), MiniLM().hash, {})
+    return clip
 
 
 class AvatarRun(NamedTuple):

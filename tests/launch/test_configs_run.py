@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
 from launch import cli
 from launch.compose import GRIDS, choices_of, compose
@@ -17,7 +18,7 @@ from launch.schemas import VERBS
 from launch.sweep_plan import plan
 from networks.checkpoints.errors import GanvasError
 from tests.furniture import write_furniture
-from tests.launch.conftest import SIZE
+from tests.launch.conftest import SIZE, tiny_clip, tiny_judges
 
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
 EXPERIMENTS = [name for name in choices_of("experiment") if not name.startswith(GRIDS)]
@@ -40,6 +41,11 @@ MOMENT = {  # task -> what makes a run of it last seconds
     "identity": [
         "data.resolution=16", "data.count=8", "task.epochs=1", "task.batch_size=4", "task.network.width=8", "n=4",
     ],
+    "mapper": [
+        "n=2", "task.batch_size=2", "task.training.total_images=4", "task.sources.count=2", "task.network.depth=2",
+        "task.network.hidden=4", "task.clip.templates=false",
+    ],
+    "directions": ["task.relevance.images=2", "task.relevance.samples=16", "task.relevance.batch=2", "task.check=2"],
     "clip": [
         "data.resolution=16", "data.count=8", "task.epochs=1", "task.batch_size=4", "task.network.width=8", "n=24",
         "task.borrowed=1", "task.network.hidden=8",
@@ -116,10 +122,19 @@ def test_every_experiment_runs_and_a_seed_decides_what_comes_out(
     assert all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(*map(dict.values, found), strict=True))
 
 
+def of_texts(cfg: DictConfig, folder: Path) -> Sequence[str]:
+    """The words of a moment of edits by text that depend on the experiment."""
+    if cfg.task.name == "directions":
+        return [f"task.clip={tiny_clip(folder)}"]
+    return [*(["task.training.pretrained=2"] if cfg.task.conditioned else []), *tiny_judges(folder)]
+
+
 def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[str]:
     """The words of a run that lasts seconds."""
     cfg = compose("train", [f"experiment={name}"])
     words = [f"experiment={name}", "trainer=cpu", "trainer.threads=1", "wandb=disabled", *MOMENT[cfg.task.name]]
+    if cfg.task.name in ("mapper", "directions"):
+        return [*words, f"generator={generator}", *of_texts(cfg, generator.parent)]
     if cfg.data.kind == "folder":
         words.append(f"images={folder / 'images'}")
     if cfg.task.name in ("segmentation", "encoder"):

@@ -19,7 +19,7 @@ from launch.figures import read_figures
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.heads import save_head
-from networks.checkpoints.latents import load_latent
+from networks.checkpoints.latents import load_latent, save_latent
 from networks.checkpoints.masks import read_mask, write_mask
 from networks.grids import save_png, to_uint8
 from networks.latent_edit import LatentEdit
@@ -192,3 +192,23 @@ def test_what_cannot_be_done_is_one_sentence(
     assert len(error) == 1
     assert re.search(says, error[0])
     assert not out.exists()
+
+
+def test_vectors_of_several_spaces_are_a_sequence(branch, photos: Path, tmp_path: Path, capsys) -> None:
+    editor = load(branch)
+    latent = editor.generator.sample(2, seed=8)
+    styles = editor.generator.in_styles(latent)
+    away = LatentEdit("w+", {"ws": latent.tensors["ws"][1] - latent.tensors["ws"][0]})
+    more = LatentEdit("s", {path: 0.1 * t[0] for path, t in styles.tensors.items()})
+    w, s = (save_edit(tmp_path / f"{edit.space}.safetensors", edit) for edit in (away, more))
+    codes = save_latent(tmp_path / "codes.safetensors", latent)
+    assert edit(branch, tmp_path / "out", f"latents={codes}", f"vector=[{w},{s}]", "strength=[0.5,1]") == cli.OK
+    after = load_latent(tmp_path / "out" / "latents.safetensors")[0]
+    assert after.space == "s"
+    moved = editor.generator.in_styles(load_edit(w).apply(latent, 0.5)).tensors["b4.conv1"]
+    assert np.allclose(after.tensors["b4.conv1"], moved + 0.1 * styles.tensors["b4.conv1"][0], atol=1e-5)
+    assert (tmp_path / "out" / "strip.png").is_file()
+    for words, said in ((["refine=2"], "refine=2 takes steps in w+"), ([f"vector=[{s},{w}]"], "put edits in s last")):
+        given = {word.partition("=")[0]: word for word in (f"latents={codes}", f"vector=[{w},{s}]", *words)}
+        assert edit(branch, tmp_path / "refused", *given.values()) == cli.REFUSED
+        assert said in capsys.readouterr().err

@@ -47,7 +47,8 @@ def test_the_real_thing_differs_by_data_and_networks_alone(name: str) -> None:
                  for size in ("zoo", "full"))  # fmt: skip
     assert zoo.keys() == full.keys()
     allowed = ("data", "images", "masks", "classes", "latents", "generator", "experiment", "trainer", "n", "wandb",
-               "recipe", "table", "segmentation", "judge", "classifier", "identity", "metrics_features")
+               "recipe", "table", "segmentation", "judge", "classifier", "identity", "metrics_features", "clip",
+               "clip_judge")
     networks = ("task.generator.", "task.discriminator.", "task.metrics", "task.checkpoint", "task.training.total",
                 "task.least_steps", "task.epochs", "task.heldout", "task.drawn")
     for job, words in full.items():

@@ -12,6 +12,7 @@ import torch
 
 from launch import cli
 from launch.figures import read_figures
+from launch.mapper_scores import Heldout, Scores, caption
 from launch.record import read_metrics
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.conditioned import load_conditioned, text_edit
@@ -22,9 +23,8 @@ from networks.checkpoints.latents import load_latent
 from networks.clip import load_clip
 from networks.clip.avatar import AvatarClip, save_avatar_clip
 from networks.clip.minilm import MiniLM
-from networks.identity import IdentityNetwork, save_identity
 from networks.protocol import Generator
-from tests.launch.conftest import AvatarRun
+from tests.launch.conftest import AvatarRun, tiny_judges
 
 TINY = [
     "n=3", "task.batch_size=4", "task.training.total_images=16", "task.sources.count=8", "task.log_every=8",
@@ -36,12 +36,7 @@ TINY = [
 @pytest.fixture(scope="session")
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The words that name a tiny random CLIP and identity network."""
-    folder = tmp_path_factory.mktemp("judges")
-    torch.manual_seed(0)
-    save_avatar_clip(folder / "clip.safetensors", AvatarClip(32, width=4, dim=16, hidden=8), MiniLM().hash, {})
-    save_identity(folder / "identity.safetensors", IdentityNetwork(32, width=4), {})
-    return [f"task.clip.models=[{folder / 'clip.safetensors'}]",
-            f"task.preserve.identity_network={folder / 'identity.safetensors'}"]  # fmt: skip
+    return tiny_judges(tmp_path_factory.mktemp("judges"))
 
 
 @pytest.fixture
@@ -98,17 +93,23 @@ def test_a_bank_has_a_bundle_for_each_text(train, tmp_path: Path) -> None:
     assert figures["clip"].value == pytest.approx(mean)
 
 
-def test_a_resumed_run_ends_with_the_same_bundle(train, tmp_path: Path) -> None:
-    assert train("text=a bald person") == cli.OK
-    whole = load_edit(tmp_path / "run" / "export" / "a_bald_person.safetensors").module.tensors()
-    (tmp_path / "run").rename(tmp_path / "whole")
-    assert train("text=a bald person", "task.training.total_images=16") == cli.OK
+def test_a_stopped_run_goes_on_to_the_same_bundle(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
     run = tmp_path / "run"
-    before = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    assert before["state_dict"]["clock"] == 16
-    assert train("text=a bald person") == cli.OK  # nothing is left to do
-    again = load_edit(run / "export" / "a_bald_person.safetensors").module.tensors()
-    assert all(torch.equal(again[name], value) for name, value in whole.items())
+    assert train("text=a bald person") == cli.OK
+    whole = load_edit(run / "export" / "a_bald_person.safetensors").module.tensors()
+    run.rename(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Heldout, "sheet", stop)
+        assert train("text=a bald person") == cli.INTERRUPTED
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]["clock"] == 8
+    assert train("text=a bald person") == cli.OK
+    assert [line["step"] for line in read_metrics(run / "metrics.jsonl")] == [8, 16]
+    resumed = load_edit(run / "export" / "a_bald_person.safetensors").module.tensors()
+    assert resumed.keys() == whole.keys()
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
 def test_a_conditioned_mapper_takes_other_texts(train, frozen: list[str], tiny_generator: Path, tmp_path: Path) -> None:
@@ -132,6 +133,23 @@ def test_a_conditioned_mapper_takes_other_texts(train, frozen: list[str], tiny_g
         text_edit(bundle, "a hat", load_clip(str(tmp_path / "other.safetensors")))
 
 
+@pytest.mark.parametrize(
+    ("similarities", "recommended"),
+    [((0.25, 0.32, 0.30), (1.0, 1.0)), ((0.3, 0.32, 0.35), (0.5, 1.5)), ((0.1, 0.1, 0.1), (0.5, 0.5))],
+)
+def test_recommended_strengths_have_half_to_all_of_the_gain(
+    similarities: tuple[float, ...], recommended: tuple[float, float]
+) -> None:
+    by_strength = {s: {"clip": x} for s, x in zip((0.5, 1.0, 1.5), similarities, strict=True)}
+    assert Scores(0.2, by_strength).recommended == recommended
+
+
+def test_captions_fit_their_columns() -> None:
+    assert caption("a smiling person") == "a smiling person"
+    assert caption("a person wearing glasses") == "wearing glasses"
+    assert caption("antidisestablishmentarianism") == "antidisestablish"
+
+
 @pytest.mark.parametrize("kind", ["styles", "single"])
 def test_other_mappers_are_a_word(kind: str, train, tmp_path: Path) -> None:
     assert train("text=a bald person", f"task.network.kind={kind}") == cli.OK
@@ -141,16 +159,31 @@ def test_other_mappers_are_a_word(kind: str, train, tmp_path: Path) -> None:
     assert edit.apply(heldout, -1.0).space == edit.space
 
 
-def test_the_originals_preset_goes_out_as_its_file(train, tmp_path: Path) -> None:
+def test_the_originals_preset_goes_out_as_its_file(
+    train, tiny_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     words = ["task=mapper_styleclip_legacy", "text=a mohawk", "task.network.depth=4", "task.training.lr=0.5"]
     assert train(*words) == cli.OK
     bundle = tmp_path / "run" / "export" / "a_mohawk.safetensors"
     assert read_manifest(bundle)["clips"][0]["preprocessing"]["legacy"] is True
-    assert cli.main(["convert", f"source={bundle}", f"out={tmp_path / 'mohawk.pt'}"]) == cli.OK
-    assert cli.main(["convert", f"source={tmp_path / 'mohawk.pt'}", f"out={tmp_path / 'again.safetensors'}",
-                     f"generator={tmp_path / 'none'}"]) == cli.REFUSED  # fmt: skip
-    found = torch.load(tmp_path / "mohawk.pt", weights_only=True)
-    assert found["opts"]["description"] == "a mohawk"
+    theirs, again = tmp_path / "mohawk.pt", tmp_path / "again.safetensors"
+    assert cli.main(["convert", f"source={bundle}", f"out={theirs}"]) == cli.OK
+    assert torch.load(theirs, weights_only=True)["opts"]["description"] == "a mohawk"
+    capsys.readouterr()
+    assert cli.main(["convert", f"source={theirs}", f"out={again}", f"generator={tiny_generator}"]) == cli.OK
+    assert capsys.readouterr().out == f"text: a mohawk\nlevels: coarse, medium, fine\nwritten: {again}\n"
+    latent = generator_of(tiny_generator).sample(2, seed=0)
+    one, other = (load_edit(path).apply(latent).tensors["ws"] for path in (bundle, again))
+    assert torch.equal(one, other)
+    for words, says in {
+        (f"source={theirs}", f"out={tmp_path / 'm.pth'}"): "or in .pt, StyleCLIP's format, for a mapper",
+        (f"source={theirs}", f"out={again}"): "is already there",
+        (f"source={theirs}", f"out={tmp_path / 'm.safetensors'}", f"generator={tmp_path / 'no'}"): "there is no file",
+        (f"source={theirs}", f"out={tmp_path / 'm.safetensors'}"): "does not say how many layers its generator has",
+        (f"source={tiny_generator}", f"out={tmp_path / 'm.safetensors'}", "network=M"): "cannot be read as a PyTorch",
+    }.items():
+        assert cli.main(["convert", *words]) == cli.REFUSED
+        assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", ["npz", "pt", "safetensors", "w.npz"])
@@ -184,6 +217,10 @@ def test_only_a_region_changes(train, avatar_run: AvatarRun, tmp_path: Path) -> 
     bundle = tmp_path / "run" / "export" / "red_hair.safetensors"
     assert load_edit(bundle).region == ("hair",)
     assert "outside" in read_manifest(bundle)["metrics"]
+    out = tmp_path / "edited"
+    assert cli.main(["edit", f"segmentation={avatar_run.bundle}", f"latents={tmp_path / 'run' / 'heldout.safetensors'}",
+                     f"vector={bundle}", "strength=-0.5", f"out={out}"]) == cli.OK  # fmt: skip
+    assert len(list((out / "images").iterdir())) == 3
 
 
 def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Path) -> None:
@@ -208,7 +245,7 @@ def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Pat
         (["text=null", "texts=[]"], "a mapper needs a text"),
         (["texts=[A hat,a hat]"], "two of the texts would be files of one name, a_hat"),
         (["task.clip.models=[none.safetensors]"], "there is no file none.safetensors"),
-        (["task.clip.models=[]"], "must be a number above 0 for each of the 0 models"),
+        (["task.clip.models=[]"], "a mapper needs a CLIP: give task.clip.models=[open_clip:MODEL:FILE]"),
         (["task.clip.weights=[1,2]"], "must be a number above 0 for each of the 1 models"),
         (["task.network.kind=deep"], "there is no mapper `deep`"),
         (["task.network.levels=[hair]"], r"must be some of coarse, medium, fine"),
@@ -246,6 +283,7 @@ def test_what_cannot_be_followed_is_one_sentence(
         (lambda ws: {"w": torch.full_like(ws, torch.nan).numpy()}, "code 0 in"),
         (lambda ws: {"a": ws.numpy(), "b": ws.numpy()}, "no codes called ws, w, latents, codes"),
         (lambda ws: {"w": ws[:3].numpy()}, "there are 3 codes, of which 3 are to be held out"),
+        (lambda ws: {"w": ws[:6].numpy()}, "3 codes are less than a batch"),
         (lambda ws: {"w": ws[:, 0, 0].numpy()}, "no codes called"),
     ],
 )
@@ -253,3 +291,4 @@ def test_codes_that_do_not_fit(make, says: str, train, tiny_generator: Path, tmp
     np.savez(tmp_path / "codes.npz", **make(generator_of(tiny_generator).sample(12, seed=3).tensors["ws"]))
     assert train("text=a bald person", f"latents={tmp_path / 'codes.npz'}") == cli.REFUSED
     assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -81,6 +81,19 @@ def test_the_spaces_of_a_latent_give_one_image(generator: BlobGenerator) -> None
         generator.render(Latent("s", {"x": z}))
 
 
+@pytest.mark.parametrize(("up_to", "size"), [(16, 16), (31, 16), (8, 8), (1, 8), (32, 32), (256, 32)])
+def test_what_stops_at_a_resolution_is_exact(up_to: int, size: int) -> None:
+    generator, seen = made(), {}
+    for block in generator.synthesis.blocks():
+        block.register_forward_hook(lambda block, _, out: seen.update({block.resolution: out[1]}))
+    latent = generator.sample(2, 0)
+    generator.render(latent)
+    image = seen[size]
+    seen.clear()
+    assert torch.equal(generator.render(latent, up_to=up_to), image)
+    assert max(seen) == size
+
+
 def test_truncation_moves_towards_the_mean(generator: BlobGenerator) -> None:
     network = generator.layout_network
     with torch.no_grad():

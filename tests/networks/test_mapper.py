@@ -17,6 +17,7 @@ from networks.latent_edit import LatentEdit
 from networks.levels import LEVELS, level_rows, style_levels
 from networks.mapper import STYLECLIP, Group, Mapper, MapperEdit, Part, Recipe, build_mapper, in_space, mapper_for
 from networks.mapper.network import module_name
+from networks.sngan import ConditionalGenerator
 from networks.stylegan2 import Generator
 
 ORIGINAL = json.loads(Path(__file__).with_name("styleclip.json").read_text())
@@ -168,6 +169,8 @@ def test_a_generator_without_rows_has_a_single_mapper() -> None:
     assert G.render(after).shape == (2, 3, 32, 32)
     with pytest.raises(GanvasError, match="choose `single`"):
         mapper_for(G, "levels", Recipe())
+    with pytest.raises(GanvasError, match="this generator has z alone"):
+        mapper_for(ConditionalGenerator(16, 3, [8, 6, 4], z_dim=5).eval(), "single", Recipe())
 
 
 # As edits.

@@ -45,13 +45,13 @@ ALL = ("course_mapping.", "medium_mapping.", "fine_mapping.")
 @functools.cache
 def generator_of(folder: Path) -> GeneratorProtocol:
     torch.manual_seed(0)
-    G = Generator(64, z_dim=WIDTH, w_dim=WIDTH, mapping_layers=2)
+    G = Generator(16, z_dim=WIDTH, w_dim=WIDTH, mapping_layers=2)
     return load_generator(save_generator(folder / "g.safetensors", G, {}))
 
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> GeneratorProtocol:
-    """Of 64x64, as rosinality's format can hold it."""
+    """Of 16x16, as rosinality's format can hold it."""
     return generator_of(tmp_path_factory.mktemp("g"))
 
 
@@ -81,17 +81,16 @@ def test_a_mapper_of_styles_comes_in(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["levels", "single", "styles"])
-@pytest.mark.parametrize("decoder", [False, True])
-def test_what_goes_out_comes_back(
-    kind: str, decoder: bool, generator: GeneratorProtocol, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    ("kind", "decoder"), [("levels", True), ("levels", False), ("single", False), ("styles", False)]
+)
+def test_what_goes_out_comes_back(kind: str, decoder: bool, generator: GeneratorProtocol, tmp_path: Path) -> None:
     mapper = mapper_for(generator, kind, STYLECLIP, levels=["coarse", "medium"], measured=False)
     edit = LatentEdit(mapper.space, {}, generator.hash, name="a hat", module=MapperEdit.by(mapper))
     path = tmp_path / "m.pt"
     said = write_styleclip(path, edit, generator if decoder else None)
     assert bool(said) != decoder
-    found, about = read_styleclip(path, None if decoder and kind != "styles" else generator)
+    found, about = read_styleclip(path, None if decoder else generator)
     assert about["text"] == "a hat"
     latent = in_space(generator, generator.sample(2, seed=1), mapper.space)
     for name, codes in edit.apply(latent).tensors.items():
@@ -109,7 +108,7 @@ def test_the_original_finds_its_keys(generator: GeneratorProtocol, tmp_path: Pat
     own = {name for name in found["state_dict"] if name.startswith("mapper.")}
     assert own == {f"mapper.{network}{name}" for network in (ALL[0], ALL[2]) for name, _ in LEVEL}
     assert found["opts"]["no_medium_mapper"]
-    assert found["opts"]["stylegan_size"] == 64
+    assert found["opts"]["stylegan_size"] == 16
     assert "decoder.convs.0.conv.weight" in found["state_dict"]
 
 

@@ -73,6 +73,45 @@ def test_channels_that_are_not_one_for_each_resolution(network: type[torch.nn.Mo
 # --- spaces
 
 
+@pytest.mark.parametrize(("up_to", "size"), [(32, 32), (63, 32), (4, 4), (1, 4), (64, 64), (256, 64)])
+def test_what_stops_at_a_resolution_is_exact(up_to: int, size: int) -> None:
+    G, seen = tiny(64), {}
+    for block in G.synthesis.blocks():
+        block.register_forward_hook(lambda block, _, out: seen.update({block.resolution: out[1]}))
+    latent = G.sample(2, 0)
+    whole = G.render(latent)
+    images = dict(seen)
+    seen.clear()
+    stopped, maps = G.render(latent, features=True, up_to=up_to)
+    assert torch.equal(stopped, images[size])
+    assert max(seen) == size  # finer blocks are not computed
+    assert maps.keys() == {name for name, (_, r) in G.feature_shapes.items() if r <= size}
+    assert torch.equal(images[64], whole)
+    coarse = {path: x for path, x in G.in_styles(latent).tensors.items() if int(path[1:].partition(".")[0]) <= size}
+    assert torch.equal(G.synthesis.from_styles(coarse, up_to=up_to), stopped)
+
+
+@pytest.mark.parametrize("architecture", ["resnet", "orig"])
+def test_an_architecture_without_coarser_images_renders_the_whole(architecture: str) -> None:
+    G = tiny(32, architecture=architecture)
+    latent = G.sample(1, 0)
+    assert torch.equal(G.render(latent, up_to=8), G.render(latent))
+
+
+@pytest.mark.parametrize("space", ["z", "w", "w+", "s"])
+def test_codes_of_every_space_come_into_s_with_their_noise(space: str) -> None:
+    G = tiny(16)
+    z = torch.randn(2, 8)
+    ws = G.mapping(z)
+    tensors = {"z": {"z": z}, "w": {"w": ws[:, 0]}, "w+": {"ws": ws}, "s": G.synthesis.styles(ws)}[space]
+    latent = Latent(space, tensors).with_noise({"b16.conv1": torch.randn(2, 16, 16)})
+    found = G.in_styles(latent)
+    assert found.space == "s"
+    torch.testing.assert_close(G.render(found), G.render(latent))
+    with pytest.raises(ValueError, match="renders z, w"):
+        G.in_styles(Latent("layout", {"centre": torch.zeros(1, 1, 2)}))
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_styles_are_enough_for_the_image(architecture: str) -> None:
     G = tiny(32, architecture=architecture)

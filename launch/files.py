@@ -1,0 +1,26 @@
+"""The files that an option of a command names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from datamodules.folder import IMAGE_SUFFIXES
+from networks.checkpoints.errors import GanvasError
+
+
+def files_of(path: Path, key: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The file that an option names, or those with these suffixes in the folder that it names, by name.
+
+    Raises:
+        GanvasError: if there is none.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise GanvasError(f"{key}={path} is neither a file nor a folder; check the path.")
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+    if not found:
+        what = "images" if suffixes is IMAGE_SUFFIXES else key
+        raise GanvasError(f"{key}={path} has no {what} ({', '.join(suffixes)}).")
+    return found

@@ -1,0 +1,58 @@
+"""The terms that hold an edit by text back, as a configuration names them."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from networks.checkpoints.bundle import read_bundle
+from networks.checkpoints.classes import ClassList
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.heads import head_from_bundle
+from networks.checkpoints.zoo import resolve
+from networks.critics import perceptual
+from networks.identity import load_identity
+from networks.preservation import (
+    IdentityPreservation,
+    OutsideRegion,
+    PerceptualPreservation,
+    Preservation,
+    Preserved,
+)
+from networks.protocol import Generator
+
+
+def preserved_of(options: DictConfig, generator: Generator, key: str) -> Preserved:
+    """The terms that have a weight.
+
+    Args:
+        options: of ``launch.schema_edit.PreserveConfig``.
+        generator: whose images are edited.
+        key: of these options, for sentences.
+
+    Raises:
+        GanvasError: if a network is missing, or the region is not one of the branch's.
+    """
+    weights = {name: options[name] for name in ("identity", "perceptual", "outside") if options[name]}
+    terms: dict[str, Preservation] = {}
+    if "identity" in weights:
+        terms["identity"] = IdentityPreservation(load_identity(options.identity_network)[0])
+    if "perceptual" in weights:
+        terms["perceptual"] = PerceptualPreservation(perceptual(options.critic))
+    if "outside" in weights:
+        terms["outside"] = _outside(options, generator, key)
+    elif options.region:
+        raise GanvasError(f"{key}.region=[{','.join(options.region)}] says what may change, and "
+                          f"{key}.outside=0 that nothing holds the rest: give it a weight.")  # fmt: skip
+    return Preserved(terms, weights)
+
+
+def _outside(options: DictConfig, generator: Generator, key: str) -> OutsideRegion:
+    if not options.segmentation or not options.region:
+        raise GanvasError(f"{key}.outside needs {key}.segmentation=FILE, the bundle of a branch, and "
+                          f"{key}.region=[CLASS], what may change.")  # fmt: skip
+    bundle = read_bundle(resolve(options.segmentation))
+    head, owner = head_from_bundle(bundle), (bundle.manifest.get("generator") or {}).get("hash")
+    if owner != generator.hash:
+        raise GanvasError(f"{bundle.path} belongs to another generator: give the branch of {generator.hash[:12]}.")
+    classes = ClassList.from_json(bundle.manifest["classes"])
+    return OutsideRegion(head, [classes.id_of(name) for name in options.region], options.margin)

@@ -1,0 +1,164 @@
+"""An edit by text as judges see it, at any strength: whether it was followed, what else changed, who stayed the same.
+
+The judges are not the networks that edits are fitted to: another CLIP, a classifier of attributes and an embedding of
+persons. What a classifier cannot see in a generated image, an edit cannot be blamed for: leakage counts images in which
+a second classifier agrees with it before the edit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from launch.edit_judges import judge_name
+from launch.text_attributes import Named, named_by
+from launch.text_methods import Said
+from networks.attributes import AttributeClassifier, load_attributes
+from networks.checkpoints.errors import GanvasError
+from networks.clip import ClipModel, load_clip
+from networks.critics import perceptual
+from networks.critics.lpips_distance import PerceptualCritic
+from networks.critics.sizes import for_critic
+from networks.identity import IdentityNetwork, load_identity
+from networks.metrics.edits import leakage, shown
+from networks.metrics.texts import directional_similarity, text_similarity
+
+LEAST_KEPT = 0.9   # share of images in which each attribute that is not meant has to stay
+CRITIC = "stlpips-alex"
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Whoever is asked; None was not."""
+
+    attributes: AttributeClassifier
+    second: AttributeClassifier | None    # knows the same attributes
+    clip: ClipModel | None
+    identity: IdentityNetwork | None
+    critic: PerceptualCritic
+    names: dict[str, str]                 # of each, as protocols have it
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> Judges:
+        """Those that a configuration of ``ganvas evaluate`` names.
+
+        Raises:
+            GanvasError: if one cannot be read.
+        """
+        attributes, manifest = load_attributes(cfg.judge)
+        second, _ = load_attributes(cfg.classifier)
+        names = {"attributes": judge_name(manifest)}
+        clip = None if cfg.clip_judge is None else load_clip(cfg.clip_judge).to(cfg.device)
+        if clip is not None:
+            names["clip"] = f"judge {clip.identity}"
+        identity = None
+        if cfg.identity is not None:
+            identity, manifest = load_identity(cfg.identity)
+            names["identity"] = f"identity {manifest['hash'][:12]}"
+        same = second.attributes == attributes.attributes
+        critic = perceptual(CRITIC).to(cfg.device)
+        return cls(attributes, second if same else None, clip, identity, critic, names | {"perceptual": CRITIC})
+
+
+class TextScores:
+    """Scores of edits of the same images.
+
+    Args:
+        judges: see there.
+        said: the text and the neutral one.
+        before: images ``[N, C, R, R]`` in [-1, 1] before the edit.
+        attribute: what the text names, as ``ganvas evaluate attribute=`` has it; None: by the table.
+        affects: further attributes that it may change.
+
+    Raises:
+        GanvasError: if there is no such attribute, or every image shows it already.
+    """
+
+    def __init__(
+        self, judges: Judges, said: Said, before: Tensor, attribute: str | None = None, affects: tuple[str, ...] = ()
+    ) -> None:
+        self.judges, self.before = judges, before
+        self.named: Named | None = named_by(said.text, attribute, affects, judges.attributes.attributes)
+        self.labels = judges.attributes.labels(before)
+        self.truth = None if judges.second is None else judges.second.labels(before)
+        self.there = self.shows(before)
+        if self.there.all():
+            raise GanvasError(f"all {len(before)} images show {self.named} before the edit, so that nothing can be "
+                              "reached: give other codes, or attribute=none.")  # fmt: skip
+        self.who = None if judges.identity is None else judges.identity.embed(before)
+        self.seen = None if judges.clip is None else features(judges.clip, before)
+        if judges.clip is not None:
+            self.text, self.neutral = (judges.clip.encode_prompt(t).cpu() for t in (said.text, said.neutral))
+
+    def shows(self, images: Tensor) -> Tensor:
+        """Which images have what the text names, bool ``[N]``; none if it names nothing."""
+        if self.named is None:
+            return torch.zeros(len(images), dtype=torch.bool)
+        attributes = self.judges.attributes
+        return shown(attributes.labels(images), attributes.attributes, self.named.name, self.named.values)
+
+    def __call__(self, after: Tensor) -> dict[str, float]:
+        """Figures of the images after an edit, ``[N, C, R, R]`` in [-1, 1]."""
+        found = self._attributes(after)
+        if self.judges.clip is not None and self.seen is not None:
+            now = features(self.judges.clip, after)
+            fit = text_similarity(now, self.text)
+            found["clip_score"] = float(fit.mean())
+            found["clip_gain"] = float((fit - text_similarity(self.seen, self.text)).mean())
+            along = directional_similarity(now, self.seen, self.text, self.neutral)
+            found["clip_direction"] = float(along.mean())
+        if self.judges.identity is not None and self.who is not None:
+            found["identity"] = float((self.judges.identity.embed(after) * self.who).sum(1).mean())
+        found["perceptual"] = float(self._perceptual(after).mean())
+        found["change"] = float((after - self.before).abs().mean() / 2)
+        return found
+
+    def _attributes(self, after: Tensor) -> dict[str, float]:
+        """Success and leakage, of the images that did not show it before."""
+        if self.named is None:
+            return {}
+        attributes, edited = self.judges.attributes.attributes, ~self.there
+        labels = self.judges.attributes.labels(after)
+        reached = shown(labels, attributes, self.named.name, self.named.values)
+        truth = None if self.truth is None else self.truth[edited]
+        leaked = leakage(self.labels[edited], labels[edited], attributes, {self.named.name, *self.named.affects}, truth)
+        return {
+            "success": float(reached[edited].double().mean()),
+            "leakage": sum(leaked.values()) / max(len(leaked), 1),
+            "leakage_worst": max(leaked.values(), default=0.0),
+            **{f"leakage {name}": share for name, share in leaked.items()},
+        }
+
+    @torch.no_grad()
+    def _perceptual(self, after: Tensor) -> Tensor:
+        critic, device = self.judges.critic, next(self.judges.critic.buffers()).device
+        pairs = zip(self.before.split(BATCH), after.split(BATCH), strict=True)
+        return torch.cat([critic(*(for_critic(x.to(device)) for x in pair)).cpu() for pair in pairs])
+
+
+@torch.no_grad()
+def features(clip: ClipModel, images: Tensor) -> Tensor:
+    """Of images ``[N, 3, R, R]`` anywhere, on the CPU."""
+    device = clip.encode_texts(["a"]).device
+    return torch.cat([clip.encode_images(part.to(device)).cpu() for part in images.split(BATCH)])
+
+
+def best_strength(scores: dict[float, dict[str, float]]) -> float:
+    """The strength of most success among those that keep every other attribute in :data:`LEAST_KEPT` of the images.
+
+    Where none does, the one that keeps most; where no attribute is measured, the one nearest to 1.
+    """
+
+    def worth(strength: float) -> Any:
+        score = scores[strength]
+        if "success" not in score:
+            return (-abs(strength - 1),)
+        kept = score["leakage_worst"] <= 1 - LEAST_KEPT
+        return (1, score["success"], -abs(strength)) if kept else (0, -score["leakage_worst"], -abs(strength))
+
+    return max(scores, key=worth)

@@ -1,0 +1,191 @@
+"""``ganvas evaluate mapper=`` and ``text=``: an edit by text on a tiny generator, judged at several strengths."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from datamodules.avatar_attributes import avatar_attributes
+from launch.cli import OK, REFUSED, main
+from launch.evaluate_mapper import verdict
+from launch.figures import Figure, Protocol, read_figures
+from launch.text_attributes import named_by
+from launch.text_scores import best_strength
+from networks.attributes import AttributeClassifier, save_attributes
+from networks.checkpoints.bundle import read_manifest
+from networks.checkpoints.edits import save_edit
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.generators import load_generator
+from networks.identity import IdentityNetwork, save_identity
+from networks.latent_edit import LatentEdit
+from networks.mapper import MapperEdit, Recipe, mapper_for
+from networks.mapper.untrained import untrained
+from tests.clips import tiny_clip
+
+ATTRIBUTES = avatar_attributes("avataaars")
+
+
+@pytest.fixture(scope="module")
+def judges(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Networks with random weights, as the words that name them. Half of what the generator draws smiles, for sure."""
+    folder = tmp_path_factory.mktemp("judges")
+    torch.manual_seed(0)
+    network = AttributeClassifier(ATTRIBUTES, 16, width=8).eval()
+    generator = load_generator(tiny_generator)
+    with torch.no_grad():
+        said = network(generator.render(generator.sample(100, 1)).clamp(-1, 1))["smile"].diff()
+        network.heads[0].bias[1] -= said.median()
+    save_attributes(folder / "judge.safetensors", network, {})
+    save_identity(folder / "identity.safetensors", IdentityNetwork(16, width=8), {})
+    judge = f"{folder / 'judge.safetensors'}"
+    return [f"judge={judge}", f"classifier={judge}", f"identity={folder / 'identity.safetensors'}"]
+
+
+@pytest.fixture(autouse=True)
+def clips(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(shared_cache))
+    monkeypatch.setattr("launch.text_methods.load_clip", lambda spec, legacy=False: tiny_clip())
+    monkeypatch.setattr("launch.text_scores.load_clip", lambda spec: tiny_clip(1))
+
+
+@pytest.fixture
+def evaluate(tiny_generator: Path, judges: list[str]):
+    def run(*words: str) -> int:
+        given = {word.partition("=")[0]: word for word in
+                 [f"generator={tiny_generator}", "n=12", "strengths=[0,1,2]", "metrics_features=[stlpips-alex]",
+                  *judges, *words]}  # fmt: skip
+        return main(["evaluate", *given.values()])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def mapper(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    generator = load_generator(tiny_generator)
+    network = mapper_for(generator, "levels", Recipe(head="lrelu", step_scale=0.3))
+    edit = LatentEdit("w+", {}, generator.hash, name="smile", module=MapperEdit.by(network))
+    entries = {"text": "a smiling person", "neutral": "a person"}
+    return save_edit(tmp_path_factory.mktemp("mapper") / "mapper.safetensors", edit, entries)
+
+
+def test_a_mapper_is_judged_at_every_strength(evaluate, mapper: Path, tmp_path: Path, capsys) -> None:
+    assert evaluate(f"mapper={mapper}", f"out={tmp_path}") == OK
+    found = read_figures(tmp_path).figures
+    assert {"success", "leakage", "leakage_worst", "clip_score", "clip_gain", "clip_direction", "identity",
+            "perceptual", "kid_stlpips_alex_x1000", "strength", "residual_cosine", "residual_cosine_untrained",
+            "inference_seconds", "shows", "success at 0", "success at 2", "identity at 1"} <= found.keys()  # fmt: skip
+    assert not {"leakage smile", "leakage mouth", "leakage open mouth"} & found.keys()   # what a smile may change
+    assert math.isnan(found["training_seconds"].value)   # the bundle lies in no run
+    # Strength 0 is no edit.
+    assert found["success at 0"].value == 0
+    assert found["leakage_worst at 0"].value == 0
+    assert found["identity at 0"].value == pytest.approx(1, abs=1e-5)
+    assert found["clip_direction at 0"].value == pytest.approx(0, abs=1e-4)
+    assert "seed 1000003" in found["success"].protocol.split
+    assert found["clip_score"].protocol.network.startswith("judge avatar:tiny-32")
+    assert found["success"].protocol.network.startswith("judge ")
+    assert (tmp_path / "images" / "edits.png").is_file()
+    assert (tmp_path / "images" / "pareto.png").is_file()
+    assert not (tmp_path / "vector.safetensors").exists()
+    printed = capsys.readouterr().out
+    assert "names: smile=yes" in printed
+    assert printed.count("\n       ") >= 3   # a line a strength
+
+
+@pytest.mark.parametrize("method", ["direction", "optimise"])
+def test_an_edit_that_is_made_here_is_kept_with_its_figures(method: str, evaluate, tmp_path: Path) -> None:
+    fast = {"direction": ["channels=9"], "optimise": ["optimise.steps=2", "n=4"]}[method]
+    assert evaluate("text=a happy person", f"method={method}", *fast, f"out={tmp_path / 'a'}") == OK
+    found = read_figures(tmp_path / "a").figures
+    manifest = read_manifest(tmp_path / "a" / "vector.safetensors")
+    assert manifest["metrics"]["success"] == found["success"].value
+    assert manifest["text"] == "a happy person"
+    assert ("residual_cosine_untrained" in found) is False
+    cosine = found["residual_cosine"].value
+    assert cosine == pytest.approx(1, abs=1e-4) if method == "direction" else cosine < 0.999
+    if method == "direction":   # the same edit from its file gives the same figures
+        assert evaluate(f"mapper={tmp_path / 'a' / 'vector.safetensors'}", f"out={tmp_path / 'b'}") == OK
+        again = read_figures(tmp_path / "b").figures
+        for name in ("success", "leakage", "clip_score", "identity"):
+            assert again[name].value == pytest.approx(found[name].value, abs=1e-6)
+
+
+def test_a_text_without_an_attribute_is_scored_by_the_rest(evaluate, mapper: Path, tmp_path: Path) -> None:
+    assert evaluate(f"mapper={mapper}", "attribute=none", "identity=null", f"out={tmp_path}") == OK
+    found = read_figures(tmp_path).figures
+    assert not {"success", "leakage", "identity", "shows"} & found.keys()
+    assert found["strength"].value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["recipe=smile"], "recipe= describes an edit by masks"),
+        (["attribute=smile"], "must read attribute=value"),
+        (["attribute=smile=perhaps"], "smile is never 'perhaps'"),
+        (["attribute=nose=long"], "there is no attribute 'nose'"),
+        (["affects=[nose]"], "there is no attribute 'nose'"),
+        (["strengths=[]"], "must be one finite number or more"),
+        (["strengths=[nan]"], "must be one finite number or more"),
+        (["n=1"], "n=1 must be at least 2"),
+        (["segmentation=x"], "segmentation= does not go with text="),
+        (["text=a hat"], "was fitted to 'a smiling person', not to 'a hat'"),
+        (["method=boundary"], "must be one of mapper, optimise, direction"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(words, said, evaluate, mapper: Path, tmp_path: Path, capsys) -> None:
+    assert evaluate(f"mapper={mapper}", f"out={tmp_path / 'out'}", *words) == REFUSED
+    assert said in capsys.readouterr().err
+
+
+def test_the_eight_texts_name_what_they_say() -> None:
+    expected = {
+        "a smiling person": "smile=yes", "a sad person": "mouth=sad", "a person wearing glasses":
+        "glasses=glasses|sunglasses", "a person with red hair": "hair colour=red", "a bald person": "hair=bald",
+        "a person with a beard": "facial hair=short beard|long beard", "a person wearing a hat": "hat=hat|winter hat",
+        "a surprised person": "eyes=wide",
+    }  # fmt: skip
+    for text, named in expected.items():
+        assert str(named_by(text, None, [], ATTRIBUTES)) == named
+    assert named_by("a person from Mars", None, [], ATTRIBUTES) is None
+    assert named_by("a smiling person", None, ["skin"], ATTRIBUTES).affects == ("mouth", "open mouth", "skin")
+    assert named_by("a chapeau", "hat=turban", [], ATTRIBUTES).affects == ("hair", "long hair", "hair colour")
+    with pytest.raises(GanvasError, match="there is no attribute"):
+        named_by("a smile", "nose=long", [], ATTRIBUTES)
+
+
+def test_the_best_strength_keeps_the_rest_first() -> None:
+    table = {0.5: {"success": 0.4, "leakage_worst": 0.02}, 1.0: {"success": 0.9, "leakage_worst": 0.08},
+             2.0: {"success": 1.0, "leakage_worst": 0.4}}  # fmt: skip
+    assert best_strength(table) == 1.0
+    assert best_strength({2.0: table[2.0], 3.0: {"success": 1.0, "leakage_worst": 0.5}}) == 2.0
+    assert best_strength({0.5: {}, 1.5: {}, 0.9: {}}) == 0.9
+
+
+@pytest.mark.parametrize(
+    ("values", "blamed"),
+    [
+        ({"success": 0.9, "shows": 0.0}, ""), ({"success": 0.1, "shows": 0.001}, "generator"),
+        ({"success": 0.1, "shows": 0.2}, "unknown"),
+        ({"success": 0.1, "shows": 0.2, "tells": 0.6, "taken": 0.9}, "CLIP"),
+        ({"success": 0.1, "shows": 0.2, "tells": 0.95, "taken": 0.9}, "CLIP"),
+        ({"success": 0.1, "shows": 0.2, "tells": 0.95, "taken": 0.1}, "edit"), ({}, ""),
+    ],
+)  # fmt: skip
+def test_a_failure_has_a_reason(values: dict[str, float], blamed: str) -> None:
+    protocol = Protocol("codes", "", 2)
+    assert verdict({name: Figure(value, protocol) for name, value in values.items()}).partition(":")[0] == blamed
+
+
+def test_an_untrained_mapper_moves_codes_in_the_units_of_the_trained(tiny_generator: Path) -> None:
+    generator = load_generator(tiny_generator)
+    trained = MapperEdit.by(mapper_for(generator, "levels", Recipe()))
+    codes = generator.sample(4, 0)
+    assert torch.equal(trained.apply(codes, 1.0).tensors["ws"], codes.tensors["ws"])   # begins at zero
+    drawn = untrained(trained)
+    step = drawn.apply(codes, 1.0).tensors["ws"] - codes.tensors["ws"]
+    assert (step.flatten(1).norm(dim=1) > 0).all()
+    assert torch.equal(untrained(trained).apply(codes, 1.0).tensors["ws"], drawn.apply(codes, 1.0).tensors["ws"])
