@@ -185,9 +185,7 @@ class Layouts:
         self._generator, self.samples = generator, generator.sample(samples, seed)
         numbers = self._numbers(self.samples)
         self._means = {name: values.mean(0) for name, values in numbers.items()}
-        self._units = {
-            name: (values - self._means[name]).square().mean().sqrt().clamp_min(1e-3) for name, values in numbers.items()
-        }  # fmt: skip
+        self._units = {name: _spread(values - self._means[name]) for name, values in numbers.items()}
         self.rates = tuple(size_rate if name == "size" else 1.0 for name in numbers)
 
     def of(self, latent: Latent) -> Latent:
@@ -219,6 +217,10 @@ class Layouts:
     def _numbers(self, latent: Latent) -> dict[str, Tensor]:
         tensors = Layout.of(latent).tensors()
         return {name: numbers.read(tensors[name]) for name, numbers in _FREE.items() if name in tensors}
+
+
+def _spread(offsets: Tensor) -> Tensor:
+    return offsets.square().mean().sqrt().clamp_min(1e-3)
 
 
 def _sampled(generator: BlobGenerator, latent: Latent) -> Latent:

@@ -4,8 +4,8 @@ Abdal et al. 2019 (Image2StyleGAN, arXiv 1904.03189) optimise W+ under a pixel a
 the learning rate is that of Karras et al. 2020 (arXiv 1912.04958, appendix D). Two things are ours: codes are measured
 in standard deviations around their mean, so that one learning rate fits every generator, and the search starts from
 what an encoder says, or else from the most similar of many samples. What is searched depends on the generator
-(``inversion_spaces.py``): W+ and W, or a BlobGAN's blobs and its hidden code. Noise maps are optimised on request alone:
-what hides in them is lost to every edit. They then belong to the latent, and go wherever it goes.
+(``inversion_spaces.py``): W+ and W, or a BlobGAN's blobs and its hidden code. Noise maps are optimised on request
+alone: what hides in them is lost to every edit. They then belong to the latent, and go wherever it goes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class InversionSettings:
     perceptual: float = 0.1                         # weight of the perceptual distance
     pixel: float = 1.0                              # weight of the mean squared pixel difference
     delta: float = 1e-3                             # weight of the mean squared distance from the mean of the codes
-    space: InversionSpaceName = "auto"              # w: one code for all layers; w+; of a BlobGAN w or layout, its blobs
+    space: InversionSpaceName = "auto"              # auto: w+, or of a BlobGAN layout; w: one code for all of it
     size_rate: float = 2.0                          # in layout: rate of blobs' sizes, as a factor
     noise: bool = False                             # optimise noise maps too; they become part of the latent
     noise_weight: float = 1.0                       # with noise: weight of the correlations inside a map

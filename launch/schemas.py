@@ -110,7 +110,9 @@ class InversionConfig:
     size_rate: float = option(2.0, "in layout: rate of blobs' sizes, as a factor")
     noise: bool = option(False, "optimise noise maps too; they become part of the codes")
     noise_weight: float = option(1.0, "with noise=true: weight of the correlations inside a map, which keeps it noise")
-    start: str = option("auto", "encoder, nearest (sample), mean (of the codes); auto: encoder if there is one, else nearest")
+    start: str = option(
+        "auto", "encoder, nearest (sample), mean (of the codes); auto: encoder if there is one, else nearest"
+    )
     samples: int = option(1000, "how many samples the start is chosen from")
     seed: int = option(0, "of the samples")
     critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
@@ -122,9 +124,9 @@ class InvertConfig(LoggedConfig):
     """Find the codes of real images: latents, reconstructions, a contact sheet and figures for each image."""
 
     images: str | None = option(None, "an image, or a folder of images")
-    data: DataConfig = option(DataConfig, "data=avatars inverts held-out avatars instead of images=")
-    n: int | None = option(None, "how many held-out avatars; null for 100")
-    seed: int = option(0, "which held-out avatars")
+    data: DataConfig = option(DataConfig, "data=avatars, rooms or scenes inverts held-out ones instead of images=")
+    n: int | None = option(None, "how many held-out images; null for 100")
+    seed: int = option(0, "which held-out images")
     generator: str = option(MANDATORY, "generator bundle", bundle=True)
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from networks.checkpoints.errors import GanvasError
-from networks.latent import HIDDEN, Latent
+from networks.latent import HIDDEN, Latent, Space
 from networks.protocol import Generator
 
 
@@ -58,6 +58,6 @@ def codes_of(latent: Latent) -> Tensor:
                       f"{latent.space}")  # fmt: skip
 
 
-def latent_of(codes: Tensor, like: Latent) -> Latent:
-    """Codes ``[N, rows, D]``, see :func:`codes_of`, as a latent that the generator of the samples ``like`` renders."""
-    return Latent("w+", {"ws": codes}) if like.space == "w+" else Latent("w", {"w": codes[:, 0]})
+def latent_of(codes: Tensor, space: Space) -> Latent:
+    """Codes ``[N, rows, D]``, see :func:`codes_of`, as a latent for a generator that samples in ``space``."""
+    return Latent("w+", {"ws": codes}) if space == "w+" else Latent("w", {"w": codes[:, 0]})

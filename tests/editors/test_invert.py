@@ -368,7 +368,10 @@ def framed(images: Tensor, windows: Tensor, value: float) -> Tensor:
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"space": "z"}, r"space must be one of auto, w\+, w, layout"), ({"start": "far"}, "start must be"), ({"steps": -1}, "steps")],
+    [
+        ({"space": "z"}, r"space must be one of auto, w\+, w, layout"), ({"start": "far"}, "start must be"),
+        ({"steps": -1}, "steps"), ({"size_rate": 0}, "size_rate must be greater than 0"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(change: dict, sentence: str) -> None:
     with pytest.raises(GanvasError, match=sentence):
