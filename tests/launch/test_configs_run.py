@@ -65,7 +65,7 @@ def test_every_file_composes(file: str) -> None:
     elif group.startswith("experiment"):
         assert compose("train", [f"experiment={file.removeprefix('experiment/')}"]).task.name in MOMENT
     elif group == "recipe":
-        assert compose("evaluate", [f"recipe={name}"]).recipe.reach
+        assert compose("evaluate", [f"recipe={name}"]).recipe.name
     elif group in ("launcher", "sweeper"):
         assert compose("sweep", [f"{group}={name}"]).own == [f"{group}={name}"]
     else:
