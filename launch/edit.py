@@ -45,12 +45,12 @@ BLOBS_ONLY = ("source", "scenes", "script", "move", "keep", "video")
 def run(cfg: DictConfig) -> None:
     """Edit, and write ``images/``, ``masks/``, the codes, a sheet, ``figures.json``, and a strip or the vector.
 
-    Everything is written when all images are done. With ``layout=`` see :mod:`launch.edit_blobs`.
+    Everything is written when all images are done. For a BlobGAN's scenes see :mod:`launch.edit_blobs`.
 
     Raises:
         GanvasError: if nothing or two things say what to change or where, or what is given cannot be used.
     """
-    if cfg.layout:
+    if cfg.layout or (cfg.generator and not cfg.segmentation):
         edit_blobs.run(cfg)
         return
     check(cfg)
@@ -78,10 +78,11 @@ def check(cfg: DictConfig) -> None:
     check_loggers(cfg)
     require_device(cfg.device)
     if not cfg.segmentation:
-        raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or layout=FILE and "
-                          "generator=FILE, for a scene of blobs.")  # fmt: skip
+        raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or for blobs "
+                          "generator=FILE, with layout=FILE or image=FILE.")  # fmt: skip
     if given := [key for key in BLOBS_ONLY if cfg[key]]:
-        raise GanvasError(f"{given[0]}= is for blobs: give layout=FILE, scenes as `ganvas sample` drew them.")
+        raise GanvasError(f"{given[0]}= is for blobs: give layout=FILE, scenes as `ganvas sample` drew them, and no "
+                          "segmentation=.")
     if sum(bool(cfg[key]) for key in ("mask", "program", "vector")) != 1:
         raise GanvasError("give one of mask=, program= and vector=: what is to change.")
     if bool(cfg.image) == bool(cfg.latents):
