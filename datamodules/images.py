@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
@@ -23,6 +23,18 @@ class ImageBatch(NamedTuple):
     labels: Tensor | None   # float [B, c_dim]
 
 
+class Shown(Protocol):
+    """What is shown in batches, epoch after epoch."""
+
+    def __len__(self) -> int:
+        """How many items an epoch shows."""
+        ...
+
+    def batch(self, indices: list[int]) -> Any:
+        """The items of these numbers, in this order."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """Images to train on, and their labels where they are used.
@@ -34,6 +46,7 @@ class ImageSet:
 
     images: np.ndarray                 # uint8 [N, C, R, R], in memory or mapped into it
     labels: np.ndarray | None = None   # float32 [N, c_dim]
+    label_names: tuple[str, ...] = ()  # of the classes, where they have names
     mirror: bool = False               # each image is also there from right to left, with the same label
 
     def __post_init__(self) -> None:
@@ -71,10 +84,10 @@ class ShuffledImages(IterableDataset):
         start: images already seen: the stream goes on exactly there.
     """
 
-    def __init__(self, images: ImageSet, batch_size: int, seed: int, start: int = 0) -> None:
+    def __init__(self, images: Shown, batch_size: int, seed: int, start: int = 0) -> None:
         self.images, self.batch_size, self.seed, self.start = images, batch_size, seed, start
 
-    def __iter__(self) -> Iterator[ImageBatch]:
+    def __iter__(self) -> Iterator[Any]:
         indices = self._indices()
         while True:
             yield self.images.batch(list(islice(indices, self.batch_size)))
@@ -88,9 +101,9 @@ class ShuffledImages(IterableDataset):
 
 
 class GANImages(pl.LightningDataModule):
-    """Feeds a GAN trainer; after a resume it goes on at the module's ``images_seen``."""
+    """Feeds a trainer that counts images seen; after a resume it goes on at the module's ``images_seen``."""
 
-    def __init__(self, images: ImageSet, batch_size: int, seed: int) -> None:
+    def __init__(self, images: Shown, batch_size: int, seed: int) -> None:
         super().__init__()
         self.images, self.batch_size, self.seed = images, batch_size, seed
 

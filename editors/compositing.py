@@ -17,7 +17,7 @@ from scipy.sparse.linalg import splu
 from editors.alignment import Alignment
 from networks.checkpoints.errors import GanvasError
 
-Paste = Literal["feather", "poisson"]
+Paste = Literal["feather", "poisson", "poisson-mixed"]
 PASTES: tuple[Paste, ...] = get_args(Paste)
 FEATHER = 0.02     # how far the edit fades into the photo, as a share of the square's side
 
@@ -34,7 +34,8 @@ def paste(
             ``alignment`` cut out of the photo.
         region: bool ``[R, R]``, where the edit took place.
         how: ``feather`` fades between the two; ``poisson`` takes the edited image's gradients and the photo's colours
-            along the region's outline (Perez et al. 2003, eq. 4).
+            along the region's outline (Perez et al. 2003, eq. 4); ``poisson-mixed`` takes each gradient from whichever
+            of the two has the stronger one there, so that lines of the photo go on through the region (eq. 12).
         alignment: where in the photo the square lies, if it was cut out.
 
     Returns:
@@ -44,7 +45,7 @@ def paste(
         GanvasError: if there is no such way.
     """
     if how not in PASTES:
-        raise GanvasError(f"an edit is pasted by {' or '.join(PASTES)}, not by {how}")
+        raise GanvasError(f"an edit is pasted by {', '.join(PASTES[:-1])} or {PASTES[-1]}, not by {how}")
     height, width = photo.shape[:2]
     if alignment is None:
         side, fitted = max(height, width), _out_of_square(edited, height, width, Image.Resampling.BICUBIC)
@@ -53,8 +54,11 @@ def paste(
         side, (fitted, where) = alignment.side, alignment.back(edited, region, photo)
     if not where.any():
         return photo.copy()
-    mixed = _poisson(photo, fitted, where) if how == "poisson" else _feather(photo, fitted, where, FEATHER * side)
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    if how == "feather":
+        shown = _feather(photo, fitted, where, FEATHER * side)
+    else:
+        shown = _poisson(photo, fitted, where, mixed=how == "poisson-mixed")
+    return np.clip(np.rint(shown), 0, 255).astype(np.uint8)
 
 
 def _out_of_square(square: np.ndarray, height: int, width: int, resampling: Image.Resampling) -> np.ndarray:
@@ -73,10 +77,11 @@ def _feather(photo: np.ndarray, edited: np.ndarray, where: np.ndarray, reach: fl
     return photo * (1 - weight) + edited * weight
 
 
-def _poisson(photo: np.ndarray, edited: np.ndarray, where: np.ndarray) -> np.ndarray:
+def _poisson(photo: np.ndarray, edited: np.ndarray, where: np.ndarray, mixed: bool) -> np.ndarray:
     """Solve ``laplace f = laplace edited`` in the region, with ``f = photo`` around it.
 
-    At the edge of the photo, where there is nothing around, the gradient across the edge is left out of both sides.
+    With ``mixed``, a difference of two neighbours is the photo's where that is the larger one. At the edge of the
+    photo, where there is nothing around, the gradient across the edge is left out of both sides.
     """
     number = np.full(where.shape, -1)
     number[where] = np.arange(where.sum())
@@ -89,7 +94,8 @@ def _poisson(photo: np.ndarray, edited: np.ndarray, where: np.ndarray) -> np.nda
         there = (r >= 0) & (r < where.shape[0]) & (c >= 0) & (c < where.shape[1])
         here, r, c = np.flatnonzero(there), r[there], c[there]
         degree[here] += 1
-        right[here] += edited[rows[here], columns[here]] - edited[r, c]
+        step, own = (picture[rows[here], columns[here]] - picture[r, c] for picture in (edited, photo))
+        right[here] += np.where(np.abs(own) > np.abs(step), own, step) if mixed else step
         known = ~where[r, c]
         right[here[known]] += photo[r[known], c[known]]
         links.append((here[~known], number[r[~known], c[~known]]))

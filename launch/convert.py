@@ -12,6 +12,7 @@ from torch import nn
 
 from datamodules.folder import read_classes
 from editors.invert import InversionSettings
+from launch import convert_mapper
 from networks.checkpoints.bundle import read_bundle, read_manifest, tensors_hash
 from networks.checkpoints.classes import ClassList
 from networks.checkpoints.classifiers import SUFFIX, is_classifier, read_classifiers, write_classifiers
@@ -48,22 +49,34 @@ def run(cfg: DictConfig) -> None:
     Raises:
         GanvasError: if the source cannot be used, or the format of ``out`` cannot hold it.
     """
-    source, out, name = Path(cfg.source), Path(cfg.out), _network(cfg)
+    source, out = Path(cfg.source), Path(cfg.out)
+    _require_free(out)
+    if convert_mapper.concerns(cfg, resolve(source)):
+        lines = convert_mapper.convert(cfg, resolve(source), out)
+    else:
+        lines = _converted(source, out, cfg)
+    for line in lines:
+        print(line)
+
+
+def _converted(source: Path, out: Path, cfg: DictConfig) -> list[str]:
+    """What is no mapper, converted; the lines that end the command."""
+    name = _network(cfg)
     forms = {".safetensors": "a bundle"} | ({} if cfg.generator and out.suffix != ".onnx" else TARGETS)
     if out.suffix not in forms:
         raise GanvasError(f"out={out} must end in {', or in '.join(', '.join(form) for form in forms.items())}.")
+    if out.suffix == ".onnx":
+        return [*to_onnx(cfg, out), f"written: {out}"]
+    if out.suffix == SUFFIX:
+        return _to_classifiers(resolve(source), out)
+    if out.suffix == ".pt":
+        return _to_rosinality(resolve(source), out, cfg)
+    return {ENCODER: _encoder, BRANCH: _branch}.get(name, _plain)(source, out, name, cfg)
+
+
+def _require_free(out: Path) -> None:
     if out.exists():
         raise GanvasError(f"{out} is already there: choose another out=, or delete it first.")
-    if out.suffix == ".onnx":
-        lines = [*to_onnx(cfg, out), f"written: {out}"]
-    elif out.suffix == SUFFIX:
-        lines = _to_classifiers(resolve(source), out)
-    elif out.suffix == ".pt":
-        lines = _to_rosinality(resolve(source), out, cfg)
-    else:
-        lines = {ENCODER: _encoder, BRANCH: _branch}.get(name, _plain)(source, out, name, cfg)
-    for line in lines:
-        print(line)
 
 
 def to_onnx(cfg: DictConfig, out: Path) -> list[str]:
@@ -92,7 +105,7 @@ def _network(cfg: DictConfig) -> str:
     """Which network is asked for."""
     own = ENCODER if cfg.generator and not is_classifier(Path(cfg.source)) else BRANCH
     name = cfg.network or (own if cfg.generator else "G_ema")
-    known = (*get_args(Network), ENCODER, BRANCH)
+    known = (*get_args(Network), ENCODER, BRANCH, convert_mapper.MAPPER)
     if name not in known:
         raise GanvasError(f"network={name} must be one of {', '.join(known)}.")
     if (name in (ENCODER, BRANCH)) != bool(cfg.generator):

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from datamodules.avatar_render import style_definition
+from datamodules.avatar_styles import render_styles
 from datamodules.image_cache import prepared_images, spread
 from datamodules.image_files import ImageFiles
 from datamodules.images import ImageSet
@@ -60,6 +61,9 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
     """
     if _kind(cfg) in RENDERED:
         return ImageSet(render(cfg.data, cfg.data.count, "train", cfg.seed, masks=False).images)
+    if _kind(cfg) == "styles":
+        drawn = render_styles(cfg.data.styles, cfg.data.count, "train", cfg.seed, cfg.data.resolution)
+        return ImageSet(drawn.images, drawn.labels, label_names=tuple(cfg.data.styles))
     files = _files(cfg)
     labels = files.labels() if cfg.data.labels else None  # first: a mistake in them is found at once
     return ImageSet(prepared_images(files, cfg.data.resolution or size, cfg.data.fit), labels, cfg.data.mirror)
@@ -67,6 +71,8 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
 
 def training_data(cfg: DictConfig) -> str:
     """What :func:`training_images` gives, as it is called beside figures."""
+    if _kind(cfg) == "styles":
+        return f"rendered avatars of {len(cfg.data.styles)} styles"
     return name_of(cfg.data) if _kind(cfg) in RENDERED else f"images of {cfg.images}"
 
 
@@ -86,6 +92,10 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
     if _kind(cfg) in RENDERED:
         images = render(cfg.data, n, "heldout", 0, masks=False).images
         source = Source(f"held-out {cfg.data.get('style', cfg.data.kind)}", "split heldout, seed 0")
+    elif _kind(cfg) == "styles":
+        drawn = render_styles(cfg.data.styles, n, "heldout", 0, cfg.data.resolution)
+        images, labels = drawn.images, torch.from_numpy(drawn.labels)
+        source = Source(f"held-out avatars of {len(cfg.data.styles)} styles", "split heldout, seed 0")
     else:
         files = _files(cfg)
         images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
@@ -136,12 +146,16 @@ def licence(cfg: DictConfig) -> str:
         return "Apache-2.0; trained on scenes drawn by Ganvas"
     if _kind(cfg) == "rooms":
         return f"Apache-2.0; trained on images rendered from furniture of Sweet Home 3D: {rooms_licence()}"
+    if _kind(cfg) == "styles":
+        return f"Apache-2.0; trained on images rendered from DiceBear's {'; '.join(map(_terms, cfg.data.styles))}"
     if _kind(cfg) != "avatars":
         return "that of the training images"
-    meta = style_definition(cfg.data.style)["meta"]
-    creator = meta.get("creator", {}).get("name", "an unnamed artist")
-    terms = meta["license"]["name"]
-    return f"Apache-2.0; trained on images rendered from DiceBear's {cfg.data.style} by {creator}: {terms}"
+    return f"Apache-2.0; trained on images rendered from DiceBear's {_terms(cfg.data.style)}"
+
+
+def _terms(style: str) -> str:
+    meta = style_definition(style)["meta"]
+    return f"{style} by {meta.get('creator', {}).get('name', 'an unnamed artist')}: {meta['license']['name']}"
 
 
 def _kind(cfg: DictConfig) -> Any:

@@ -68,6 +68,7 @@ def train(cfg: DictConfig, record: RunRecord, watch: Sequence[EveryImages] = ())
         "data": {**OmegaConf.to_container(cfg.data), "images": len(images.images), "seed": cfg.seed},
         "command": cfg.command,
         "licence": licence(cfg),
+        **({"label_names": list(images.label_names)} if images.label_names else {}),
         **({"started_from": tensors_hash(stored_tensors(module.G_ema))} if cfg.generator else {}),
     }
     fit(cfg, record, module, GANImages(images, cfg.task.batch_size, cfg.seed), [

@@ -66,7 +66,9 @@ class EditConfig(LoggedConfig):
     strength: list[float] = option(lambda: [1.0], "of each vector; one for all; negative for the opposite")
     refine: int = option(0, "steps of descent after a vector, which take back what it changed beside")
     strip: list[float] = option(lambda: [-1.0, 0.0, 0.5, 1.0, 1.5], "factors of the strength that strip.png shows")
-    paste: str | None = option(None, "feather or poisson: show the edit in the image itself; null: as rendered")
+    paste: str | None = option(
+        None, "feather, poisson or poisson-mixed: show the edit in the image itself; null: as rendered"
+    )
     name: str = option("edit", "what the vector of an edit is called")
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda")

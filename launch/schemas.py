@@ -48,7 +48,7 @@ class TrainConfig(LoggedConfig):
     )  # fmt: skip
     latents: str | None = option(
         None, "the images' codes as `ganvas sample` or `ganvas invert` wrote them, instead of inverting; "
-        "images without a mask are then left out"
+        "images without a mask are then left out. Of a mapper: codes to learn on, also .pt or .npz of other programs"
     )  # fmt: skip
     n: int | None = option(None, "how many held-out avatars are evaluated; null for the experiment's number")
     task: TaskConfig = option(TaskConfig, "what is trained")
@@ -75,18 +75,18 @@ class ConvertConfig(VerbConfig):
     """Turn a checkpoint of another code base into a bundle, or a bundle into rosinality's, EditGAN's or ONNX."""
 
     source: str = option(
-        MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch, pSp or e4e, "
-        "EditGAN's encoder or classifier .pth; any generator or discriminator, for out=*.pt; a segmentation bundle, "
-        "for out=*.pth; or a segmenter's bundle, for out=*.onnx"
+        MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch, pSp, e4e or "
+        "StyleCLIP's mapper, EditGAN's encoder or classifier .pth; any generator or discriminator, or a mapper of "
+        "StyleCLIP's kind, for out=*.pt; a segmentation bundle, for out=*.pth; or a segmenter's bundle, for out=*.onnx"
     )  # fmt: skip
     out: str = option(
         MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format, .pth for EditGAN's, .onnx"
     )  # fmt: skip
     network: str | None = option(
-        None, "which network of the source: G_ema, G, D, E, an encoder, or S, a segmentation branch; null for E or S "
-        "with generator=, else G_ema or the one that a bundle holds"
+        None, "which network of the source: G_ema, G, D, E, an encoder, S, a segmentation branch, or M, a mapper; null "
+        "for the mapper that there is, for E or S with generator=, else G_ema or the one that a bundle holds"
     )  # fmt: skip
-    generator: str | None = option(None, "of an encoder or a branch: the generator that it belongs to")
+    generator: str | None = option(None, "of an encoder, a branch or a mapper: the generator that it belongs to")
     classes: str | None = option(None, "of a branch: the file of its classes, as in `ganvas train`; null numbers them")
     resolution: int | None = option(None, "of an .onnx: pixels a side; null for what it was trained on")
     check: bool = option(False, "also render fixed codes and print a fingerprint")
@@ -268,7 +268,7 @@ VERBS: dict[str, type[VerbConfig]] = {
 # What may be written for a longer key, by verb: a short word -> the key that it sets. There is no option of that name,
 # so that a configuration says everything once.
 SHORT: dict[str, dict[str, str]] = {
-    "train": {"resolution": "data.resolution"},
+    "train": {"resolution": "data.resolution", "text": "task.text", "texts": "task.texts"},
     "label": {"import": "labelled"},  # which no dataclass can have as a field
 }
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from launch.options import option
 from launch.schemas import DataConfig
+
+STYLES = (  # unlike one another in drawing, frame and palette
+    "avataaars", "personas", "micah", "open-peeps", "adventurer", "big-smile", "toon-head", "lorelei"
+)  # fmt: skip
 
 
 @dataclass
@@ -16,6 +20,18 @@ class AvatarsConfig(DataConfig):
     style: str = option("avataaars", "DiceBear style")
     resolution: int = option(64, "pixels a side")
     count: int = option(30000, "training images of a generator")
+
+
+@dataclass
+class StylesConfig(DataConfig):
+    """Avatars of several styles rendered here; a style is a class."""
+
+    kind: str = option("styles", "styles", hidden=True)
+    styles: list[str] = field(
+        default_factory=lambda: list(STYLES), metadata={"doc": "DiceBear styles, at least two"}
+    )
+    resolution: int = option(32, "pixels a side")
+    count: int = option(40_000, "training images of a generator, of all styles together")
 
 
 @dataclass
@@ -64,5 +80,5 @@ class SynthesizedConfig(DataConfig):
 
 SCHEMAS = {
     "data/synthesized": SynthesizedConfig, "data/avatars": AvatarsConfig, "data/folder": FolderConfig,
-    "data/scenes": ScenesConfig, "data/rooms": RoomsConfig,
+    "data/scenes": ScenesConfig, "data/rooms": RoomsConfig, "data/styles": StylesConfig,
 }  # fmt: skip

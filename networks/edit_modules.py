@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol, Self
 from torch import Tensor
 
 from networks.latent import Latent, Space
+from networks.levels import Strength
 
 
 class EditModule(Protocol):
@@ -21,14 +22,22 @@ class EditModule(Protocol):
     """
 
     kind: ClassVar[str]     # its name in the table and in bundles
-    space: ClassVar[Space]
 
-    def apply(self, latent: Latent, strength: float) -> Latent:
-        """The edited codes; strength 1 is the whole edit, 0 none of it."""
+    @property
+    def space(self) -> Space:
+        """Of the codes that it edits."""
+        ...
+
+    def apply(self, latent: Latent, strength: Strength) -> Latent:
+        """The edited codes; strength 1 is the whole edit, 0 none of it; ValueError for what it cannot be."""
         ...
 
     def then(self, other: Self) -> Self:
         """This edit and then another of its kind; ValueError if the two do not go together."""
+        ...
+
+    def beside(self, other: Self) -> Self:
+        """This edit and another, both of the codes as they are before; ValueError if they do not add."""
         ...
 
     def scaled(self, factor: float) -> Self:

@@ -5,8 +5,7 @@ EditGAN (Ling et al. 2021, arXiv 2111.03186, section 3.3) calls the step in W+ a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from networks.edit_modules import EditModule
 from networks.latent import NOISE, Latent, Space
+from networks.levels import Strength, factors, number
 
 
 @dataclass(frozen=True)
@@ -66,23 +66,25 @@ class LatentEdit:
         delta = {name: (after.tensors[name] - t).mean(0) for name, t in codes.items()}
         return LatentEdit(before.space, delta, before.generator_hash, region, name)
 
-    def apply(self, latent: Latent, strength: float | Tensor = 1.0) -> Latent:
+    def apply(self, latent: Latent, strength: Strength = 1.0) -> Latent:
         """``latent + strength * delta``, or what the module makes of the codes.
 
         Args:
             latent: codes ``[N, ...]`` of the same space and generator.
-            strength: one factor for all, negative for the opposite; in ``w+`` also one for each row, ``[num_ws]``.
+            strength: one factor for all, negative for the opposite; in ``w+`` also one for each row, ``[num_ws]``;
+                in ``w+`` and ``s`` also one for each level, ``{"coarse": 1, "medium": 1, "fine": 0}``.
 
         Raises:
             ValueError: if the codes are of another space, generator or shape, or a strength is not finite.
             GanvasError: if a module names what the codes do not have.
         """
         self.require_fit(latent)
-        factor = _factor(strength, self.delta)
         if self.module is not None:
-            return self.module.apply(latent, float(factor))
+            return self.module.apply(latent, strength)
+        factor = factors(strength, self.delta, self.space)
         moved = {
-            name: latent.tensors[name] + (factor * step).to(latent.tensors[name]) for name, step in self.delta.items()
+            name: latent.tensors[name] + (factor[name] * step).to(latent.tensors[name])
+            for name, step in self.delta.items()
         }
         return latent.replace(**moved)
 
@@ -104,6 +106,20 @@ class LatentEdit:
                                  f"{None if have is None else list(have.shape[1:])}")  # fmt: skip
 
     def __add__(self, other: LatentEdit) -> LatentEdit:
+        return self._with(other, lambda mine, theirs: mine.then(theirs))
+
+    def beside(self, other: LatentEdit) -> LatentEdit:
+        """Both edits of the codes as they are: the sum of what each would do alone.
+
+        Steps are the same for every code, so that this is ``a + b`` for them. What a mapper does depends on the codes
+        that it sees, and after another edit these are others.
+
+        Raises:
+            ValueError: as ``a + b``, and if what a module does is no step that adds.
+        """
+        return self._with(other, lambda mine, theirs: mine.beside(theirs))
+
+    def _with(self, other: LatentEdit, join: Callable[[EditModule, EditModule], EditModule]) -> LatentEdit:
         if (other.space, other.delta.keys()) != (self.space, self.delta.keys()):
             raise ValueError("edits of different spaces do not add; apply them one after another")
         if type(other.module) is not type(self.module):
@@ -116,12 +132,12 @@ class LatentEdit:
             self.generator_hash or other.generator_hash,
             tuple(dict.fromkeys((*self.region, *other.region))),
             " + ".join(name for name in (self.name, other.name) if name),
-            None if self.module is None or other.module is None else self.module.then(other.module),
+            None if self.module is None or other.module is None else join(self.module, other.module),
         )
 
     def __mul__(self, factor: float) -> LatentEdit:
         if self.module is not None:
-            return replace(self, module=self.module.scaled(float(_factor(factor, {}))))
+            return replace(self, module=self.module.scaled(number(factor)))
         return replace(self, delta={name: step * factor for name, step in self.delta.items()})
 
     __rmul__ = __mul__
@@ -140,18 +156,3 @@ class LatentEdit:
         kept = torch.zeros_like(ws)
         kept[first:last] = ws[first:last]
         return replace(self, delta={"ws": kept})
-
-
-def _factor(strength: float | Tensor, delta: Mapping[str, Tensor]) -> Tensor | float:
-    if not isinstance(strength, Tensor):
-        if not math.isfinite(strength):
-            raise ValueError(f"a strength must be a finite number, got {strength}")
-        return float(strength)
-    if not torch.isfinite(strength).all():
-        raise ValueError("a strength must be finite, and one of the rows' is not")
-    rows = len(delta["ws"]) if set(delta) == {"ws"} else 0
-    if strength.ndim == 0:
-        return float(strength)
-    if not rows or strength.shape != (rows,):
-        raise ValueError(f"strengths are one for all or one for each row of W+, [{rows}], got {list(strength.shape)}")
-    return strength[:, None]

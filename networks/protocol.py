@@ -46,11 +46,16 @@ class Generator(Protocol):
         ...
 
     @overload
-    def render(self, latent: Latent, features: Literal[False] = False) -> Tensor: ...
+    def render(self, latent: Latent, features: Literal[False] = False, up_to: int | None = None) -> Tensor: ...
     @overload
-    def render(self, latent: Latent, features: Literal[True]) -> tuple[Tensor, Features]: ...
-    def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, Features]:
+    def render(self, latent: Latent, features: Literal[True], up_to: int | None = None) -> tuple[Tensor, Features]: ...
+    def render(
+        self, latent: Latent, features: bool = False, up_to: int | None = None
+    ) -> Tensor | tuple[Tensor, Features]:
         """Images ``[N, C, H, W]``, with ``features`` also the maps named by ``feature_shapes``.
+
+        With ``up_to`` layers finer than so many pixels a side are left out where the network has an image without
+        them: what there is is exact, and smaller. A network without such images renders the whole.
 
         Noise, where the generator has any, is that of ``latent.noise``; in layers without it, it follows from
         ``latent.noise_seed``, and without a seed it is the stored noise.

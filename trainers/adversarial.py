@@ -73,6 +73,7 @@ class AdversarialTrainer(pl.LightningModule):
         augment: Augment | None,     # what D sees instead of images
         average: nn.Module | None,   # G_ema to start from; None for a copy of the generator
         compile: bool,               # compile the first-order phases; the penalties stay as they are  # noqa: A002
+        beta2: float = 0.99,         # Adam's decay of squared gradients
     ) -> None:  # fmt: skip
         super().__init__()
         if loss not in get_args(Loss):
@@ -88,6 +89,7 @@ class AdversarialTrainer(pl.LightningModule):
         self.augment = Augment() if augment is None else augment
         self.total_images, self.seed, self.loss = total_images, seed, loss
         self.lr_g, self.lr_d, self.adam_eps, self.final_lr = lr_g, lr_d, adam_eps, final_lr
+        self.beta2 = beta2
         self.r1_gamma, self.r1_interval = r1_gamma, r1_interval
         self.ema_halflife, self.ema_rampup = ema_halflife, ema_rampup
         plain = (generator.synthesis, discriminator)
@@ -122,9 +124,9 @@ class AdversarialTrainer(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         c = _lazy(self.generator_interval())
-        g = torch.optim.Adam(self.generator_weights(), lr=self.lr_g * c, betas=(0.0, 0.99**c), eps=self.adam_eps)
+        g = torch.optim.Adam(self.generator_weights(), lr=self.lr_g * c, betas=(0.0, self.beta2**c), eps=self.adam_eps)
         c = _lazy(self.r1_interval if self.r1_gamma != 0 else None)
-        d = torch.optim.Adam(self._judging, lr=self.lr_d * c, betas=(0.0, 0.99**c), eps=self.adam_eps)
+        d = torch.optim.Adam(self._judging, lr=self.lr_d * c, betas=(0.0, self.beta2**c), eps=self.adam_eps)
         return [g, d]
 
     @property
@@ -132,7 +134,16 @@ class AdversarialTrainer(pl.LightningModule):
         """D's parameters that learn."""
         return [parameter for parameter in self.D.parameters() if parameter.requires_grad]
 
-    def _rate(self) -> float:
+    @property
+    def shares_buffers(self) -> bool:
+        """Whether averaged networks take over the buffers of those that they follow."""
+        return True
+
+    def moves_generator(self, number: int) -> bool:
+        """Whether batch ``number`` is a lesson for G as well as for D."""
+        return True
+
+    def rate(self) -> float:
         """Share of the base rates: 1 in the first half of the run, then a cosine down to ``final_lr``."""
         t = min(max(2 * self.images_seen / self.total_images - 1, 0.0), 1.0)
         return self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * t))
@@ -141,16 +152,18 @@ class AdversarialTrainer(pl.LightningModule):
         real, labels = batch.images, batch.labels  # [B, C, R, R], [B, c_dim]
         seed_draws(self.seed, self.images_seen)
         for optimizer in self.optimizers():
-            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * self._rate()
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * self.rate()
         opt_g, opt_d, *_others = self.optimizers()
         real = real.contiguous(memory_format=self.G.synthesis.memory_format)
         number = self.images_seen // len(real)  # of this batch
-        drawn = self.draw(real, labels)
+        with torch.set_grad_enabled(self.moves_generator(number)):
+            drawn = self.draw(real, labels)
         figures, gradient = self._judge(real, labels, drawn, opt_d)
-        opt_g.zero_grad(set_to_none=True)
-        torch.autograd.backward([drawn.images, *drawn.losses], [gradient, *map(torch.ones_like, drawn.losses)])
+        if gradient is not None:
+            opt_g.zero_grad(set_to_none=True)
+            torch.autograd.backward([drawn.images, *drawn.losses], [gradient, *map(torch.ones_like, drawn.losses)])
+            step(opt_g)
         step(opt_d)
-        step(opt_g)
         figures |= self.further(real, labels, number)
         if self.r1_gamma != 0 and number % self.r1_interval == 0:
             figures["r1"] = self._regularise(real, labels, opt_d)
@@ -159,14 +172,17 @@ class AdversarialTrainer(pl.LightningModule):
         self.clock += len(real)
         self._update_ema(len(real))
 
-    def _judge(self, real: Tensor, labels: Tensor | None, drawn: Drawn, opt_d: Any) -> tuple[Figures, Tensor]:
-        """D's gradient on its weights, left in them, and the gradient of G's loss on the samples."""
-        leaf = drawn.images.detach().requires_grad_(True)
+    def _judge(self, real: Tensor, labels: Tensor | None, drawn: Drawn, opt_d: Any) -> tuple[Figures, Tensor | None]:
+        """D's gradient on its weights, left in them, and that of G's loss on samples that have a graph."""
+        moves = drawn.images.requires_grad
+        leaf = drawn.images.detach().requires_grad_(moves)
         judge = self._first_order[1]
         fake_logits, real_logits = judge(self.augment(leaf), drawn.labels), judge(self.augment(real), labels)
         self.augment.observe(real_logits.detach())
         # One forward pass of D serves both: its gradient on the images for G, then on its own weights for itself.
-        (gradient,) = torch.autograd.grad(generator_loss(fake_logits, self.loss), leaf, retain_graph=True)
+        gradient = None
+        if moves:
+            (gradient,) = torch.autograd.grad(generator_loss(fake_logits, self.loss), leaf, retain_graph=True)
         loss_d = discriminator_loss(real_logits, fake_logits, self.loss)
         opt_d.zero_grad(set_to_none=True)
         self.manual_backward(loss_d, inputs=self._judging)
@@ -198,7 +214,7 @@ class AdversarialTrainer(pl.LightningModule):
         for average, value in self.averaged():
             for a, v in zip(average.parameters(), value.parameters(), strict=True):
                 a.lerp_(v, 1 - beta)
-            for a, v in zip(average.buffers(), value.buffers(), strict=True):
+            for a, v in zip(average.buffers(), value.buffers(), strict=True) if self.shares_buffers else ():
                 a.copy_(v)
 
 

@@ -140,8 +140,12 @@ class BlobGenerator(nn.Module):
         """The stored noise maps ``[R, R]`` by layer, of layers whose noise shows in images; empty if none does."""
         return self.synthesis.noise_maps()
 
-    def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+    def render(
+        self, latent: Latent, features: bool = False, up_to: int | None = None
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Images ``[N, C, R, R]`` in about [-1, 1] for a latent in z, w or layout, without jitter.
+
+        With ``up_to`` finer blocks are left out: the image that the network has at that resolution.
 
         A layer's noise is the latent's own for it. Other layers have the stored maps or, where the latent has a
         ``noise_seed``, such as are drawn from that; all images share these, so that none depends on its batch.
@@ -150,7 +154,7 @@ class BlobGenerator(nn.Module):
             ValueError: if the latent is in a space that BlobGAN does not have, or its noise maps do not fit.
         """
         noise = noise_of(latent, self.feature_shapes.keys())
-        return self.synthesis(self.layout_of(latent), noise, features)
+        return self.synthesis(self.layout_of(latent), noise, features, up_to)
 
 
 def released_channels(c_model: int, smallest: int, largest: int) -> list[int]:

@@ -19,6 +19,7 @@ from networks.blobgan.layout import Layout
 from networks.blobgan.steps import BlobStep, Stage
 from networks.checkpoints.errors import GanvasError
 from networks.latent import HIDDEN, Latent, Space
+from networks.levels import Strength, number
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,15 @@ class BlobProgram:
 
     # What an edit's module must have.
 
-    def apply(self, latent: Latent, strength: float) -> Latent:
-        """The latent with edited blobs. The hidden code is left out: it would give the scene before the edit."""
+    def apply(self, latent: Latent, strength: Strength) -> Latent:
+        """The latent with edited blobs. The hidden code is left out: it would give the scene before the edit.
+
+        Raises:
+            ValueError: if the strength is not one number.
+        """
         layout = Layout.of(latent)
         kept = {name: t for name, t in latent.tensors.items() if name not in layout.tensors() and name != HIDDEN}
-        after = self.run(layout, strength).layout
+        after = self.run(layout, number(strength)).layout
         return dataclasses.replace(latent, tensors={**after.tensors(), **kept})
 
     def then(self, other: BlobProgram) -> BlobProgram:
@@ -94,6 +99,14 @@ class BlobProgram:
             if mine.keys() != theirs.keys() or not all(torch.equal(mine[key], theirs[key]) for key in mine):
                 raise ValueError(f"both programs take from a scene called {name}, and these differ")
         return BlobProgram((*self.steps, *other.steps), {**self.scenes, **other.scenes})
+
+    def beside(self, other: BlobProgram) -> BlobProgram:
+        """Steps of blobs are no steps of codes, and do not add.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("programs of blobs are taken one after another, with +")
 
     def scaled(self, factor: float) -> BlobProgram:
         """With every step's strength multiplied."""

@@ -194,6 +194,7 @@ class BlobSynthesis(nn.Module):
         layout: Layout,            # any number of blobs
         noise: Noise = "const",    # the stored maps, fresh ones of each image, none, a generator's, or given ones
         features: bool = False,    # also return every layer's output
+        up_to: int | None = None,  # leave finer blocks out: an image of at most so many pixels a side
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:  # [N, C, R, R]  # fmt: skip
         widths = layout.structure.shape[2], layout.style.shape[2]
         if widths != (self.structure_dim, self.style_dim):
@@ -205,6 +206,8 @@ class BlobSynthesis(nn.Module):
         maps: dict[str, Tensor] | None = {} if features else None
         for block in self.blocks():
             x, img = block(x, img, weights, layout.style, noise, maps)
+            if up_to is not None and 2 * block.resolution > up_to:
+                break
         return (img, maps) if features else img
 
     def noise_maps(self) -> dict[str, Tensor]:

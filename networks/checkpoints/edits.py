@@ -15,9 +15,11 @@ from networks.checkpoints.bundle import Bundle, read_bundle, save_bundle
 from networks.checkpoints.errors import GanvasError
 from networks.edit_modules import EditModule
 from networks.latent_edit import LatentEdit
+from networks.mapper import MapperEdit
 
 KIND = "edit"
-MODULES: dict[str, type[EditModule]] = {BlobProgram.kind: BlobProgram}  # every module that an edit may have
+# Every module that an edit may have.
+MODULES: dict[str, type[EditModule]] = {module.kind: module for module in (BlobProgram, MapperEdit)}
 
 
 def save_edit(path: str | Path, edit: LatentEdit, extra: Mapping[str, Any] | None = None) -> Path:

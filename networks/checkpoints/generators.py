@@ -35,6 +35,18 @@ def _blobgan() -> type[nn.Module]:
     return BlobGenerator
 
 
+def _sngan() -> type[nn.Module]:
+    from networks.sngan import ConditionalGenerator
+
+    return ConditionalGenerator
+
+
+def _projection_discriminator() -> type[nn.Module]:
+    from networks.sngan import ProjectionDiscriminator
+
+    return ProjectionDiscriminator
+
+
 def _stylegan2_discriminator() -> type[nn.Module]:
     from networks.stylegan2 import Discriminator
 
@@ -54,11 +66,14 @@ def _projected_discriminator() -> type[nn.Module]:
 
 
 # Kind -> the class behind it. Closed, and imported when asked for: a bundle can name a kind but no code.
-GENERATORS: Mapping[str, Callable[[], type[nn.Module]]] = {"stylegan2": _stylegan2, "blobgan": _blobgan}
+GENERATORS: Mapping[str, Callable[[], type[nn.Module]]] = {
+    "stylegan2": _stylegan2, "blobgan": _blobgan, "sngan": _sngan
+}  # fmt: skip
 DISCRIMINATORS: Mapping[str, Callable[[], type[nn.Module]]] = {
     "stylegan2_discriminator": _stylegan2_discriminator,
     "lean_discriminator": _lean_discriminator,
     "projected_discriminator": _projected_discriminator,
+    "projection_discriminator": _projection_discriminator,
 }
 
 

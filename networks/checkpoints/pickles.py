@@ -266,19 +266,33 @@ def read_torch(path: Path, use: str = "a generator") -> Mapping[str, Any]:
         UnsafePickleError: naming what else the file asks for.
         GanvasError: if the file is damaged or holds something else.
     """
+    found = read_torch_value(path, use)
+    if not isinstance(found, Mapping):
+        raise GanvasError(f"{path} holds a {type(found).__name__}, not a checkpoint of networks.")
+    return found
+
+
+def read_torch_value(path: Path, use: str) -> Any:
+    """Whatever ``torch.save`` wrote that consists of tensors, plain values and the arguments of a program.
+
+    Args:
+        path: the file.
+        use: what is looked for in it, as a sentence names it.
+
+    Raises:
+        UnsafePickleError: naming what else the file asks for.
+        GanvasError: if the file is damaged.
+    """
     try:
         # Training checkpoints hold their arguments.
         with _WholeLines(io.FileIO(path)) as file, torch.serialization.safe_globals([argparse.Namespace, *SETTINGS]):
-            found = torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in any way: struct.error, IndexError, AssertionError, ...
         name = foreign_name(error)
         if name:
             raise UnsafePickleError(f"{path} asks for {name}, for which {use} has no use: nothing was run; get the "
                                     "file from its authors again.") from error  # fmt: skip
         raise GanvasError(f"{path} cannot be read as a PyTorch checkpoint: copy it again.") from error
-    if not isinstance(found, Mapping):
-        raise GanvasError(f"{path} holds a {type(found).__name__}, not a checkpoint of networks.")
-    return found
 
 
 def foreign_name(error: BaseException) -> str | None:

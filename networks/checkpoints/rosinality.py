@@ -199,8 +199,7 @@ def write_rosinality(path: Path, network: nn.Module) -> tuple[str, ...]:
     config, ours = network.config, stored_tensors(network)
     match kind := kind_of(network):
         case "stylegan2":
-            _require_equivalent(path, config, GENERATOR_HAS | {"z_dim": config["w_dim"]})
-            entries = {"g_ema": _their_generator(config, ours), "latent_avg": ours["mapping.w_avg"]}
+            entries = {"g_ema": generator_entries(path, network), "latent_avg": ours["mapping.w_avg"]}
         case "stylegan2_discriminator":
             _require_equivalent(path, config, DISCRIMINATOR_HAS)
             entries = {"d": _their_discriminator(config, ours)}
@@ -213,6 +212,18 @@ def write_rosinality(path: Path, network: nn.Module) -> tuple[str, ...]:
         return ()
     agree = "images" if kind == "stylegan2" else "logits"
     return (f"conv_clamp={config['conv_clamp']:g} has no equivalent there: {agree} agree where nothing reaches it",)
+
+
+def generator_entries(path: Path, generator: nn.Module) -> dict[str, Tensor]:
+    """A generator's weights under rosinality's names, for a file that holds more than them.
+
+    Raises:
+        GanvasError: if it is no StyleGAN2, or has parts that this format cannot hold.
+    """
+    if kind_of(generator) != "stylegan2":
+        raise GanvasError(f"{path} cannot be written: there is no place for a {kind_of(generator)} in it.")
+    _require_equivalent(path, generator.config, GENERATOR_HAS | {"z_dim": generator.config["w_dim"]})
+    return _their_generator(generator.config, stored_tensors(generator))
 
 
 def _their_generator(config: Mapping[str, Any], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from networks.latent import Latent, item_rng
+from networks.latent import NOISE, Latent, item_rng
 from networks.stylegan2.mapping import MappingNetwork
 from networks.stylegan2.resolutions import lean_channel_base
 from networks.stylegan2.synthesis import Architecture, Noise, SynthesisNetwork, noise_of
@@ -122,8 +123,35 @@ class Generator(nn.Module):
         """The stored noise maps ``[R, R]`` by layer, of layers whose noise shows in images; empty if none does."""
         return self.synthesis.noise_maps()
 
-    def render(self, latent: Latent, features: bool = False) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+    def in_styles(self, latent: Latent) -> Latent:
+        """The same images' codes in S, from z, w or w+; noise maps stay.
+
+        Raises:
+            ValueError: if the latent is in a space that StyleGAN2 does not have.
+        """
+        if latent.space == "s":
+            return latent
+        noise = {name: t for name, t in latent.tensors.items() if name.startswith(NOISE)}
+        return replace(latent, space="s", tensors={**self.synthesis.styles(self._rows(latent)), **noise})
+
+    def _rows(self, latent: Latent) -> Tensor:
+        """``[N, num_ws, w_dim]`` of a latent in z, w or w+."""
+        match latent.space:
+            case "z":
+                return self.mapping(latent.tensors["z"], latent.label)
+            case "w":
+                return latent.tensors["w"][:, None].expand(-1, self.num_ws, -1)
+            case "w+":
+                return latent.tensors["ws"]
+        raise ValueError(f"StyleGAN2 renders z, w, w+ and s, not {latent.space!r}")
+
+    def render(
+        self, latent: Latent, features: bool = False, up_to: int | None = None
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Images ``[N, C, R, R]`` in about [-1, 1] for a latent in z, w, w+ or s.
+
+        With ``up_to`` finer blocks are left out: the image that a ``skip`` network has at that resolution, to which
+        they would have added theirs. It is not the whole image made smaller. Other architectures render the whole.
 
         A layer's noise is the latent's own for it. Other layers have the stored maps or, where the latent has a
         ``noise_seed``, such as are drawn from that; all images share these, so that none depends on its batch.
@@ -132,15 +160,6 @@ class Generator(nn.Module):
             ValueError: if the latent is in a space that StyleGAN2 does not have, or its noise maps do not fit.
         """
         noise = noise_of(latent, self.feature_shapes.keys() - self.constant_features)
-        match latent.space:
-            case "z":
-                ws = self.mapping(latent.tensors["z"], latent.label)
-            case "w":
-                ws = latent.tensors["w"][:, None].expand(-1, self.num_ws, -1)
-            case "w+":
-                ws = latent.tensors["ws"]
-            case "s":
-                return self.synthesis.from_styles(latent.tensors, noise, features)
-            case _:
-                raise ValueError(f"StyleGAN2 renders z, w, w+ and s, not {latent.space!r}")
-        return self.synthesis(ws, noise, features)
+        if latent.space == "s":
+            return self.synthesis.from_styles(latent.tensors, noise, features, up_to)
+        return self.synthesis(self._rows(latent), noise, features, up_to)

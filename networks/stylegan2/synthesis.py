@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cuda_ops.modulated_conv2d import modulated_conv2d
+from cuda_ops.regional_conv2d import regional_conv2d
 from cuda_ops.upfirdn2d import setup_filter, upsample2d
 from networks.latent import Latent
 from networks.stylegan2.layers import Conv2d, FullyConnected
@@ -24,7 +25,16 @@ NoiseMode = Literal["const", "random", "none"]
 # A generator: maps drawn from it, on the CPU. A pair: maps [N, R, R] of some layers by path, and what the others have.
 Noise = NoiseMode | torch.Generator | tuple[Mapping[str, Tensor], NoiseMode | torch.Generator]
 LayerNoise = NoiseMode | torch.Generator | Tensor
-Styles = dict[str, Tensor]
+
+
+class RegionalStyles(NamedTuple):
+    """A layer's styles where regions of the image have their own."""
+
+    styles: Tensor                 # [N, K, C]
+    weights: Mapping[int, Tensor]  # resolution -> of each region at each pixel, [N, K, R, R], summing to one
+
+
+Styles = Mapping[str, Tensor | RegionalStyles]
 
 
 class SynthesisLayer(nn.Module):
@@ -51,12 +61,15 @@ class SynthesisLayer(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def forward(self, x: Tensor, styles: Tensor, noise: LayerNoise, gain: float = 1.0) -> Tensor:
-        return modulated_conv2d(
-            x, self.weight, styles, layer_noise(noise, self.noise_const, x), self.noise_strength, self.bias, self.up,
-            self.resample_filter, act="lrelu", gain=math.sqrt(2) * gain,
-            clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
-        )  # fmt: skip
+    def forward(self, x: Tensor, styles: Tensor | RegionalStyles, noise: LayerNoise, gain: float = 1.0) -> Tensor:
+        noise, clamp = layer_noise(noise, self.noise_const, x), self.conv_clamp and self.conv_clamp * gain
+        rest = (noise, self.noise_strength, self.bias, self.up, self.resample_filter)
+        if isinstance(styles, RegionalStyles):
+            maps = styles.weights[x.shape[-1]], styles.weights[self.resolution]
+            return regional_conv2d(
+                x, self.weight, styles.styles, *maps, *rest, act="lrelu", gain=math.sqrt(2) * gain, clamp=clamp
+            )
+        return modulated_conv2d(x, self.weight, styles, *rest, act="lrelu", gain=math.sqrt(2) * gain, clamp=clamp)
 
 
 class ToRGB(nn.Module):
@@ -70,8 +83,12 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = 1 / math.sqrt(in_channels)
 
-    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+    def forward(self, x: Tensor, styles: Tensor | RegionalStyles) -> Tensor:
         # The fan-in gain sits on the style, so that S stays what the affine layer gives.
+        if isinstance(styles, RegionalStyles):
+            maps = styles.weights[x.shape[-1]]
+            return regional_conv2d(x, self.weight, styles.styles * self.weight_gain, maps, bias=self.bias,
+                                   demodulate=False, clamp=self.conv_clamp)  # fmt: skip
         styles = styles * self.weight_gain
         return modulated_conv2d(x, self.weight, styles, bias=self.bias, demodulate=False, clamp=self.conv_clamp)
 
@@ -203,10 +220,11 @@ class SynthesisNetwork(nn.Module):
         return {path: self.get_submodule(path).affine(ws[:, row]) for path, row in self.style_rows().items()}
 
     def from_styles(
-        self, styles: Styles, noise: Noise = "const", features: bool = False
+        self, styles: Styles, noise: Noise = "const", features: bool = False, up_to: int | None = None
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """S to an image; the second half of ``forward``."""
-        missing = self.style_rows().keys() - styles.keys()
+        last = self.last_resolution(up_to)
+        missing = {path for path in self.style_rows() if resolution_of(path) <= last} - styles.keys()
         if missing:
             raise ValueError(f"styles lack {', '.join(sorted(missing))}")
         n = len(styles["b4.conv1"])
@@ -214,15 +232,27 @@ class SynthesisNetwork(nn.Module):
         img, maps = None, {"b4.const": x}
         for block in self.blocks():
             x, img = block(x, img, styles, noise, maps if features else None)
+            if block.resolution == last:
+                break
         return (img, maps) if features else img
+
+    def last_resolution(self, up_to: int | None) -> int:
+        """The finest block that is computed for an image of at most ``up_to`` pixels a side; all for None.
+
+        What a ``skip`` network adds up block by block is an image at each resolution. The other architectures have
+        one at the end alone, and compute every block.
+        """
+        shown = [block.resolution for block in self.blocks() if hasattr(block, "torgb")]
+        return shown[-1] if up_to is None else max([r for r in shown if r <= up_to], default=shown[0])
 
     def forward(
         self,
         ws: Tensor,                    # [N, num_ws, w_dim]
         noise: Noise = "const",        # the stored maps, fresh ones of each image, none, a generator's, or given ones
         features: bool = False,        # also return every convolution's output
+        up_to: int | None = None,      # leave finer blocks out: an image of at most so many pixels a side
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:  # [N, C, R, R]  # fmt: skip
-        return self.from_styles(self.styles(ws), noise, features)
+        return self.from_styles(self.styles(ws), noise, features, up_to)
 
     def noise_maps(self) -> dict[str, Tensor]:
         """The stored maps ``[R, R]`` by layer, of layers whose noise shows: whose strength is not zero."""
@@ -238,6 +268,16 @@ class SynthesisNetwork(nn.Module):
                 path = f"b{block.resolution}.{layer}"
                 shapes[path] = (self.get_submodule(path).weight.shape[0], block.resolution)
         return shapes
+
+
+def resolution_of(path: str) -> int:
+    """The resolution of the layer at this path.
+
+    Example:
+        >>> resolution_of("b64.torgb")
+        64
+    """
+    return int(path.partition(".")[0].removeprefix("b"))
 
 
 def noise_of(latent: Latent, layers: Set[str]) -> Noise:

@@ -69,6 +69,17 @@ def test_poisson_solves_its_equation() -> None:
     assert abs(difference).mean() < 1.5  # rounding to 8 bits alone
 
 
+def test_mixed_gradients_keep_the_photo_s_lines_and_take_the_edit_s() -> None:
+    photo, edited = np.full((32, 32, 3), 100, np.uint8), np.full((32, 32, 3), 160, np.uint8)
+    photo[15:17] = 20          # a line of the photo that goes on through the region
+    edited[:, 15:17] = 220     # and one of the edit, across it
+    mixed, plain = (paste(photo, edited, square(), how).astype(int) for how in ("poisson-mixed", "poisson"))
+    contrast = lambda x: (x[11, 15] - x[11, 13]).mean(), lambda x: (x[13, 11] - x[15, 11]).mean()
+    assert contrast[0](mixed) > 40  # the edit's line
+    assert contrast[1](mixed) > 60  # the photo's line
+    assert abs(contrast[1](plain)) < 20
+
+
 @pytest.mark.parametrize("how", PASTES)
 def test_regions_at_the_edge_and_empty_ones(how) -> None:
     photo, edited = ramp(32, 32), ramp(32, 32, offset=30)
@@ -78,5 +89,5 @@ def test_regions_at_the_edge_and_empty_ones(how) -> None:
 
 
 def test_an_unknown_way_is_refused() -> None:
-    with pytest.raises(GanvasError, match="feather or poisson, not by glue"):
+    with pytest.raises(GanvasError, match="feather, poisson or poisson-mixed, not by glue"):
         paste(ramp(8, 8), ramp(8, 8), square(8, 2, 4), "glue")

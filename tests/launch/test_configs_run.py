@@ -50,6 +50,10 @@ MOMENT = {  # task -> what makes a run of it last seconds
         "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=4",
         "task.training.r1_interval=2", *(f"task.generator.{word}" for word in BLOBS),
     ],
+    "sngan": [
+        "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=8",
+        "task.generator.channels=[8,6,4]", "task.discriminator.channels=[4,4]",
+    ],
 }  # fmt: skip
 
 
@@ -72,6 +76,8 @@ def test_every_file_composes(file: str) -> None:
         task = {"task": name, "task/head": "segmentation", "task/network": "segmenter"}.get(group, "stylegan2")
         words = {word.partition("=")[0]: word for word in ("data=avatars", f"task={task}", f"{group}={name}")}
         size = ["data.resolution=64"]
+        if file == "data/styles" or name == "projection":  # these have labels, and StyleGAN2's task takes them too
+            words["task"] = "task=sngan"
         if file == "data/synthesized":  # whose folder says its size
             words["task"], size = "task=segmenter", []
         assert compose("train", [*words.values(), *size])

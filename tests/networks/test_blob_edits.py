@@ -257,7 +257,7 @@ def test_what_does_not_fit_is_refused(layout: Layout, scenes: dict[str, Layout])
     module = LatentEdit("layout", {}, module=one)
     with pytest.raises(ValueError, match="different spaces do not add"):
         module + LatentEdit("layout", {"centre": torch.zeros(3, 2)})
-    with pytest.raises(ValueError, match="one for all"):
+    with pytest.raises(ValueError, match="neither rows nor levels"):
         module.apply(layout.latent(), torch.ones(3))
     with pytest.raises(ValueError, match="in its space, layout"):
         LatentEdit("w", {}, module=one)

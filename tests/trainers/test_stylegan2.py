@@ -152,7 +152,7 @@ def test_rates_fall_in_the_last_half() -> None:
     shares = []
     for seen in (0, 500, 750, 1000):
         module.clock.fill_(seen)
-        shares.append(module._rate())
+        shares.append(module.rate())
     assert shares == pytest.approx([1, 1, 0.6, 0.2])
 
 

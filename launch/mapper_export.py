@@ -1,0 +1,119 @@
+"""What a run of mappers leaves: a bundle for each text, or one that takes texts; headline figures; the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from launch.figures import Figure, Protocol, all_by
+from launch.mapper_judges import file_name, templates_of
+from launch.mapper_scores import Scores
+from launch.mapper_sources import Codes
+from networks.checkpoints.bundle import read_manifest
+from networks.checkpoints.conditioned import save_conditioned
+from networks.checkpoints.edits import save_edit
+from networks.latent_edit import LatentEdit
+from trainers.mapper import Judges, MapperTrainer
+
+CONDITIONED = "conditioned.safetensors"  # in export/
+HEADLINES = ("clip", "directional", "identity", "perceptual", "outside")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What training gave, by text."""
+
+    edits: dict[str, LatentEdit]
+    scores: dict[str, Scores]
+    diversity: float | None   # of two texts or more
+
+
+def export(
+    cfg: DictConfig, folder: Path, module: MapperTrainer, judges: Judges, codes: Codes, result: Result
+) -> None:
+    """Write the bundles.
+
+    Raises:
+        GanvasError: if one cannot be written.
+    """
+    about = _described(cfg, module, judges, codes)
+    if cfg.task.conditioned:
+        metrics = {text: _metrics(scores) for text, scores in result.scores.items()}
+        (mapper,) = module.mappers
+        save_conditioned(
+            folder / CONDITIONED, mapper, judges.generator.hash, judges.mix.identities[0], cfg.task.clip.neutral,
+            templates_of(cfg), {**about, "texts": list(judges.wish.texts), "metrics": metrics,
+                                "diversity": result.diversity},
+        )  # fmt: skip
+        return
+    for text, edit in result.edits.items():
+        scores = result.scores[text]
+        save_edit(folder / f"{file_name(text)}.safetensors", edit, {
+            **about, "text": text, "metrics": _metrics(scores), "recommended_strengths": list(scores.recommended),
+        })  # fmt: skip
+
+
+def headline(codes: Codes, judges: Judges, result: Result) -> dict[str, Figure]:
+    """Means over the texts at strength 1, each text's own, and how far the steps of several texts differ."""
+    protocol = protocol_of(codes, judges)
+    names = [name for name in HEADLINES if name in next(iter(result.scores.values())).whole]
+    mean = {
+        name: sum(scores.whole[name] for scores in result.scores.values()) / len(result.scores) for name in names
+    }
+    found = all_by(protocol, mean)
+    if len(result.scores) > 1:
+        found |= all_by(protocol, {
+            f"{name} {text}": scores.whole[name] for text, scores in result.scores.items() for name in names
+        } | {"diversity": result.diversity})  # fmt: skip
+    return found
+
+
+def protocol_of(codes: Codes, judges: Judges) -> Protocol:
+    """That of figures at strength 1 on held-out codes."""
+    network = " + ".join(str(identity) for identity in judges.mix.identities)
+    return codes.protocol(network, judges.generator.hash, "at strength 1, by the networks that it was trained with")
+
+
+def report(cfg: DictConfig, codes: Codes, judges: Judges, result: Result, picture: Path) -> str:
+    """The run's ``report.md``."""
+    names = [name for name in HEADLINES if name in next(iter(result.scores.values())).whole]
+    rows = []
+    for text, scores in result.scores.items():
+        low, high = scores.recommended
+        figures = " | ".join(f"{scores.whole[name]:.3f}" for name in names)
+        rows.append(f"| {text} | {scores.before:.3f} | {figures} | {low:g} to {high:g} |")
+    differ = [] if result.diversity is None else [f"Steps of two texts differ by {result.diversity:.3f} in the mean "
+                                                  "(1 - cosine).", ""]  # fmt: skip
+    return "\n".join([
+        f"# {cfg.experiment or 'mapper'}", "", f"`{cfg.command}`", "",
+        f"Figures: {protocol_of(codes, judges)}. `clip` is the cosine between image and text, `directional` that "
+        "between their changes; the others are distances from the source.", "",
+        f"| text | clip before | {' | '.join(names)} | strengths |",
+        "|---|---|" + "---|" * (len(names) + 1), *rows, "", *differ, f"![held-out codes]({picture})", "",
+    ])  # fmt: skip
+
+
+def _metrics(scores: Scores) -> dict[str, Any]:
+    return {"clip_before": scores.before, **scores.whole,
+            "by_strength": {f"{strength:g}": found for strength, found in scores.by_strength.items()}}  # fmt: skip
+
+
+def _described(cfg: DictConfig, module: MapperTrainer, judges: Judges, codes: Codes) -> dict[str, Any]:
+    """What every bundle of the run says of itself."""
+    manifest = read_manifest(cfg.generator) if str(cfg.generator).endswith(".safetensors") else {}
+    return {
+        "neutral": cfg.task.clip.neutral,
+        "templates": list(templates_of(cfg)),
+        "clips": [identity.to_json() for identity in judges.mix.identities],
+        "clip_weights": list(judges.mix.weights),
+        "step_scale": cfg.task.network.step_scale,
+        "protocol": str(protocol_of(codes, judges)),
+        "trained_on": {"codes": str(codes.source), "count": len(codes.split.train), "seed": cfg.seed,
+                       "images_seen": module.images_seen,
+                       "preserve": OmegaConf.to_container(cfg.task.preserve)},
+        "command": cfg.command,
+        "licence": f"that of the generator: {manifest.get('licence', 'unknown')}",
+    }  # fmt: skip

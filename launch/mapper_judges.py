@@ -1,0 +1,125 @@
+"""What mappers are trained by, as a configuration names it: CLIPs, texts, and the terms that hold an edit back."""
+
+from __future__ import annotations
+
+import re
+
+from omegaconf import DictConfig
+
+from networks.checkpoints.bundle import read_bundle
+from networks.checkpoints.classes import ClassList
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.heads import head_from_bundle
+from networks.checkpoints.zoo import resolve
+from networks.clip import TEMPLATES, ClipMix, load_clip
+from networks.critics import perceptual
+from networks.identity import load_identity
+from networks.mapper.wish import Wish
+from networks.preservation import (
+    IdentityPreservation,
+    OutsideRegion,
+    PerceptualPreservation,
+    Preservation,
+    Preserved,
+)
+from networks.protocol import Generator
+from trainers.mapper import Judges
+
+PLAIN = ("{}",)  # the text as it is
+
+
+def texts_of(cfg: DictConfig) -> tuple[str, ...]:
+    """The texts that mappers are fitted to.
+
+    Raises:
+        GanvasError: if there is none, or two would have files of one name.
+    """
+    texts = tuple(cfg.task.texts) if cfg.task.text is None else (cfg.task.text,)
+    if not texts:
+        raise GanvasError('a mapper needs a text: give text="a smiling person", or several as texts=[...].')
+    names = [file_name(text) for text in texts]
+    for name in names:
+        if names.count(name) > 1:
+            raise GanvasError(f"two of the texts would be files of one name, {name}: say one of them otherwise.")
+    return texts
+
+
+def file_name(text: str) -> str:
+    """A text as the stem of a file.
+
+    Example:
+        >>> file_name("A person, wearing glasses!")
+        'a_person_wearing_glasses'
+    """
+    return re.sub(r"\W+", "_", text.lower()).strip("_")[:60] or "text"
+
+
+def judges_of(cfg: DictConfig, generator: Generator, texts: tuple[str, ...]) -> Judges:
+    """Everything that is frozen, where the generator is.
+
+    Raises:
+        GanvasError: if a model, a text or a bundle cannot be used.
+    """
+    mix = mix_of(cfg).to(generator.device)
+    return Judges(generator, mix, wish_of(cfg, mix, texts), preserved_of(cfg, generator).to(generator.device))
+
+
+def wish_of(cfg: DictConfig, mix: ClipMix, texts: tuple[str, ...]) -> Wish:
+    """The texts as ``task.clip`` says that they are read.
+
+    Raises:
+        GanvasError: if one says nothing to a model, or is too long.
+    """
+    return Wish.of(mix, texts, cfg.task.clip.neutral, templates_of(cfg))
+
+
+def mix_of(cfg: DictConfig) -> ClipMix:
+    """The CLIPs of ``task.clip``.
+
+    Raises:
+        GanvasError: if one cannot be had, or there are not as many weights.
+    """
+    names, weights = list(cfg.task.clip.models), list(cfg.task.clip.weights)
+    if not names or (weights and (len(weights) != len(names) or min(weights) <= 0)):
+        raise GanvasError(f"task.clip.weights={weights} must be a number above 0 for each of the {len(names)} models "
+                          "in task.clip.models, or be left out.")  # fmt: skip
+    return ClipMix([load_clip(name, cfg.task.clip.legacy) for name in names], weights or None)
+
+
+def templates_of(cfg: DictConfig) -> tuple[str, ...]:
+    """The sentences that a text is put into."""
+    return TEMPLATES if cfg.task.clip.templates else PLAIN
+
+
+def preserved_of(cfg: DictConfig, generator: Generator) -> Preserved:
+    """The terms of ``task.preserve`` that have a weight.
+
+    Raises:
+        GanvasError: if a network is missing, or the region is not one of the branch's.
+    """
+    options = cfg.task.preserve
+    weights = {name: options[name] for name in ("identity", "perceptual", "outside") if options[name]}
+    terms: dict[str, Preservation] = {}
+    if "identity" in weights:
+        terms["identity"] = IdentityPreservation(load_identity(options.identity_network)[0])
+    if "perceptual" in weights:
+        terms["perceptual"] = PerceptualPreservation(perceptual(options.critic))
+    if "outside" in weights:
+        terms["outside"] = _outside(cfg, generator)
+    elif options.region:
+        raise GanvasError(f"task.preserve.region=[{','.join(options.region)}] says what may change, and "
+                          "task.preserve.outside=0 that nothing holds the rest: give it a weight.")  # fmt: skip
+    return Preserved(terms, weights)
+
+
+def _outside(cfg: DictConfig, generator: Generator) -> OutsideRegion:
+    options = cfg.task.preserve
+    if not options.segmentation or not options.region:
+        raise GanvasError("task.preserve.outside needs task.preserve.segmentation=FILE, the bundle of a branch, and "
+                          "task.preserve.region=[CLASS], what may change.")  # fmt: skip
+    bundle = read_bundle(resolve(options.segmentation))
+    head, owner = head_from_bundle(bundle), (bundle.manifest.get("generator") or {}).get("hash")
+    if owner != generator.hash:
+        raise GanvasError(f"{bundle.path} belongs to another generator: give the branch of {cfg.generator}.")
+    classes = ClassList.from_json(bundle.manifest["classes"])
+    return OutsideRegion(head, [classes.id_of(name) for name in options.region], options.margin)

@@ -1,0 +1,144 @@
+"""``task=mapper``: latent mappers fitted to texts, each exported as an edit, or one that takes texts afterwards."""
+
+from __future__ import annotations
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from datamodules.images import GANImages
+from launch.figures import Figure
+from launch.fitting import fit
+from launch.hardware import device_of
+from launch.limits import require_at_least, require_one_device
+from launch.mapper_export import Result, export, headline, report
+from launch.mapper_judges import judges_of, texts_of, wish_of
+from launch.mapper_scores import Heldout, edit_of
+from launch.mapper_sources import codes_of, record_split, sources_of
+from launch.options import arguments
+from launch.record import RunRecord
+from launch.resume import clock
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.generators import load_generator
+from networks.latent_edit import LatentEdit
+from networks.mapper import Mapper, Recipe, mapper_for
+from networks.mapper.wish import Wish
+from networks.protocol import Generator
+from trainers.gan_callbacks import EveryImages
+from trainers.mapper import Judges, MapperTrainer
+
+
+def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
+    """Fit mappers, resume where the record holds a checkpoint, score on held-out codes, export.
+
+    Returns:
+        Means over the texts at strength 1: similarity with the text, that of the changes, what terms of
+        ``task.preserve`` say; each text's own; and how far the texts' steps differ.
+
+    Raises:
+        GanvasError: if a text, a setting, a network or the codes cannot be used, or training diverges.
+    """
+    texts = check_settings(cfg)
+    generator = load_generator(cfg.generator).to(device_of(cfg.trainer))
+    judges = judges_of(cfg, generator, texts)
+    unseen = wish_of(cfg, judges.mix, tuple(cfg.task.unseen)) if cfg.task.unseen else None
+    module = build(cfg, judges)
+    codes = codes_of(cfg, generator)
+    record_split(record.path, codes)
+    record.rewind(clock(record.checkpoints / "last.ckpt", "state_dict", "clock"))
+    sources = sources_of(cfg, codes, judges)
+    if len(sources) < cfg.task.batch_size:
+        raise GanvasError(f"{len(sources)} codes are less than a batch: lower task.batch_size.")
+    heldout = Heldout(codes.heldout, judges, cfg.task.training.up_to, cfg.task.sources.batch)
+
+    def draw(trained: MapperTrainer) -> None:
+        sheet = heldout.sheet(edits_of(cfg, trained, judges))
+        record.image(f"heldout-{trained.images_seen:08d}", sheet, trained.images_seen)
+
+    fit(cfg, record, module, GANImages(sources, cfg.task.batch_size, cfg.seed),
+        [EveryImages(cfg.task.checkpoint_every, draw, at_end=False)])  # fmt: skip
+    module.to(generator.device)
+    result = score(cfg, module, judges, heldout, unseen)
+    picture = record.image("heldout", heldout.sheet(result.edits), module.images_seen)
+    export(cfg, record.export, module, judges, codes, result)
+    record.write_report(report(cfg, codes, judges, result, picture.relative_to(record.path)))
+    return headline(codes, judges, result)
+
+
+def check_settings(cfg: DictConfig) -> tuple[str, ...]:
+    """Refuse what could only fail later; the texts.
+
+    Raises:
+        GanvasError: naming the key to change.
+    """
+    texts = texts_of(cfg)
+    if not cfg.generator:
+        raise GanvasError("a mapper needs generator=FILE, e.g. generator=zoo/avatars64.safetensors.")
+    if cfg.trainer.precision == "16-mixed":
+        raise GanvasError("trainer.precision=16-mixed is not for a mapper, whose gradients are not scaled: use "
+                          "bf16-mixed.")  # fmt: skip
+    for key in ("unseen", "training.pretrained"):
+        if OmegaConf.select(cfg.task, key) and not cfg.task.conditioned:
+            raise GanvasError(f"task.{key} is for a mapper that takes texts: set task.conditioned=true, or leave it "
+                              "out.")  # fmt: skip
+    require_at_least(cfg, {
+        "n": 2, "task.batch_size": 1, "task.log_every": 1, "task.checkpoint_every": 1, "task.sources.heldout": 2,
+        "task.sources.count": cfg.task.batch_size, "task.sources.batch": 1, "task.sources.memory": 0,
+        "task.training.total_images": cfg.task.batch_size, "task.training.lr": 0, "task.training.up_to": 4,
+        "task.training.together": 1, "task.preserve.identity": 0, "task.preserve.perceptual": 0,
+        "task.preserve.outside": 0, "task.training.ema_halflife": 0, "task.training.clip_gradient": 0,
+    })  # fmt: skip
+    require_one_device(cfg)
+    return texts
+
+
+def build(cfg: DictConfig, judges: Judges) -> MapperTrainer:
+    """The mappers and their trainer, with weights drawn from the seed.
+
+    Raises:
+        GanvasError: if a mapper of these settings, or of this generator, cannot be had.
+    """
+    bank = [fresh(cfg, judges.generator, judges) for _ in range(1 if cfg.task.conditioned else len(judges.wish.texts))]
+    target = "trainers.mapper.ConditionedTrainer" if cfg.task.conditioned else cfg.task.training._target_
+    settings = {**OmegaConf.to_container(cfg.task.training), "_target_": target}
+    # Not through Hydra's `instantiate` with modules inside: they would be copied.
+    return instantiate({**settings, "_partial_": True})(bank=bank, judges=judges, seed=cfg.seed)
+
+
+def fresh(cfg: DictConfig, generator: Generator, judges: Judges) -> Mapper:
+    """A mapper as ``cfg.task.network`` describes it."""
+    options = arguments(cfg.task.network)
+    made_by = {name: options.pop(name) for name in ("kind", "levels", "torgb", "measured")}
+    try:
+        recipe = Recipe(**options, condition=judges.wish.directions.shape[1] if cfg.task.conditioned else 0)
+    except ValueError as error:
+        raise GanvasError(f"task.network: {error}.") from error
+    return mapper_for(generator, recipe=recipe, seed=cfg.seed, **made_by)
+
+
+def edits_of(
+    cfg: DictConfig, module: MapperTrainer, judges: Judges, other: Wish | None = None
+) -> dict[str, LatentEdit]:
+    """The edit for each text, or of a conditioned mapper for each of ``other`` texts."""
+    region = tuple(cfg.task.preserve.region)
+    wish = other or judges.wish
+    if not cfg.task.conditioned:
+        pairs = zip(wish.texts, module.mappers, strict=True)
+        return {text: edit_of(mapper, judges, text, region) for text, mapper in pairs}
+    (mapper,) = module.mappers
+    return {text: edit_of(mapper, judges, text, region, direction)
+            for text, direction in zip(wish.texts, wish.directions, strict=True)}  # fmt: skip
+
+
+@torch.no_grad()
+def score(
+    cfg: DictConfig, module: MapperTrainer, judges: Judges, heldout: Heldout, unseen: Wish | None
+) -> Result:
+    """Every text's edit on held-out codes, unseen texts of a conditioned mapper last."""
+    edits, scores = {}, {}
+    for wish in (judges.wish, *([unseen] if unseen else [])):
+        made = edits_of(cfg, module, judges, wish)
+        for i, (text, edit) in enumerate(made.items()):
+            scores[text] = heldout.scores(edit, [targets[i] for targets in wish.targets])
+        edits |= made
+    return Result(edits, scores, heldout.diversity(list(edits.values())) if len(edits) > 1 else None)

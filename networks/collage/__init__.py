@@ -1,0 +1,7 @@
+"""Collage: classes, styles and features of several images in one (neural-collage, Suzuki et al. 2018)."""
+
+from networks.collage.regions import Region, feathered
+from networks.collage.render import Collage, Pasted, Repainted, render_collage
+from networks.collage.transforms import Transform
+
+__all__ = ["Collage", "Pasted", "Region", "Repainted", "Transform", "feathered", "render_collage"]

@@ -1,0 +1,71 @@
+"""StyleGAN2 in stages, with styles of its own in each region: exact spatial modulation.
+
+A style is mixed at each pixel before the convolution, and the output demodulated at each pixel
+(``cuda_ops/regional_conv2d.py``). Affine layers are affine: mixing W or S is the same where shares sum to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from networks.collage.regions import shares
+from networks.collage.render import Repainted, State
+from networks.latent import Latent
+from networks.stylegan2 import Generator
+from networks.stylegan2.synthesis import Noise, RegionalStyles, Styles, noise_of, resolution_of
+
+FIRST = "b4.const"  # the constant: nothing differs between pictures there
+
+
+class Drawing(NamedTuple):
+    """What the blocks need of one stream."""
+
+    styles: Styles
+    noise: Noise
+
+
+class StyleGAN2Stages:
+    """See :class:`networks.collage.render.Stages`: a stage is a block with its image, a layer an affine path.
+
+    Each stream has the noise of its own latent, which is the stored one unless the latent says otherwise: a paste then
+    brings features and no other noise.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator, self.synthesis = generator, generator.synthesis
+        self.sites = [FIRST, *(f"b{r}" for r in self.synthesis.block_resolutions)]
+        self.layers = {path: self._input(path) for path in self.synthesis.style_rows()}
+
+    def _input(self, path: str) -> int:
+        up = getattr(self.synthesis.get_submodule(path), "up", 1)
+        return resolution_of(path) // up
+
+    def styles(self, latent: Latent, repainted: Sequence[Repainted]) -> Drawing:
+        own = self.generator.in_styles(latent).tensors
+        noise = noise_of(latent, self.generator.feature_shapes.keys() - self.generator.constant_features)
+        if not repainted:
+            return Drawing(own, noise)
+        others = [self.synthesis.styles(item.style) for item in repainted]
+        regions, found = [item.region for item in repainted], {}
+        for path, size in self.layers.items():
+            found[path] = RegionalStyles(
+                torch.stack([own[path], *(each[path].expand_as(own[path]) for each in others)], dim=1),
+                {r: shares(regions, path, r).to(own[path]) for r in {size, resolution_of(path)}},
+            )
+        return Drawing(found, noise)
+
+    def begin(self, latent: Latent) -> State:
+        const = self.synthesis.b4.const
+        return (const.expand(len(latent), *const.shape).contiguous(memory_format=self.synthesis.memory_format),)
+
+    def advance(self, site: str, state: State, styles: Drawing) -> State:
+        x, img = state if len(state) > 1 else (state[0], None)
+        x, img = self.synthesis.get_submodule(site)(x, img, *styles, None)
+        return (x,) if img is None else (x, img)
+
+    def image(self, state: State) -> Tensor:
+        return state[1]

@@ -1,0 +1,160 @@
+"""What an edit by text is to leave alone: who it is, how it looks, or everything outside a region.
+
+StyleCLIP keeps identity by ArcFace (Patashnik et al. 2021, arXiv 2103.17249, eq. 4), HairCLIP also the background
+(Wei et al. 2022, arXiv 2112.05142, eq. 10). Each term remembers of a source image what it compares with, so that a
+source is looked at once, however often it is edited.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from networks.critics.lpips_distance import PerceptualCritic
+from networks.critics.sizes import for_critic
+from networks.latent import Latent
+from networks.protocol import Features, Generator
+from networks.segmentation import Head, predict_mask, render_maps
+
+Kept = Mapping[str, Tensor]  # what is remembered of N images, each tensor [N, ...]
+
+
+class Seen(NamedTuple):
+    """What a generator drew."""
+
+    images: Tensor                 # [N, C, R, R], in about [-1, 1]
+    maps: Features | None = None   # what a segmentation branch reads, where a term asks for it
+
+
+class Preservation(nn.Module, ABC):
+    """A frozen term: no parameter requires a gradient, images do."""
+
+    needs_maps = False  # whether it reads the generator's maps, and so the whole synthesis
+
+    @abstractmethod
+    def remember(self, seen: Seen) -> dict[str, Tensor]:
+        """What is kept of source images, ``[N, ...]``."""
+
+    @abstractmethod
+    def forward(self, seen: Seen, kept: Kept) -> Tensor:
+        """How far edited images are from what was kept of their sources, ``[N]``; 0 for the same images."""
+
+
+class IdentityPreservation(Preservation):
+    """``1 - <R(edited), R(source)>`` of a network that gives unit vectors: ArcFace, or what stands for it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = _frozen(network)
+
+    def remember(self, seen: Seen) -> dict[str, Tensor]:
+        return {"vector": self.network(_rgb(seen.images)).float()}
+
+    def forward(self, seen: Seen, kept: Kept) -> Tensor:
+        return 1 - (self.network(_rgb(seen.images)).float() * kept["vector"]).sum(1)
+
+
+class PerceptualPreservation(Preservation):
+    """A perceptual distance; of the sources half-precision features are kept."""
+
+    def __init__(self, critic: PerceptualCritic) -> None:
+        super().__init__()
+        self.critic = _frozen(critic)
+
+    def remember(self, seen: Seen) -> dict[str, Tensor]:
+        maps = self.critic.features(for_critic(seen.images))
+        return {str(i): x.half() for i, x in enumerate(maps)}
+
+    def forward(self, seen: Seen, kept: Kept) -> Tensor:
+        maps = self.critic.features(for_critic(seen.images))
+        return self.critic.distance(maps, tuple(kept[str(i)].to(x) for i, x in enumerate(maps)))
+
+
+class OutsideRegion(Preservation):
+    """Mean squared difference of the pixels that show none of some classes, before and after: "change only hair".
+
+    Args:
+        head: the segmentation branch of the generator that draws.
+        classes: ids of the classes that may change.
+        margin: how far around them may change, too, as a share of the side.
+
+    Raises:
+        ValueError: if there is no class, or the branch does not know one.
+    """
+
+    needs_maps = True
+
+    def __init__(self, head: Head, classes: Sequence[int], margin: float = 0.02) -> None:
+        super().__init__()
+        if not classes or not all(0 <= k < head.num_classes for k in classes):
+            raise ValueError(f"a region needs ids of classes below {head.num_classes}, got {list(classes)}")
+        self.head, self.margin = _frozen(head), margin
+        self.register_buffer("ids", torch.tensor(sorted(classes), dtype=torch.uint8), persistent=False)
+
+    def remember(self, seen: Seen) -> dict[str, Tensor]:
+        return {"image": seen.images.half(), "inside": self._inside(seen)}
+
+    def forward(self, seen: Seen, kept: Kept) -> Tensor:
+        reach = round(self.margin * seen.images.shape[-1])
+        inside = (kept["inside"] | self._inside(seen)).float()[:, None]  # [N, 1, R, R]
+        outside = 1 - F.max_pool2d(inside, 2 * reach + 1, stride=1, padding=reach)
+        squared = (seen.images - kept["image"].to(seen.images)).square().mean(1, keepdim=True)
+        return (squared * outside).flatten(1).sum(1) / outside.flatten(1).sum(1).clamp_min(1)
+
+    def _inside(self, seen: Seen) -> Tensor:
+        if seen.maps is None:
+            raise ValueError("a region is found in the generator's maps, and there are none")
+        maps = {name: x.detach().float() for name, x in seen.maps.items()}
+        return torch.isin(predict_mask(self.head, maps), self.ids)  # bool [N, R, R]
+
+
+class Preserved(nn.Module):
+    """Terms by name, each with its weight; none is a choice, too."""
+
+    def __init__(
+        self, terms: Mapping[str, Preservation] | None = None, weights: Mapping[str, float] | None = None
+    ) -> None:
+        super().__init__()
+        self.terms = nn.ModuleDict(terms or {})
+        self.weights = dict(weights or {})
+        if self.weights.keys() != self.terms.keys():
+            raise ValueError(f"each term has a weight, got {list(self.terms)} and {list(self.weights)}")
+
+    @property
+    def needs_maps(self) -> bool:
+        """Whether a term reads the generator's maps."""
+        return any(term.needs_maps for term in self.terms.values())
+
+    def render(self, generator: Generator, latent: Latent, up_to: int | None = None) -> Seen:
+        """Draw codes as the terms have to see them: with maps the whole image, whatever ``up_to`` says."""
+        if self.needs_maps:
+            return Seen(*render_maps(generator, latent))
+        return Seen(generator.render(latent, up_to=up_to))
+
+    @torch.no_grad()
+    def remember(self, seen: Seen) -> dict[str, Tensor]:
+        """What all terms keep of source images, ``<term>.<name>``."""
+        return {
+            f"{name}.{key}": x for name, term in self.terms.items() for key, x in term.remember(seen).items()
+        }  # fmt: skip
+
+    def forward(self, seen: Seen, kept: Kept) -> dict[str, Tensor]:
+        """Each term's distance, ``[N]``, unweighted."""
+        found = {}
+        for name, term in self.terms.items():
+            own = {key.removeprefix(f"{name}."): x for key, x in kept.items() if key.startswith(f"{name}.")}
+            found[name] = term(seen, own)
+        return found
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    return network.eval().requires_grad_(False)
+
+
+def _rgb(images: Tensor) -> Tensor:
+    return images.expand(-1, 3, -1, -1)

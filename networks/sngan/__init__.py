@@ -1,0 +1,6 @@
+"""The class-conditional GAN of neural-collage (Suzuki et al. 2018, arXiv 1811.10153): SNGAN with projection."""
+
+from networks.sngan.discriminator import ProjectionDiscriminator
+from networks.sngan.generator import ConditionalGenerator
+
+__all__ = ["ConditionalGenerator", "ProjectionDiscriminator"]

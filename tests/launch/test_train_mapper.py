@@ -1,0 +1,255 @@
+"""``ganvas train task=mapper``: edits by texts as bundles, figures, a sheet, resumption, other sources, bad input."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from launch import cli
+from launch.figures import read_figures
+from launch.record import read_metrics
+from networks.checkpoints.bundle import read_manifest
+from networks.checkpoints.conditioned import load_conditioned, text_edit
+from networks.checkpoints.edits import load_edit
+from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.generators import load_generator
+from networks.checkpoints.latents import load_latent
+from networks.clip import load_clip
+from networks.clip.avatar import AvatarClip, save_avatar_clip
+from networks.clip.minilm import MiniLM
+from networks.identity import IdentityNetwork, save_identity
+from networks.protocol import Generator
+from tests.launch.conftest import AvatarRun
+
+TINY = [
+    "n=3", "task.batch_size=4", "task.training.total_images=16", "task.sources.count=8", "task.log_every=8",
+    "task.checkpoint_every=8", "trainer.threads=1", "wandb=disabled", "task.clip.templates=false",
+    "task.inversion.steps=1", "task.inversion.samples=8", "task.network.depth=2", "task.training.lr=0.01",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The words that name a tiny random CLIP and identity network."""
+    folder = tmp_path_factory.mktemp("judges")
+    torch.manual_seed(0)
+    save_avatar_clip(folder / "clip.safetensors", AvatarClip(32, width=4, dim=16, hidden=8), MiniLM().hash, {})
+    save_identity(folder / "identity.safetensors", IdentityNetwork(32, width=4), {})
+    return [f"task.clip.models=[{folder / 'clip.safetensors'}]",
+            f"task.preserve.identity_network={folder / 'identity.safetensors'}"]  # fmt: skip
+
+
+@pytest.fixture
+def train(tiny_generator: Path, frozen: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """``train(*words) -> exit status`` of a run into ``tmp_path / "run"``."""
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+
+    def run(*words: str, experiment: str = "mapper/avatars") -> int:
+        chosen = dict(word.split("=", 1) for word in [
+            f"generator={tiny_generator}", f"out={tmp_path / 'run'}", *TINY, *frozen, *words,
+        ])  # fmt: skip
+        return cli.main(["train", f"experiment={experiment}", *(f"{key}={value}" for key, value in chosen.items())])
+
+    return run
+
+
+def generator_of(path: Path) -> Generator:
+    return load_generator(path)
+
+
+def test_a_text_becomes_an_edit(train, tiny_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert train("text=a person, wearing [red] glasses") == cli.OK
+    run, printed = tmp_path / "run", capsys.readouterr().out
+    bundle = run / "export" / "a_person_wearing_red_glasses.safetensors"
+    assert printed.endswith(f"bundle: {bundle}\n")
+    edit, manifest, G = load_edit(bundle), read_manifest(bundle), generator_of(tiny_generator)
+    assert (edit.name, edit.generator_hash) == ("a person, wearing [red] glasses", G.hash)
+    heldout, _ = load_latent(run / "heldout.safetensors")
+    after = edit.apply(heldout, 1.0)
+    assert not torch.equal(G.render(after), G.render(heldout))
+    assert manifest["clips"][0]["provider"] == "avatar"
+    assert manifest["clips"][0]["preprocessing"]["legacy"] is False
+    low, high = manifest["recommended_strengths"]
+    assert 0.25 <= low <= high <= 1.5
+    assert set(manifest["metrics"]["by_strength"]) == {"0.25", "0.5", "0.75", "1", "1.25", "1.5"}
+    assert (manifest["text"], manifest["neutral"]) == (edit.name, "a person")
+    assert manifest["trained_on"]["images_seen"] == 16
+    figures = read_figures(run).figures
+    assert set(figures) == {"clip", "directional", "identity"}
+    assert figures["clip"].protocol.images == 3
+    split = json.loads((run / "split.json").read_text())
+    assert (len(split["train"]), split["heldout"]) == (8, [8, 9, 10])
+    assert [line["step"] for line in read_metrics(run / "metrics.jsonl")] == [8, 16]
+    assert sorted(path.name for path in (run / "images").iterdir()) == ["heldout-00000008.png", "heldout.png"]
+
+
+def test_a_bank_has_a_bundle_for_each_text(train, tmp_path: Path) -> None:
+    assert train("texts=[a bald person,a sad person]", experiment="mapper/bank") == cli.OK
+    names = {path.stem for path in (tmp_path / "run" / "export").iterdir()}
+    assert names == {"a_bald_person", "a_sad_person"}
+    figures = read_figures(tmp_path / "run").figures
+    assert {"clip a bald person", "directional a sad person", "diversity"} <= figures.keys()
+    mean = (figures["clip a bald person"].value + figures["clip a sad person"].value) / 2
+    assert figures["clip"].value == pytest.approx(mean)
+
+
+def test_a_resumed_run_ends_with_the_same_bundle(train, tmp_path: Path) -> None:
+    assert train("text=a bald person") == cli.OK
+    whole = load_edit(tmp_path / "run" / "export" / "a_bald_person.safetensors").module.tensors()
+    (tmp_path / "run").rename(tmp_path / "whole")
+    assert train("text=a bald person", "task.training.total_images=16") == cli.OK
+    run = tmp_path / "run"
+    before = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert before["state_dict"]["clock"] == 16
+    assert train("text=a bald person") == cli.OK  # nothing is left to do
+    again = load_edit(run / "export" / "a_bald_person.safetensors").module.tensors()
+    assert all(torch.equal(again[name], value) for name, value in whole.items())
+
+
+def test_a_conditioned_mapper_takes_other_texts(train, frozen: list[str], tiny_generator: Path, tmp_path: Path) -> None:
+    words = ["task.training.pretrained=8", "task.network.hidden=0", "texts=[a bald person,a sad person]",
+             "task.unseen=[a person with blond hair]"]  # fmt: skip
+    assert train(*words, experiment="mapper/conditioned") == cli.OK
+    bundle = tmp_path / "run" / "export" / "conditioned.safetensors"
+    assert "clip a person with blond hair" in read_figures(tmp_path / "run").figures
+    mapper, manifest = load_conditioned(bundle)
+    assert mapper.recipe.condition == 16
+    assert manifest["texts"] == ["a bald person", "a sad person"]
+    assert set(manifest["metrics"]) == {"a bald person", "a sad person", "a person with blond hair"}
+    clip = load_clip(frozen[0].partition("[")[2].rstrip("]"))
+    G = generator_of(tiny_generator)
+    edits = [text_edit(bundle, text, clip) for text in ("a surprised person", "a person wearing a hat")]
+    ws = [edit.apply(G.sample(2, seed=0)).tensors["ws"] for edit in edits]
+    assert not torch.allclose(*ws)
+    torch.manual_seed(1)
+    save_avatar_clip(tmp_path / "other.safetensors", AvatarClip(32, width=4, dim=16, hidden=8), MiniLM().hash, {})
+    with pytest.raises(GanvasError, match="was trained with avatar:dense4-32"):
+        text_edit(bundle, "a hat", load_clip(str(tmp_path / "other.safetensors")))
+
+
+@pytest.mark.parametrize("kind", ["styles", "single"])
+def test_other_mappers_are_a_word(kind: str, train, tmp_path: Path) -> None:
+    assert train("text=a bald person", f"task.network.kind={kind}") == cli.OK
+    edit = load_edit(tmp_path / "run" / "export" / "a_bald_person.safetensors")
+    assert edit.space == {"styles": "s", "single": "w+"}[kind]
+    heldout, _ = load_latent(tmp_path / "run" / "heldout.safetensors")
+    assert edit.apply(heldout, -1.0).space == edit.space
+
+
+def test_the_originals_preset_goes_out_as_its_file(train, tmp_path: Path) -> None:
+    words = ["task=mapper_styleclip_legacy", "text=a mohawk", "task.network.depth=4", "task.training.lr=0.5"]
+    assert train(*words) == cli.OK
+    bundle = tmp_path / "run" / "export" / "a_mohawk.safetensors"
+    assert read_manifest(bundle)["clips"][0]["preprocessing"]["legacy"] is True
+    assert cli.main(["convert", f"source={bundle}", f"out={tmp_path / 'mohawk.pt'}"]) == cli.OK
+    assert cli.main(["convert", f"source={tmp_path / 'mohawk.pt'}", f"out={tmp_path / 'again.safetensors'}",
+                     f"generator={tmp_path / 'none'}"]) == cli.REFUSED  # fmt: skip
+    found = torch.load(tmp_path / "mohawk.pt", weights_only=True)
+    assert found["opts"]["description"] == "a mohawk"
+
+
+@pytest.mark.parametrize("suffix", ["npz", "pt", "safetensors", "w.npz"])
+def test_codes_out_of_a_file(suffix: str, train, tiny_generator: Path, tmp_path: Path) -> None:
+    G = generator_of(tiny_generator)
+    ws = G.sample(12, seed=3).tensors["ws"]
+    path = tmp_path / f"codes.{suffix}"
+    if suffix == "pt":
+        torch.save(ws, path)
+    elif suffix == "safetensors":
+        assert cli.main(["sample", f"generator={tiny_generator}", "n=12", "seed=3", f"out={tmp_path / 's'}"]) == cli.OK
+        (tmp_path / "s" / "latents.safetensors").rename(path)
+    else:
+        np.savez(path, w=ws[:, 0].numpy() if suffix.startswith("w") else ws.numpy())
+    assert train("text=a bald person", f"latents={path}") == cli.OK
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert sorted(split["train"] + split["heldout"]) == list(range(12))
+    heldout, _ = load_latent(tmp_path / "run" / "heldout.safetensors")
+    torch.testing.assert_close(heldout.tensors["ws"], ws[split["heldout"]])
+
+
+def test_codes_of_images(train, folder: Path, tmp_path: Path) -> None:
+    assert train("text=a bald person", f"images={folder / 'images'}", "n=2", "task.batch_size=2") == cli.OK
+    assert "images of" in read_manifest(tmp_path / "run" / "export" / "a_bald_person.safetensors")["protocol"]
+
+
+def test_only_a_region_changes(train, avatar_run: AvatarRun, tmp_path: Path) -> None:
+    words = ["text=red hair", "task.preserve.outside=10", f"task.preserve.segmentation={avatar_run.bundle}",
+             "task.preserve.region=[hair]"]  # fmt: skip
+    assert train(*words) == cli.OK
+    bundle = tmp_path / "run" / "export" / "red_hair.safetensors"
+    assert load_edit(bundle).region == ("hair",)
+    assert "outside" in read_manifest(bundle)["metrics"]
+
+
+def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Path) -> None:
+    assert train("text=a bald person", "task.sources.memory=0", "task.preserve.perceptual=0.1") == cli.OK
+    (kept,) = (tmp_path / "cache" / "sources").iterdir()
+    stamps = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert {"image.npy", "clip.0.npy", "identity.vector.npy", "perceptual.0.npy"} <= stamps.keys()
+    first = load_edit(tmp_path / "run" / "export" / "a_bald_person.safetensors").module.tensors()
+    (tmp_path / "run").rename(tmp_path / "first")
+    assert train("text=a bald person", "task.sources.memory=0", "task.preserve.perceptual=0.1") == cli.OK
+    assert {path.name: path.stat().st_mtime_ns for path in kept.iterdir()} == stamps
+    again = load_edit(tmp_path / "run" / "export" / "a_bald_person.safetensors").module.tensors()
+    assert all(torch.equal(again[name], value) for name, value in first.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["generator="], "a mapper needs generator=FILE"),
+        (["text= "], "the text ' ' says nothing"),
+        (["text=" + "very " * 300 + "happy"], r"has \d+ tokens"),
+        (["text=null", "texts=[]"], "a mapper needs a text"),
+        (["texts=[A hat,a hat]"], "two of the texts would be files of one name, a_hat"),
+        (["task.clip.models=[none.safetensors]"], "there is no file none.safetensors"),
+        (["task.clip.models=[]"], "must be a number above 0 for each of the 0 models"),
+        (["task.clip.weights=[1,2]"], "must be a number above 0 for each of the 1 models"),
+        (["task.network.kind=deep"], "there is no mapper `deep`"),
+        (["task.network.levels=[hair]"], r"must be some of coarse, medium, fine"),
+        (["task.network.norm=rows"], "task.network: norm is features or layers"),
+        (["task.training.optimizer=sgd"], "not by sgd with cosine"),
+        (["task.training.pretrained=8"], "set task.conditioned=true"),
+        (["task.unseen=[a hat]"], "set task.conditioned=true"),
+        (["task.preserve.region=[hair]"], "task.preserve.outside=0 that nothing holds the rest"),
+        (["task.preserve.outside=1"], "needs task.preserve.segmentation=FILE"),
+        (["task.preserve.identity_network=none.safetensors"], "there is no file none.safetensors"),
+        (["task.sources.space=z"], "task.sources.space=z must be w, or w"),
+        (["task.sources.count=3"], "task.sources.count=3 must be at least 4"),
+        (["task.training.total_images=3"], "task.training.total_images=3 must be at least 4"),
+        (["n=1"], "n=1 must be at least 2"),
+        (["latents=none.npz"], "there is no file none.npz"),
+        (["latents=a.npz", "images=b"], "both say what to learn on"),
+        (["trainer.precision=16-mixed"], "use bf16-mixed"),
+        (["trainer.devices=2"], "task=mapper trains on one device"),
+    ],
+)
+def test_what_cannot_be_followed_is_one_sentence(
+    words: list[str], says: str, train, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert train(*words) == cli.REFUSED
+    sentences = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ganvas: ")]
+    assert len(sentences) == 1
+    assert re.search(re.escape(says) if "\\" not in says else says, sentences[0])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda ws: {"w": torch.zeros(12, 18, 8).numpy()}, "have ws [18, 8], and this generator's are [8, 8]"),
+        (lambda ws: {"w": torch.full_like(ws, torch.nan).numpy()}, "code 0 in"),
+        (lambda ws: {"a": ws.numpy(), "b": ws.numpy()}, "no codes called ws, w, latents, codes"),
+        (lambda ws: {"w": ws[:3].numpy()}, "there are 3 codes, of which 3 are to be held out"),
+        (lambda ws: {"w": ws[:, 0, 0].numpy()}, "no codes called"),
+    ],
+)
+def test_codes_that_do_not_fit(make, says: str, train, tiny_generator: Path, tmp_path: Path, capsys) -> None:
+    np.savez(tmp_path / "codes.npz", **make(generator_of(tiny_generator).sample(12, seed=3).tensors["ws"]))
+    assert train("text=a bald person", f"latents={tmp_path / 'codes.npz'}") == cli.REFUSED
+    assert says in capsys.readouterr().err

@@ -1,0 +1,204 @@
+"""Training of latent mappers, one for each text, on codes whose images are rendered and looked at once.
+
+    L = sum_k  clip * (1 - cos(E(x_k), t_k)) + directional * (1 - cos(E(x_k) - E(x), t_k - t_0))
+               + length * |M_k(w)|^2 + sum_i preserve_i * P_i(x_k, x),      x_k = G(w + M_k(w))
+
+after StyleCLIP (Patashnik et al. 2021, arXiv 2103.17249, eq. 5), the second term after StyleGAN-NADA (Gal et al. 2022,
+arXiv 2108.00946, eq. 3). Mappers share no weight, so that those of several texts are trained together as if alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from networks.checkpoints.errors import GanvasError
+from networks.clip import ClipMix
+from networks.latent import Latent
+from networks.mapper import Mapper
+from networks.mapper.sources import clip_features, features
+from networks.mapper.wish import Wish
+from networks.preservation import Preserved
+from networks.protocol import Generator
+from trainers.diverged import stop_if_not_a_number
+from trainers.draws import seed_draws
+from trainers.ranger import Ranger
+from trainers.schedule import warm_up_then_cosine
+
+RAMP = 0.1  # the average's half-life is at most this share of the images seen, so that it leaves its start behind
+
+
+class Batch(Protocol):
+    """A batch as ``datamodules.latents.SourceBatch`` is one."""
+
+    images: Tensor             # uint8 [B, C, r, r]
+    codes: dict[str, Tensor]   # [B, ...]
+    kept: dict[str, Tensor]    # what was remembered of the images
+
+
+class Judges(NamedTuple):
+    """The frozen networks that a mapper is trained by; they are no part of a trainer's state."""
+
+    generator: Generator
+    mix: ClipMix
+    wish: Wish
+    preserved: Preserved
+
+
+class MapperTrainer(pl.LightningModule):
+    """A bank of mappers; every random draw follows from ``(seed, images_seen)``, so that a resumed run goes on exactly.
+
+    Raises:
+        GanvasError: if the optimiser or the schedule is unknown.
+        DivergedError: in training, when a loss is not finite.
+    """
+
+    def __init__(
+        self,
+        bank: Sequence[Mapper],        # one for each text
+        judges: Judges,                # frozen
+        total_images: int,             # length of the run, in source images seen
+        seed: int = 0,                 # of every draw
+        optimizer: str = "adamw",      # adamw, or ranger, the original's
+        lr: float = 1e-3,              # peak rate
+        weight_decay: float = 0.0,     # AdamW's decay
+        schedule: str = "cosine",      # cosine, after a warm-up; or constant, as in the original
+        ema_halflife: float = 1000.0,  # images over which the average forgets half; 0 for no average
+        clip_gradient: float = 1.0,    # largest norm of a mapper's gradient; 0 for no bound
+        clip: float = 0.0,             # weight of the distance between image and text
+        directional: float = 1.0,      # weight of the distance between their changes
+        length: float = 0.01,          # weight of the mean squared step, in units of the codes
+        up_to: int = 256,              # pixels a side that are rendered at most
+        together: int = 64,            # edited images that are held at once
+        pretrained: int = 0,           # images that a conditioned mapper first sees in pairs, without texts
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if optimizer not in ("adamw", "ranger") or schedule not in ("cosine", "constant"):
+            raise GanvasError(f"mappers are trained by adamw or ranger, with a cosine or constant rate, not by "
+                              f"{optimizer} with {schedule}.")  # fmt: skip
+        self.automatic_optimization = False
+        self.bank = nn.ModuleList(bank)
+        self.average = copy.deepcopy(self.bank).requires_grad_(False) if ema_halflife else None
+        self._judges = judges
+        self.total_images, self.seed, self.optimizer_name = total_images, seed, optimizer
+        self.lr, self.weight_decay, self.schedule, self.ema_halflife = lr, weight_decay, schedule, ema_halflife
+        self.clip_gradient, self.up_to, self.together, self.pretrained = clip_gradient, up_to, together, pretrained
+        self.weights = {"clip": clip, "directional": directional, "length": length, **judges.preserved.weights}
+        self.figures: dict[str, float] = {}  # of the last step
+        self.register_buffer("clock", torch.zeros([], dtype=torch.int64))  # images seen; saved with the weights
+
+    @property
+    def images_seen(self) -> int:
+        """Source images seen so far; each is edited once for each text."""
+        return int(self.clock)
+
+    @property
+    def mappers(self) -> list[Mapper]:
+        """The result: the average where there is one."""
+        return list(self.bank if self.average is None else self.average)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        if self.optimizer_name == "ranger":
+            return Ranger(self.bank.parameters(), lr=self.lr)
+        return torch.optim.AdamW(self.bank.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+
+    def training_step(self, batch: Batch, *_: Any) -> None:
+        seen = len(batch.images)
+        seed_draws(self.seed, self.images_seen)
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        if self.schedule == "cosine":
+            share = warm_up_then_cosine(self.images_seen // seen, self.total_images // seen)
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * share
+        optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, float] = {}
+        for terms in self.terms(batch):
+            total = sum(self.weights.get(name, 1.0) * x.sum() for name, x in terms.items()) / seen
+            self.manual_backward(total)
+            for name, x in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(x.detach().sum()) / (seen * self.share)
+        self.figures = sums | {"loss": sum(self.weights.get(name, 1.0) * value for name, value in sums.items())}
+        stop_if_not_a_number(self.figures, f"after {self.images_seen} images")
+        for mapper in self.bank if self.clip_gradient else ():  # each for itself, as if it were alone
+            nn.utils.clip_grad_norm_(mapper.parameters(), self.clip_gradient)
+        optimizer.step()
+        self.clock += seen
+        self._follow(seen)
+
+    @property
+    def share(self) -> int:
+        """Edited images for each source image."""
+        return len(self.bank)
+
+    def terms(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        """The loss's terms of every edited image, unweighted, ``[n]`` each, some mappers at a time."""
+        seen, parallel = len(batch.images), max(1, self.together // len(batch.images))
+        for first in range(0, len(self.bank), parallel):
+            numbers = range(first, min(first + parallel, len(self.bank)))
+            steps = [self.bank[k](batch.codes) for k in numbers]
+            which = torch.arange(numbers.start, numbers.stop, device=self.device).repeat_interleave(seen)
+            lengths = torch.cat([self.bank[k].lengths(step) for k, step in zip(numbers, steps, strict=True)])
+            yield {**self.judged(batch, steps, which), "length": lengths}
+
+    def judged(self, batch: Batch, steps: Sequence[Mapping[str, Tensor]], which: Tensor) -> dict[str, Tensor]:
+        """What the frozen networks say of the edited images.
+
+        Args:
+            batch: B sources.
+            steps: of their codes, once or several times.
+            which: number of the text that each edited image is to follow, ``[len(steps) * B]``.
+        """
+        generator, mix, wish, preserved = self._judges
+        codes = {
+            name: torch.cat([x + step[name].to(x) if name in step else x for step in steps])
+            for name, x in batch.codes.items()
+        }  # fmt: skip
+        kept = {name: torch.cat([x] * len(steps)) for name, x in batch.kept.items()}
+        seen = preserved.render(generator, Latent(self.bank[0].space, codes), self.up_to)
+        return {**wish.distances(features(mix, seen), clip_features(kept), which), **preserved(seen, kept)}
+
+    @torch.no_grad()
+    def _follow(self, seen: int) -> None:
+        """Move the average, with a short half-life at first."""
+        if self.average is None:
+            return
+        halflife = max(min(self.ema_halflife, RAMP * self.images_seen), 1e-8)
+        share = 1 - 0.5 ** (seen / halflife)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.bank.parameters()), share)
+
+
+class ConditionedTrainer(MapperTrainer):
+    """One mapper for all texts, which is told where a text leads from the neutral one; each image follows one of them.
+
+    For the first ``pretrained`` images no text is needed, and no image is rendered: the mapper is told how the CLIP
+    features of two sources differ, and learns how their codes do (DeltaEdit; Lyu et al. 2023, arXiv 2303.06285).
+    """
+
+    @property
+    def share(self) -> int:
+        return 1
+
+    def terms(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        mapper, n = self.bank[0], len(batch.images)
+        if self.images_seen < self.pretrained:
+            yield self._of_pairs(batch)
+            return
+        directions = self._judges.wish.directions  # [T, D]
+        which = torch.randint(len(directions), [n]).to(directions.device)
+        steps = mapper(batch.codes, directions[which])
+        yield {**self.judged(batch, [steps], which), "length": mapper.lengths(steps)}
+
+    def _of_pairs(self, batch: Batch) -> dict[str, Tensor]:
+        """How far the predicted difference of codes is from the true one: squared in units, and ``1 - cos``."""
+        mapper, (seen, *_) = self.bank[0], clip_features(batch.kept)
+        difference = seen.roll(1, 0) - seen
+        found = mapper(batch.codes, nn.functional.normalize(difference, dim=1))
+        true = {name: batch.codes[name].roll(1, 0) - batch.codes[name] for name in found}
+        missed = {name: step - true[name] for name, step in found.items()}
+        flat = [torch.cat([x.flatten(1) for x in steps.values()], 1) for steps in (found, true)]
+        return {"missed": mapper.lengths(missed), "turned": 1 - nn.functional.cosine_similarity(*flat, dim=1)}
