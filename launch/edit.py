@@ -46,8 +46,8 @@ BLOBS_ONLY = ("source", "scenes", "script", "move", "keep", "video")
 def run(cfg: DictConfig) -> None:
     """Edit, and write ``images/``, ``masks/``, the codes, a sheet, ``figures.json``, and a strip or the vector.
 
-    Everything is written when all images are done. With ``layout=`` see :mod:`launch.edit_blobs`, with ``text=`` or
-    ``mapper=`` :mod:`launch.edit_text`.
+    Everything is written when all images are done. For a BlobGAN's scenes see :mod:`launch.edit_blobs`, with ``text=``
+    or ``mapper=`` :mod:`launch.edit_text`.
 
     Raises:
         GanvasError: if nothing or two things say what to change or where, or what is given cannot be used.
@@ -55,7 +55,7 @@ def run(cfg: DictConfig) -> None:
     if cfg.text is not None or cfg.mapper:
         edit_text.run(cfg)
         return
-    if cfg.layout:
+    if cfg.layout or (cfg.generator and not cfg.segmentation):
         edit_blobs.run(cfg)
         return
     check(cfg)
@@ -84,9 +84,10 @@ def check(cfg: DictConfig) -> None:
     require_device(cfg.device)
     if not cfg.segmentation:
         raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or text=TEXT and "
-                          "generator=FILE; or layout=FILE and generator=FILE, for a scene of blobs.")  # fmt: skip
+                          "generator=FILE; or for blobs generator=FILE, with layout=FILE or image=FILE.")  # fmt: skip
     if given := [key for key in BLOBS_ONLY if cfg[key]]:
-        raise GanvasError(f"{given[0]}= is for blobs: give layout=FILE, scenes as `ganvas sample` drew them.")
+        raise GanvasError(f"{given[0]}= is for blobs: give layout=FILE, scenes as `ganvas sample` drew them, and no "
+                          "segmentation=.")
     if cfg.method:
         raise GanvasError(f"method={cfg.method} is a way to edit by text: give text= too, or leave method= out.")
     if sum(bool(cfg[key]) for key in ("mask", "program", "vector")) != 1:

@@ -15,7 +15,7 @@ from networks.checkpoints.errors import GanvasError
 
 
 def run(cfg: DictConfig) -> None:
-    """Evaluate the edit by text that ``cfg.text`` or ``cfg.mapper`` says, or the one that ``cfg.recipe`` describes.
+    """Evaluate the edit by text that ``cfg.text`` or ``cfg.mapper`` says, or the ones that ``cfg.recipe`` describes.
 
     Else ``cfg.segmentation`` if there is one, and ``cfg.generator`` if not; beside others that is whose they are.
 
@@ -24,16 +24,20 @@ def run(cfg: DictConfig) -> None:
     Raises:
         GanvasError: if nothing is given, or what is given cannot be used.
     """
-    edits, texts = "reach" in cfg.recipe, cfg.text is not None or cfg.mapper is not None
+    edits, texts = bool(cfg.recipe), cfg.text is not None or cfg.mapper is not None
     if not (cfg.segmentation or cfg.generator or edits or texts):
         raise GanvasError("nothing says what to evaluate: give generator=BUNDLE, segmentation=BUNDLE, recipe=NAME or "
                           "mapper=BUNDLE.")
     if edits and texts:
-        raise GanvasError("recipe= describes an edit by masks, and text= or mapper= one by text: give one of them.")
+        raise GanvasError("recipe= describes an edit by masks or blobs, and text= or mapper= one by text: give one of "
+                          "them.")
     check_loggers(cfg)
     if cfg.logger not in ([], ["none"]) and not cfg.out:
         raise GanvasError("logger= writes into out=, and there is none: give out=DIR.")
-    kind = "mapper" if texts else "edit" if edits else "segmentation" if cfg.segmentation else "generator"
+    judged = "blobs" if "move" in cfg.recipe else "edit"
+    kind = "mapper" if texts else judged if edits else "segmentation" if cfg.segmentation else "generator"
+    if kind != "blobs" and (extra := [key for key in ("segmenter", "layout") if cfg[key]]):
+        raise GanvasError(f"{extra[0]}= is for recipe=blobs.")
     begun = time.monotonic()
     figures = import_module(f"launch.evaluate_{kind}").measure(cfg)
     if cfg.out:

@@ -95,29 +95,31 @@ class TextEditConfig(LoggedConfig):
 
 @dataclass
 class EditConfig(TextEditConfig):
-    """Edit images: by a text, a wished mask, a program that makes one, or vectors; with layout= scenes by blobs."""
+    """Edit images: by a text, a wished mask, a program that makes one, or vectors; scenes by their blobs."""
 
     method: str | None = option(
         None, "of text=: mapper, optimise (each image by descent) or direction (channels of the generator that the "
         "text is about); null: mapper if mapper= is given, else direction"
     )  # fmt: skip
 
-    segmentation: str | None = option(None, "segmentation bundle; needed without layout=", bundle=True)
+    segmentation: str | None = option(None, "segmentation bundle; needed but for blobs", bundle=True)
     generator: str | None = option(
-        None, "generator bundle, if it lies neither beside that bundle nor in a zoo; with layout= a BlobGAN's, needed",
-        bundle=True,
+        None, "generator bundle, if it lies neither beside that bundle nor in a zoo; for blobs a BlobGAN's, without "
+        "segmentation=", bundle=True,
     )  # fmt: skip
-    layout: str | None = option(None, "scenes of blobs as `ganvas sample` drew them from a BlobGAN, instead of images")
-    scenes: list[int] = option(list, "with layout=: numbers of the scenes that are edited; [] for all")
+    layout: str | None = option(None, "scenes of blobs as `ganvas sample` drew them from a BlobGAN, instead of image=")
+    scenes: list[int] = option(list, "of blobs: numbers of the scenes that are edited; [] for all")
     source: str | None = option(
-        None, "with layout=: scenes that steps take from, named by their numbers; null: those of layout= itself"
+        None, "of blobs: scenes that steps take from, named by their numbers; null: those that are edited"
     )  # fmt: skip
-    move: str | None = option(None, "with layout=: move=3:+0.2,0 is short for program='move 3 0.2 0'")
-    script: str | None = option(None, "with layout=: a file of steps as data, .yaml or .json, instead of program=")
-    keep: list[int] = option(list, "with layout=: blobs that stay, while the rest of the scene is drawn anew")
+    move: str | None = option(None, "of blobs: move=3:+0.2,0 is short for program='move 3 0.2 0'")
+    script: str | None = option(None, "of blobs: a file of steps as data, .yaml or .json, instead of program=")
+    keep: list[int] = option(list, "of blobs: those that stay, while the rest of the scene is drawn anew")
     seed: int = option(0, "with keep=: of what is drawn anew")
-    video: int = option(0, "with layout=: frames of video.gif, from no edit to all of it; 0 for none")
-    image: str | None = option(None, "an image, or a folder of images")
+    video: int = option(0, "of blobs: frames of video.gif, from no edit to all of it; 0 for none")
+    image: str | None = option(
+        None, "an image, or a folder of images; with a BlobGAN as generator= the blobs that they have are found first"
+    )
     landmarks: str | None = option(
         None, "of faces, for generators of aligned ones: a file with 68 or 5 points of the image, or a folder of them "
         "named like the images (.json, .txt, .npz, .npy); the face is cut out, and paste= puts it back"
@@ -126,7 +128,7 @@ class EditConfig(TextEditConfig):
     mask: str | None = option(None, "the wished mask, or a folder of masks named like the images")
     program: str | None = option(
         None, "how to make the wished mask from the one that the branch sees, e.g. `grow hair 0.05; remove glasses`; "
-        "actions are grow, shrink, scale, shift, remove, replace; with layout= what happens to blobs, e.g. "
+        "actions are grow, shrink, scale, shift, remove, replace; of blobs what happens to them, e.g. "
         "`move 3 0.2 0; remove 5` (docs/blobs.md)"
     )  # fmt: skip
     classes: list[str] = option(list, "classes that are edited wherever they are; [] for those that come or go")
