@@ -32,7 +32,7 @@ class MapperTrainingConfig:
     """Arguments of ``trainers.mapper.MapperTrainer``."""
 
     _target_: str = option("trainers.mapper.MapperTrainer", "class", runtime=("bank", "judges", "seed"))
-    total_images: int = option(24_000, "length of the run, in source images seen; each is edited once for each text")
+    total_images: int = option(16_000, "length of the run, in source images seen; each is edited once for each text")
     optimizer: str = option("adamw", "adamw, or ranger, the original's")
     lr: float = option(1e-3, "peak rate", diverged="lower")
     weight_decay: float = option(0.0, "AdamW's weight decay")
@@ -41,7 +41,7 @@ class MapperTrainingConfig:
     clip_gradient: float = option(1.0, "largest norm of a mapper's gradient; 0 for no bound")
     clip: float = option(0.0, "weight of the distance between image and text")
     directional: float = option(1.0, "weight of the distance between the image's change and the text's")
-    length: float = option(0.01, "weight of the mean squared step, in units of the codes")
+    length: float = option(0.05, "weight of the mean squared step, in units of the codes")
     up_to: int = option(256, "pixels a side that are rendered at most: finer layers are left out", memory=True)
     together: int = option(64, "edited images that are held at once", memory=True)
     pretrained: int = option(0, "with task.conditioned: images that are first seen in pairs, without texts")
@@ -66,7 +66,7 @@ class MapperPreserveConfig:
 
     identity: float = option(0.1, "weight of 1 - cosine of embeddings of the person")
     identity_network: str = option("zoo/identity_avatars64.safetensors", "their network", bundle=True)
-    perceptual: float = option(0.0, "weight of the perceptual distance to the source")
+    perceptual: float = option(2.0, "weight of the perceptual distance to the source")
     critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
     outside: float = option(0.0, "weight of the mean squared difference of pixels outside task.preserve.region")
     segmentation: str | None = option(None, "segmentation bundle that finds the region", bundle=True)

@@ -42,7 +42,7 @@ MOMENT = {  # task -> what makes a run of it last seconds
     ],
     "mapper": [
         "n=2", "task.batch_size=2", "task.training.total_images=4", "task.sources.count=2", "task.network.depth=2",
-        "task.network.hidden=4", "task.clip.templates=false",
+        "task.network.hidden=4", "task.clip.templates=false", "task.preserve.perceptual=0",
     ],
     "clip": [
         "data.resolution=16", "data.count=8", "task.epochs=1", "task.batch_size=4", "task.network.width=8", "n=24",

@@ -30,6 +30,7 @@ TINY = [
     "n=3", "task.batch_size=4", "task.training.total_images=16", "task.sources.count=8", "task.log_every=8",
     "task.checkpoint_every=8", "trainer.threads=1", "wandb=disabled", "task.clip.templates=false",
     "task.inversion.steps=1", "task.inversion.samples=8", "task.network.depth=2", "task.training.lr=0.01",
+    "task.preserve.perceptual=0",
 ]  # fmt: skip
 
 
