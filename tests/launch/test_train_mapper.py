@@ -71,8 +71,8 @@ def test_a_text_becomes_an_edit(train, tiny_generator: Path, tmp_path: Path, cap
     assert manifest["clips"][0]["provider"] == "avatar"
     assert manifest["clips"][0]["preprocessing"]["legacy"] is False
     low, high = manifest["recommended_strengths"]
-    assert 0.25 <= low <= high <= 1.5
-    assert set(manifest["metrics"]["by_strength"]) == {"0.25", "0.5", "0.75", "1", "1.25", "1.5"}
+    assert 0.25 <= low <= high <= 2.0
+    assert set(manifest["metrics"]["by_strength"]) == {"0.25", "0.5", "0.75", "1", "1.5", "2"}
     assert (manifest["text"], manifest["neutral"]) == (edit.name, "a person")
     assert manifest["trained_on"]["images_seen"] == 16
     figures = read_figures(run).figures
