@@ -66,7 +66,7 @@ class MapperPreserveConfig:
 
     identity: float = option(0.1, "weight of 1 - cosine of embeddings of the person")
     identity_network: str = option("zoo/identity_avatars64.safetensors", "their network", bundle=True)
-    perceptual: float = option(2.0, "weight of the perceptual distance to the source")
+    perceptual: float = option(0.0, "weight of the perceptual distance to the source")
     critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
     outside: float = option(0.0, "weight of the mean squared difference of pixels outside task.preserve.region")
     segmentation: str | None = option(None, "segmentation bundle that finds the region", bundle=True)
