@@ -21,7 +21,7 @@ from networks.mapper.sources import clip_features, features, remembered
 from networks.metrics.mappers import diversity
 from trainers.mapper import Judges
 
-STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 SHOWN, LETTERS = 8, 16   # sources on a sheet; letters above a column
 ENOUGH = 0.5             # share of the largest gain in similarity that the weakest recommended strength has
 

@@ -33,7 +33,7 @@ class MapperTrainingConfig:
     """Arguments of ``trainers.mapper.MapperTrainer``."""
 
     _target_: str = option("trainers.mapper.MapperTrainer", "class", runtime=("bank", "judges", "seed"))
-    total_images: int = option(24_000, "length of the run, in source images seen; each is edited once for each text")
+    total_images: int = option(16_000, "length of the run, in source images seen; each is edited once for each text")
     optimizer: str = option("adamw", "adamw, or ranger, the original's")
     lr: float = option(1e-3, "peak rate", diverged="lower")
     weight_decay: float = option(0.0, "AdamW's weight decay")
@@ -42,7 +42,7 @@ class MapperTrainingConfig:
     clip_gradient: float = option(1.0, "largest norm of a mapper's gradient; 0 for no bound")
     clip: float = option(0.0, "weight of the distance between image and text")
     directional: float = option(1.0, "weight of the distance between the image's change and the text's")
-    length: float = option(0.01, "weight of the mean squared step, in units of the codes")
+    length: float = option(0.05, "weight of the mean squared step, in units of the codes")
     up_to: int = option(256, "pixels a side that are rendered at most: finer layers are left out", memory=True)
     together: int = option(64, "edited images that are held at once", memory=True)
     pretrained: int = option(0, "with task.conditioned: images that are first seen in pairs, without texts")

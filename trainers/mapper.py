@@ -72,7 +72,7 @@ class MapperTrainer(pl.LightningModule):
         clip_gradient: float = 1.0,    # largest norm of a mapper's gradient; 0 for no bound
         clip: float = 0.0,             # weight of the distance between image and text
         directional: float = 1.0,      # weight of the distance between their changes
-        length: float = 0.01,          # weight of the mean squared step, in units of the codes
+        length: float = 0.05,          # weight of the mean squared step, in units of the codes
         up_to: int = 256,              # pixels a side that are rendered at most
         together: int = 64,            # edited images that are held at once
         pretrained: int = 0,           # images that a conditioned mapper first sees in pairs, without texts

@@ -30,6 +30,7 @@ TINY = [
     "n=3", "task.batch_size=4", "task.training.total_images=16", "task.sources.count=8", "task.log_every=8",
     "task.checkpoint_every=8", "trainer.threads=1", "wandb=disabled", "task.clip.templates=false",
     "task.inversion.steps=1", "task.inversion.samples=8", "task.network.depth=2", "task.training.lr=0.01",
+    "task.preserve.perceptual=0",
 ]  # fmt: skip
 
 
@@ -70,8 +71,8 @@ def test_a_text_becomes_an_edit(train, tiny_generator: Path, tmp_path: Path, cap
     assert manifest["clips"][0]["provider"] == "avatar"
     assert manifest["clips"][0]["preprocessing"]["legacy"] is False
     low, high = manifest["recommended_strengths"]
-    assert 0.25 <= low <= high <= 1.5
-    assert set(manifest["metrics"]["by_strength"]) == {"0.25", "0.5", "0.75", "1", "1.25", "1.5"}
+    assert 0.25 <= low <= high <= 2.0
+    assert set(manifest["metrics"]["by_strength"]) == {"0.25", "0.5", "0.75", "1", "1.5", "2"}
     assert (manifest["text"], manifest["neutral"]) == (edit.name, "a person")
     assert manifest["trained_on"]["images_seen"] == 16
     figures = read_figures(run).figures
