@@ -66,7 +66,7 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
         return ImageSet(drawn.images, drawn.labels, label_names=tuple(cfg.data.styles))
     files = _files(cfg)
     labels = files.labels() if cfg.data.labels else None  # first: a mistake in them is found at once
-    return ImageSet(prepared_images(files, cfg.data.resolution or size, cfg.data.fit), labels, cfg.data.mirror)
+    return ImageSet(prepared_images(files, cfg.data.resolution or size, cfg.data.fit), labels, mirror=cfg.data.mirror)
 
 
 def training_data(cfg: DictConfig) -> str:
