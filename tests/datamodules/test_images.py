@@ -47,7 +47,7 @@ def test_order_depends_on_the_seed_and_on_nothing_else() -> None:
 @settings(deadline=None)
 @given(start=st.integers(0, 30), batch_size=st.integers(1, 9), mirror=st.booleans())
 def test_start_goes_on_exactly_there(start: int, batch_size: int, mirror: bool) -> None:
-    images = ImageSet(np.arange(14, dtype=np.uint8).reshape(7, 1, 1, 2), np.eye(7, dtype=np.float32), mirror)
+    images = ImageSet(np.arange(14, dtype=np.uint8).reshape(7, 1, 1, 2), np.eye(7, dtype=np.float32), mirror=mirror)
     whole, resumed = batches(images, start + 20, 1), batches(images, 20, batch_size, start=start)
     assert torch.equal(pixels(resumed)[:20], pixels(whole)[start:])
     labels = [torch.cat([batch.labels for batch in part]) for part in (resumed, whole)]
