@@ -19,7 +19,8 @@ from datamodules.avatar_cache import AvatarCache, AvatarTable
 from datamodules.avatar_captions import caption
 from datamodules.avatar_masks import AVATAR_CLASSES, drawn_classes
 from datamodules.avatar_render import AvatarAddress, RenderedAvatar, render_avatar, style_definition
-from datamodules.masks import SEEN_SHARE, LabelledImages
+from datamodules.masks import LabelledImages
+from datamodules.stratified import draw_stratified, require_draw
 from networks.checkpoints.errors import GanvasError
 
 __all__ = ["AVATAR_CLASSES", "SPLITS", "AvatarSet", "redraw_avatars", "render_avatars", "stratified_labels"]
@@ -28,7 +29,6 @@ SPLITS = ("train", "teacher", "heldout", "labels")   # each has its own random n
 
 _CHUNK = 32             # avatars a worker takes at a time
 _POOL_FROM = 300        # below this, starting processes costs more than it saves
-_STRATA = 16            # the labels among which every class must occur often enough
 
 
 @dataclass(frozen=True)
@@ -149,39 +149,9 @@ def stratified_labels(
     Raises:
         GanvasError: if the pool has no 16 avatars with every class that often, or what ``render_avatars`` refuses.
     """
-    if n < 1:
-        raise GanvasError(f"The number of labels must be at least 1, got {n}.")
-    if pool < _STRATA:
-        raise GanvasError(f"The pool of label candidates must hold at least {_STRATA} avatars, got {pool}.")
+    require_draw(n, pool)
     candidates = render_avatars(max(pool, n), "labels", seed, resolution, True, style, workers, progress)
-    shows = candidates.class_pixels() >= resolution**2 * SEEN_SHARE
-    first = _stratify(shows[:pool], minimum * drawn_classes(style))
-    rest = [i for i in range(len(candidates)) if i not in set(first)]
-    drawn = candidates.take([*first, *rest][:n])
-    # The order is part of the draw; with the rank in front, a folder written from it is read back in the same order.
-    return replace(drawn, names=tuple(f"{rank:03d}-{name}" for rank, name in enumerate(drawn.names)))
-
-
-def _stratify(shows: np.ndarray, minimum: np.ndarray) -> list[int]:
-    """Greedily choose rows of ``shows`` (bool ``[N, K]``) until column k was shown ``minimum[k]`` times."""
-    scarce = shows.sum(axis=0) < minimum
-    if scarce.any():
-        k = scarce.argmax()
-        raise GanvasError(f"The class {AVATAR_CLASSES.names[k]!r} occurs in fewer than {minimum[k]} of the "
-                          f"{len(shows)} label candidates; ask for a larger pool or a smaller minimum.")
-    chosen: list[int] = []
-    count = np.zeros(shows.shape[1], dtype=int)
-    while (short := count < minimum).any():
-        # A class not seen at all weighs more than all classes seen too rarely, so that few labels cover much.
-        need = short + (short & (count == 0)) * shows.shape[1]
-        gain = shows @ need
-        gain[chosen] = -1
-        chosen.append(int(gain.argmax()))
-        count += shows[chosen[-1]]
-    if len(chosen) > _STRATA:
-        raise GanvasError(f"It takes {len(chosen)} labels to show every class {minimum.max()} times, more than "
-                          f"{_STRATA}; ask for a smaller minimum.")
-    return chosen
+    return draw_stratified(candidates, n, minimum * drawn_classes(style), pool)
 
 
 def _render(first: AvatarAddress, resolution: int, masks: bool, index: int) -> RenderedAvatar:

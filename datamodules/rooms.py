@@ -28,7 +28,7 @@ from networks.checkpoints.errors import GanvasError
 
 __all__ = ["ROOM_CLASSES", "SPLITS", "RoomObject", "RoomSet", "render_rooms", "rooms_licence"]
 
-SPLITS = ("train", "heldout", "labels")   # each has its own random numbers, so none shares a room
+SPLITS = ("train", "heldout", "labels", "teacher")   # each has its own random numbers, so none shares a room
 
 _CHUNK = 20         # rooms that a worker takes at a time
 _POOL_FROM = 60     # below this, starting processes costs more than it saves

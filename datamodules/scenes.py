@@ -21,7 +21,7 @@ SCENE_CLASSES = ClassList(
     ((204, 193, 168), (150, 111, 77), (120, 190, 235), (214, 93, 177), (235, 150, 70), (66, 92, 188), (250, 225, 90),
      (58, 158, 84)),
 )  # fmt: skip
-SPLITS = ("train", "heldout", "labels")
+SPLITS = ("train", "heldout", "labels", "teacher")
 SAMPLES = 3         # pixels a side that one pixel of an image is the mean of
 CHANCE = {"window": 0.7, "picture": 0.5, "rug": 0.5, "bed": 0.9, "lamp": 0.6, "plant": 0.6}  # from back to front
 

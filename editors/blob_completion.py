@@ -14,10 +14,9 @@ from torch import Tensor
 
 from editors.descent import Schedule, descend
 from networks.blobgan import BlobGenerator, Layout
-from networks.blobgan.generator import HIDDEN
 from networks.blobgan.layout import WITH_BACKGROUND
 from networks.checkpoints.errors import GanvasError
-from networks.latent import Latent
+from networks.latent import HIDDEN, Latent
 
 POOL, POOL_SEED = 1000, 0   # samples that say how much codes and blobs vary
 FRESH = 10**6               # number of the first fresh sample: a scene sampled by the same seed is not met again

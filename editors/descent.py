@@ -44,6 +44,7 @@ def descend(
     names: Sequence[str],                      # of the images, for sentences
     bar: tqdm | None = None,                   # counts steps times images
     after_step: Callable[[], None] | None = None,   # a constraint that each step may have left
+    rates: Sequence[float] = (),               # factors of the rate, one for each of `free`; (): 1 for all
 ) -> list[Tensor]:  # fmt: skip
     """Minimise; returns ``free`` as it was at each image's lowest loss.
 
@@ -52,12 +53,14 @@ def descend(
     Raises:
         GanvasError: if a loss is not finite.
     """
-    optimiser = torch.optim.Adam(free)
+    rates = rates or [1.0] * len(free)
+    optimiser = torch.optim.Adam([{"params": [value]} for value in free])
     best = [value.detach().clone() for value in free]
     lowest = torch.full([len(free[0])], math.inf, device=free[0].device)
     idle = torch.zeros_like(lowest)            # steps since the last gain that counts
     for step in range(schedule.steps):
-        optimiser.param_groups[0]["lr"] = schedule.rate_at(step)
+        for group, factor in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = factor * schedule.rate_at(step)
         value = loss()
         _require_finite(value, step, what, names, schedule.rate)
         now = value.detach()

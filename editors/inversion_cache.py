@@ -34,16 +34,20 @@ class InversionCache:
         self.folder = Path(folder) if folder is not None else default_folder()
 
     @staticmethod
-    def key(generator_hash: str, image: Tensor, settings: Mapping[str, Any], start: Tensor | None = None) -> str:
+    def key(
+        generator_hash: str, image: Tensor, settings: Mapping[str, Any], start: Mapping[str, Tensor] | None = None
+    ) -> str:  # fmt: skip
         """The name under which a result is kept: all that the result depends on, and nothing else.
 
         Args:
             generator_hash: of the generator.
             image: what the inversion sees, ``[C, R, R]``.
             settings: those that change the result, as plain JSON values.
-            start: the code it starts from, where one was given.
+            start: the tensors of the code it starts from, where one was given.
         """
-        tensors = {"image": image} if start is None else {"image": image, "start": start}
+        # A code of W+ is one tensor, and has been called so from the beginning.
+        named = {"start" if name == "ws" else f"start.{name}": tensor for name, tensor in (start or {}).items()}
+        tensors = {"image": image, **named}
         parts = [ALGORITHM, generator_hash, tensors_hash(tensors), dict(settings)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -53,10 +57,10 @@ class InversionCache:
         if not path.is_file():
             return None
         try:
-            tensors = read_bundle(path).tensors
+            bundle = read_bundle(path)
         except GanvasError:
             return None
-        return tensors if "ws" in tensors else None
+        return bundle.tensors if bundle.kind == KIND else None
 
     def put(self, key: str, tensors: Mapping[str, Tensor], generator_hash: str) -> None:
         """Keep one item's code and noise, whole or not at all.

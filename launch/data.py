@@ -13,13 +13,12 @@ from torch import Tensor
 
 from datamodules.avatar_render import style_definition
 from datamodules.avatar_styles import render_styles
-from datamodules.avatars import render_avatars
 from datamodules.image_cache import prepared_images, spread
 from datamodules.image_files import ImageFiles
 from datamodules.images import ImageSet
-from datamodules.rooms import render_rooms, rooms_licence
-from datamodules.scenes import draw_scenes
+from datamodules.rooms import rooms_licence
 from launch.figures import Protocol, Source
+from launch.rendered import RENDERED, name_of, render
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.squares import FITS
 from networks.protocol import Generator
@@ -60,41 +59,28 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
     Raises:
         GanvasError: if there is no ``data=``, ``images=`` is missing for a folder, or the folder is unusable.
     """
-    match _kind(cfg):
-        case "avatars":
-            return ImageSet(_avatars(cfg, cfg.data.count, "train", cfg.seed))
-        case "styles":
-            drawn = render_styles(cfg.data.styles, cfg.data.count, "train", cfg.seed, cfg.data.resolution)
-            return ImageSet(drawn.images, drawn.labels, label_names=tuple(cfg.data.styles))
-        case "scenes":
-            return ImageSet(draw_scenes(cfg.data.count, "train", cfg.seed, cfg.data.resolution).images)
-        case "rooms":
-            return ImageSet(_rooms(cfg, cfg.data.count, "train", cfg.seed))
-        case _:
-            files = _files(cfg)
-            labels = files.labels() if cfg.data.labels else None  # first: a mistake in them is found at once
-            return ImageSet(prepared_images(files, cfg.data.resolution or size, cfg.data.fit), labels, cfg.data.mirror)
+    if _kind(cfg) in RENDERED:
+        return ImageSet(render(cfg.data, cfg.data.count, "train", cfg.seed, masks=False).images)
+    if _kind(cfg) == "styles":
+        drawn = render_styles(cfg.data.styles, cfg.data.count, "train", cfg.seed, cfg.data.resolution)
+        return ImageSet(drawn.images, drawn.labels, label_names=tuple(cfg.data.styles))
+    files = _files(cfg)
+    labels = files.labels() if cfg.data.labels else None  # first: a mistake in them is found at once
+    return ImageSet(prepared_images(files, cfg.data.resolution or size, cfg.data.fit), labels, cfg.data.mirror)
 
 
 def training_data(cfg: DictConfig) -> str:
     """What :func:`training_images` gives, as it is called beside figures."""
-    match _kind(cfg):
-        case "avatars":
-            return f"rendered {cfg.data.style}"
-        case "styles":
-            return f"rendered avatars of {len(cfg.data.styles)} styles"
-        case "scenes":
-            return "drawn scenes"
-        case "rooms":
-            return "rendered rooms"
-    return f"images of {cfg.images}"
+    if _kind(cfg) == "styles":
+        return f"rendered avatars of {len(cfg.data.styles)} styles"
+    return name_of(cfg.data) if _kind(cfg) in RENDERED else f"images of {cfg.images}"
 
 
 def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Reference:
     """At most ``n`` images to compare samples with.
 
-    Avatars are held out from training and the same for every seed; a folder has no others than its own, and those of a
-    class may lie together, so that they are taken from all of it. None are mirrored.
+    Rendered images are held out from training and the same for every seed; a folder has no others than its own, and
+    those of a class may lie together, so that they are taken from all of it. None are mirrored.
 
     Raises:
         GanvasError: as :func:`training_images`, and for fewer than two images.
@@ -103,27 +89,20 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
     if n < 2:
         raise GanvasError(few.format(n))
     labels = None
-    match _kind(cfg):
-        case "avatars":
-            images = _avatars(cfg, n, "heldout", 0)
-            source = Source(f"held-out {cfg.data.style}", "split heldout, seed 0")
-        case "styles":
-            drawn = render_styles(cfg.data.styles, n, "heldout", 0, cfg.data.resolution)
-            images, labels = drawn.images, torch.from_numpy(drawn.labels)
-            source = Source(f"held-out avatars of {len(cfg.data.styles)} styles", "split heldout, seed 0")
-        case "scenes":
-            images = draw_scenes(n, "heldout", 0, cfg.data.resolution).images
-            source = Source("held-out scenes", "split heldout, seed 0")
-        case "rooms":
-            images = _rooms(cfg, n, "heldout", 0)
-            source = Source("held-out rooms", "split heldout, seed 0")
-        case _:
-            files = _files(cfg)
-            images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
-            which = f" of {len(files.names)}, evenly by name" if len(images) < len(files.names) else ""
-            source = Source(f"images of {cfg.images}{which}, which training may have seen")
-            if cfg.data.labels:
-                labels = torch.from_numpy(files.labels()[spread(len(files.names), n)])
+    if _kind(cfg) in RENDERED:
+        images = render(cfg.data, n, "heldout", 0, masks=False).images
+        source = Source(f"held-out {cfg.data.get('style', cfg.data.kind)}", "split heldout, seed 0")
+    elif _kind(cfg) == "styles":
+        drawn = render_styles(cfg.data.styles, n, "heldout", 0, cfg.data.resolution)
+        images, labels = drawn.images, torch.from_numpy(drawn.labels)
+        source = Source(f"held-out avatars of {len(cfg.data.styles)} styles", "split heldout, seed 0")
+    else:
+        files = _files(cfg)
+        images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
+        which = f" of {len(files.names)}, evenly by name" if len(images) < len(files.names) else ""
+        source = Source(f"images of {cfg.images}{which}, which training may have seen")
+        if cfg.data.labels:
+            labels = torch.from_numpy(files.labels()[spread(len(files.names), n)])
     if len(images) < 2:
         raise GanvasError(few.format(len(images)))
     with warnings.catch_warnings():
@@ -186,14 +165,6 @@ def _kind(cfg: DictConfig) -> Any:
         raise GanvasError("data=synthesized is for experiment=segmenter/distill: choose data=avatars, or data=folder "
                           "images=DIR.")  # fmt: skip
     return cfg.data.kind
-
-
-def _avatars(cfg: DictConfig, count: int, split: str, seed: int) -> np.ndarray:
-    return render_avatars(count, split, seed, cfg.data.resolution, style=cfg.data.style).images
-
-
-def _rooms(cfg: DictConfig, count: int, split: str, seed: int) -> np.ndarray:
-    return render_rooms(count, cfg.data.furniture, split, seed, cfg.data.resolution).images
 
 
 def _files(cfg: DictConfig) -> ImageFiles:

@@ -15,7 +15,7 @@ from networks.checkpoints.errors import GanvasError
 
 
 def run(cfg: DictConfig) -> None:
-    """Evaluate the edit that ``cfg.recipe`` describes, if it does, else ``cfg.segmentation`` if there is one.
+    """Evaluate the edits that ``cfg.recipe`` describes, if it does, else ``cfg.segmentation`` if there is one.
 
     ``cfg.generator`` then only helps to find the branch's generator.
 
@@ -24,14 +24,17 @@ def run(cfg: DictConfig) -> None:
     Raises:
         GanvasError: if nothing is given, or what is given cannot be used.
     """
-    edits = "reach" in cfg.recipe
+    edits = bool(cfg.recipe)
     if not (cfg.segmentation or cfg.generator or edits):
         raise GanvasError("nothing says what to evaluate: give generator=BUNDLE, segmentation=BUNDLE or "
                           "recipe=NAME.")
     check_loggers(cfg)
     if cfg.logger not in ([], ["none"]) and not cfg.out:
         raise GanvasError("logger= writes into out=, and there is none: give out=DIR.")
-    kind = "edit" if edits else "segmentation" if cfg.segmentation else "generator"
+    judged = "blobs" if "move" in cfg.recipe else "edit"
+    kind = judged if edits else "segmentation" if cfg.segmentation else "generator"
+    if kind != "blobs" and (extra := [key for key in ("segmenter", "layout") if cfg[key]]):
+        raise GanvasError(f"{extra[0]}= is for recipe=blobs.")
     begun = time.monotonic()
     figures = import_module(f"launch.evaluate_{kind}").measure(cfg)
     if cfg.out:

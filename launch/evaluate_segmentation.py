@@ -1,4 +1,4 @@
-"""``ganvas evaluate segmentation=BUNDLE``: a branch scored on held-out avatars, or on a folder with masks."""
+"""``ganvas evaluate segmentation=BUNDLE``: a branch scored on held-out rendered images, or on a folder with masks."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import replace
 
 from omegaconf import DictConfig
 
-from datamodules.avatars import render_avatars
 from datamodules.folder import read_folder
 from datamodules.masks import LabelledImages
 from editors import SegmentationEditor, load
 from launch.figures import Figure, Source, all_by
+from launch.rendered import heldout_source, is_rendered, render
 from launch.reports.segmentation import write_evaluation
-from launch.segmentation_scores import heldout_source, invert_images, score_inverted
+from launch.segmentation_scores import invert_images, score_inverted
 from networks.checkpoints.classes import ClassList
 from networks.checkpoints.errors import GanvasError
 
 HEADLINES = {  # figure -> what SegmentationScore calls it
     "mIoU": "miou", "mIoU_datasetgan_rule": "miou_datasetgan", "pixel_accuracy": "pixel_accuracy", "ece": "ece",
 }  # fmt: skip
-IMAGES = 300  # held-out avatars where n= says nothing
+IMAGES = 300  # held-out images where n= says nothing
 
 
 def measure(cfg: DictConfig) -> dict[str, Figure]:
@@ -64,8 +64,7 @@ def _images(cfg: DictConfig, classes: ClassList, resolution: int) -> tuple[Label
             raise GanvasError("a folder is evaluated with both images=DIR and masks=DIR.")
         found = read_folder(cfg.images, cfg.masks, None, resolution, otherwise=classes)
         return found.take(range(len(found))[: cfg.n]), Source(f"images of {cfg.images}")
-    if cfg.data.get("kind") != "avatars":
-        raise GanvasError("a segmentation is scored on images=DIR with masks=DIR, or with data=avatars.")
-    style = cfg.data.style
-    heldout = render_avatars(cfg.n or IMAGES, "heldout", 0, resolution, masks=True, style=style)
-    return heldout, heldout_source(style, 0)
+    if not is_rendered(cfg.data):
+        raise GanvasError("a segmentation is scored on images=DIR with masks=DIR, or with data=avatars, rooms or "
+                          "scenes.")  # fmt: skip
+    return render(cfg.data, cfg.n or IMAGES, "heldout", 0, resolution), heldout_source(cfg.data, 0)

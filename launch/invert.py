@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
-from datamodules.avatars import render_avatars
 from datamodules.folder import read_folder
 from editors.images import gather
 from editors.inversion_cache import InversionCache
@@ -23,6 +22,7 @@ from launch.hardware import machine, require_device
 from launch.limits import require_at_least
 from launch.loggers import check_loggers, log_result
 from launch.options import arguments
+from launch.rendered import is_rendered, name_of, render
 from launch.reports.pictures import heat, panels
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
@@ -31,7 +31,7 @@ from networks.checkpoints.latents import save_latent
 from networks.grids import save_png, to_uint8
 from networks.protocol import Generator
 
-HELDOUT = 100        # avatars where n= says nothing
+HELDOUT = 100        # rendered images where n= says nothing
 SHOWN = 64           # images on the contact sheet
 PANEL = 128          # pixels a side of a panel on it, at least
 SHEET, LATENTS = "contact_sheet.png", "latents.safetensors"   # files in out=
@@ -84,18 +84,17 @@ def images_of(cfg: DictConfig, generator: Generator) -> tuple[Tensor, Tensor | N
     Raises:
         GanvasError: if nothing says which images, two things do, or they cannot be used.
     """
-    kind = cfg.data.get("kind")
-    if kind == "avatars":
+    if is_rendered(cfg.data):
         if cfg.images:
-            raise GanvasError("images= and data=avatars both say what to invert: leave one of them out.")
+            raise GanvasError(f"images= and data={cfg.data.kind} both say what to invert: leave one of them out.")
         require_at_least(cfg, {"n": 1, "seed": 0})
-        avatars = render_avatars(cfg.n or HELDOUT, "heldout", cfg.seed, generator.img_resolution, style=cfg.data.style)
-        source = Source(f"rendered {cfg.data.style}", f"split heldout, seed {cfg.seed}")
-        return torch.as_tensor(avatars.images), None, avatars.names, source
+        drawn = render(cfg.data, cfg.n or HELDOUT, "heldout", cfg.seed, generator.img_resolution, masks=False)
+        source = Source(name_of(cfg.data), f"split heldout, seed {cfg.seed}")
+        return torch.as_tensor(drawn.images), None, drawn.names, source
     if not cfg.images:
         raise GanvasError("nothing says what to invert: give images=, an image or a folder, or data=avatars.")
     if cfg.n is not None:
-        raise GanvasError(f"n={cfg.n} counts held-out avatars, and images= gives all it has: leave n= out.")
+        raise GanvasError(f"n={cfg.n} counts held-out rendered images, and images= gives all it has: leave n= out.")
     refuse_image_options(cfg, "inversion")
     return *read_images(Path(cfg.images), generator), Source(f"images of {cfg.images}")
 

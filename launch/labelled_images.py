@@ -5,41 +5,41 @@ from __future__ import annotations
 import numpy as np
 from omegaconf import DictConfig
 
-from datamodules.avatars import render_avatars, stratified_labels
 from datamodules.folder import read_folder
 from datamodules.image_cache import spread
 from datamodules.masks import LabelledImages
 from launch.active_labels import chooses
 from launch.data import refuse_image_options
+from launch.rendered import is_rendered, label_few, render
 from networks.checkpoints.errors import GanvasError
 from networks.protocol import Generator
 
 
 def labelled_images(cfg: DictConfig, generator: Generator) -> LabelledImages:
-    """The examples to learn from: rendered avatars, or the folder that ``images=`` and ``masks=`` name.
+    """The examples to learn from: rendered images, or the folder that ``images=`` and ``masks=`` name.
 
     With a ``task.draw``, they are those that :func:`split` draws from.
 
     With ``latents=``, the folder's images without a mask are those that nobody labelled yet, and are left out.
 
     Raises:
-        GanvasError: if a folder is missing or unusable, there is ``latents=`` without a folder, or the avatars are of
-            another size than the generator's.
+        GanvasError: if a folder is missing or unusable, there is ``latents=`` without a folder, or rendered images
+            are of another size than the generator's.
     """
-    if cfg.data.get("kind") not in ("avatars", "folder"):
+    if not (is_rendered(cfg.data) or cfg.data.get("kind") == "folder"):
         raise GanvasError("nothing says which images are labelled: add data=avatars, or data=folder images= masks=.")
     refuse_image_options(cfg, cfg.task.name, ["fit", "mirror", "labels"])
     if cfg.data.resolution not in (None, generator.img_resolution):
         raise GanvasError(f"data.resolution={cfg.data.resolution}, but {cfg.generator} makes images of "
                           f"{generator.img_resolution} pixels: set it to the same number.")  # fmt: skip
-    if cfg.data.kind == "avatars":
+    if is_rendered(cfg.data):
         if cfg.latents:
-            raise GanvasError("latents= goes with data=folder: avatars are rendered, and no codes of them are known.")
-        seed, size, style = cfg.task.label_seed, generator.img_resolution, cfg.data.style
+            raise GanvasError(f"latents= goes with data=folder: {cfg.data.kind} are rendered, and no codes of them are "
+                              "known.")  # fmt: skip
+        seed, size = cfg.task.label_seed, generator.img_resolution
         if cfg.task.draw == "auto":
-            return stratified_labels(seed, cfg.task.labels, resolution=size, style=style)
-        pool = max(cfg.task.pool, cfg.task.labels)
-        return render_avatars(pool, "labels", seed, size, masks=True, style=style)
+            return label_few(cfg.data, cfg.task.labels, seed, size, cfg.task.pool)
+        return render(cfg.data, max(cfg.task.pool, cfg.task.labels), "labels", seed, size)
     if not (cfg.images and cfg.masks):
         raise GanvasError("data=folder needs images=DIR and masks=DIR, with one mask named like each image.")
     return read_folder(
@@ -59,7 +59,7 @@ def split(cfg: DictConfig, labelled: LabelledImages) -> tuple[LabelledImages, La
     """
     count = cfg.data.get("heldout", 0)
     if not count:
-        # The avatars of a pool are drawn alike, so that the first are as random as any.
+        # Rendered images of a pool are drawn alike, so that the first are as random as any.
         return labelled.take(range(cfg.task.labels)) if cfg.task.draw == "random" else labelled, None
     wanted = count + cfg.task.labels
     if count < 0 or cfg.task.labels < 1 or wanted > len(labelled):

@@ -21,14 +21,14 @@ from launch.schema_bases import (
     DataConfig,
     ExportConfig,
     LoggedConfig,
-    RecipeConfig,
     TaskConfig,
     TrainerConfig,
     VerbConfig,
     WandbConfig,
     logger_option,
 )
-from launch.schema_edit import EditConfig, MaskEditConfig
+from launch.schema_edit import EditConfig
+from launch.schema_evaluate import EvaluateConfig
 
 
 @dataclass
@@ -98,16 +98,21 @@ class InversionConfig:
 
     _target_: str = option("editors.invert.InversionSettings", "class")
     steps: int = option(60, "Adam steps for each image; 0 for the codes it starts from")
-    rate: float = option(0.2, "largest step, in standard deviations of W")
+    rate: float = option(0.2, "largest step, in standard deviations of the codes")
     ramp_up: float = option(0.05, "share of the steps in which the rate rises")
     ramp_down: float = option(0.25, "share of the steps in which it falls")
     perceptual: float = option(0.1, "weight of the perceptual distance")
     pixel: float = option(1.0, "weight of the mean squared pixel difference")
-    delta: float = option(1e-3, "weight of the mean squared distance from the mean of W")
-    space: str = option("w+", "w+, or w: one code for all layers")
+    delta: float = option(1e-3, "weight of the mean squared distance from the mean of the codes")
+    space: str = option(
+        "auto", "w+, or w: one code for all layers; of a BlobGAN layout, or w: its hidden code; auto: the first of each"
+    )
+    size_rate: float = option(2.0, "in layout: rate of blobs' sizes, as a factor")
     noise: bool = option(False, "optimise noise maps too; they become part of the codes")
     noise_weight: float = option(1.0, "with noise=true: weight of the correlations inside a map, which keeps it noise")
-    start: str = option("auto", "encoder, nearest (sample), mean (of W); auto: encoder if there is one, else nearest")
+    start: str = option(
+        "auto", "encoder, nearest (sample), mean (of the codes); auto: encoder if there is one, else nearest"
+    )
     samples: int = option(1000, "how many samples the start is chosen from")
     seed: int = option(0, "of the samples")
     critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
@@ -119,9 +124,9 @@ class InvertConfig(LoggedConfig):
     """Find the codes of real images: latents, reconstructions, a contact sheet and figures for each image."""
 
     images: str | None = option(None, "an image, or a folder of images")
-    data: DataConfig = option(DataConfig, "data=avatars inverts held-out avatars instead of images=")
-    n: int | None = option(None, "how many held-out avatars; null for 100")
-    seed: int = option(0, "which held-out avatars")
+    data: DataConfig = option(DataConfig, "data=avatars, rooms or scenes inverts held-out ones instead of images=")
+    n: int | None = option(None, "how many held-out images; null for 100")
+    seed: int = option(0, "which held-out images")
     generator: str = option(MANDATORY, "generator bundle", bundle=True)
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda")
@@ -188,60 +193,6 @@ class SynthesizeConfig(LoggedConfig):
     batch: int = option(16, "images rendered at once", memory=True)
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda; cuda is the GPU that torchrun gives a process")
-
-
-@dataclass
-class EvaluateConfig(LoggedConfig):
-    """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration.
-
-    With recipe= an edit: whether it reaches what it is for, what else it changes, and whether the person stays.
-    """
-
-    segmentation: str | None = option(None, "segmentation bundle, scored on images= with masks=", bundle=True)
-    out: str | None = option(None, "folder for figures.json and config.yaml; null: the figures are printed alone")
-    generator: str | None = option(
-        None, "generator bundle; with segmentation= only if it lies neither beside that bundle nor in a zoo",
-        bundle=True,
-    )
-    data: DataConfig = option(DataConfig, "the images that a generator is compared with")
-    images: str | None = option(None, "folder of images")
-    masks: str | None = option(None, "folder of PNG index masks named like the images")
-    n: int | None = option(
-        None, "how many images; null for all that have masks, for 2000 of a generator, for 400 that are edited"
-    )
-    seed: int = option(0, "seed of what a generator draws, and of the images that an edit is learned from")
-    truncation: float = option(1.0, "of a generator's samples: 1 for the whole variety")
-    batch: int = option(64, "images a generator renders at once", memory=True)
-    metrics_features: list[str] = option(
-        lambda: ["efficientnet-lite0", "stlpips-alex"],
-        "feature networks that a generator is measured by, also inception and inception-torchvision",
-    )  # fmt: skip
-    metrics_weights: str | None = option(None, "file of an Inception's weights; null for the torch hub folder's")
-    allow_download: bool = option(False, "may an Inception's weights be fetched into the torch hub folder")
-    device: str = option("cpu", "cpu or cuda")
-    recipe: RecipeConfig = option(RecipeConfig, "which edit is measured: recipe=smile")
-    method: str = option(
-        "vector", "vector: learned from the recipe's examples; optimisation: each image by its own wished mask; "
-        "boundary: InterFaceGAN's, from a classifier's labels of samples"
-    )  # fmt: skip
-    vector: list[str] = option(list, "vectors that are measured instead of learning one: bundles, or EditGAN's .npy")
-    inversion_steps: int | None = option(
-        None, "of the images of an edit, those that are learned from too; null: as the branch's bundle says"
-    )  # fmt: skip
-    strength: float = option(1.0, "of the vector or the boundary")
-    refine: int = option(0, "steps of descent after them")
-    judge: str = option(
-        "zoo/attributes_judge_avatars64.safetensors", "classifier that says what images show", bundle=True
-    )
-    classifier: str = option(
-        "zoo/attributes_avatars64.safetensors", "another classifier, whose labels a boundary is fitted to", bundle=True
-    )
-    identity: str | None = option(
-        "zoo/identity_avatars64.safetensors", "embedding of persons; null: not measured", bundle=True
-    )
-    table: str | None = option(None, "attributes of images=: a CSV, or CelebA's list_attr_celeba.txt")
-    boundary_samples: int = option(4000, "samples that a boundary is fitted to, before the unsure are left out")
-    edit: MaskEditConfig = option(MaskEditConfig, "how masks are edited")
 
 
 @dataclass

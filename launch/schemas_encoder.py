@@ -1,4 +1,4 @@
-"""Options of ``task=encoder``: the network from images to codes in W+, and its training."""
+"""Options of ``task=encoder``: the network from images to codes, and its training."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ class EncoderTrainingConfig:
     latent: float = option(0.1, "weight of the codes' difference, of samples")
     perceptual: float = option(0.1, "weight of the perceptual distance")
     pixel: float = option(1.0, "weight of the mean squared pixel difference")
-    spread: float = option(1e-3, "weight of the codes' mean squared distance from the mean of W")
+    spread: float = option(1e-3, "weight of the codes' mean squared distance from their mean")
     mixing: float = option(0.5, "share of the samples that mix two codes")
+    samples_first: float = option(0.0, "share of the run, its beginning, that learns from samples alone")
 
 
 @dataclass
 class EncoderTaskConfig(TaskConfig):
-    """An encoder into W+ for a generator: where its inversions then start."""
+    """An encoder into the codes of a generator, W+ or a BlobGAN's hidden code: where its inversions then start."""
 
     name: str = option("encoder", "which training function runs", hidden=True)
     network: WPlusEncoderConfig = option(WPlusEncoderConfig, "the network")

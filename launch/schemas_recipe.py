@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launch.options import MANDATORY, option
-from launch.schemas import RecipeConfig
+from launch.schema_bases import RecipeConfig
 
 
 @dataclass
@@ -25,4 +25,13 @@ class EditRecipeConfig(RecipeConfig):
     how: str = option("joint", "joint: one step for all of them at once; mean: the mean of a step for each")
 
 
-SCHEMAS = {"recipe/edit": EditRecipeConfig}
+@dataclass
+class BlobRecipeConfig(RecipeConfig):
+    """Moves and removals of blobs, one at a time."""
+
+    name: str = option("blobs", "of the recipe", hidden=True)
+    move: float = option(0.15, "how far blobs are moved, left or right towards the middle, in widths of the image")
+    background: list[str] = option(list, "classes of the judge that are no objects, e.g. [wall,floor]")
+
+
+SCHEMAS = {"recipe/edit": EditRecipeConfig, "recipe/blobs": BlobRecipeConfig}

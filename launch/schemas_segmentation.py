@@ -72,12 +72,12 @@ class SegmentationConfig(TaskConfig):
 
     name: str = option("segmentation", "which training function runs", hidden=True)
     labels: int = option(16, "labelled images to learn from; a folder without data.heldout gives all")
-    label_seed: int = option(0, "which avatars are labelled")
+    label_seed: int = option(0, "which rendered images are labelled")
     draw: str = option(
-        "auto", "how labels are drawn: auto (avatars by the classes that they show, a folder at random), random, "
+        "auto", "how labels are drawn: auto (rendered ones by the classes that they show, a folder at random), random, "
         "coreset (far apart in the generator's features), or active (in rounds, where a branch is unsure)"
     )  # fmt: skip
-    pool: int = option(256, "avatars that any other draw than auto is from")
+    pool: int = option(256, "rendered images that draws are from; avatars of draw=auto are from 256")
     heldout: int = option(300, "held-out avatars that are inverted and scored; n= overrides it")
     generated: int = option(300, "generated images that are scored against the teacher's labels; 0 for none")
     teacher: str | None = option(None, "segmenter bundle that labels generated images; null for none", bundle=True)

@@ -51,7 +51,7 @@ class LabellingConfig:
 
 @dataclass
 class SegmenterConfig(TaskConfig):
-    """Train a feed-forward network on images with masks: rendered avatars, a folder, or what a branch labelled."""
+    """Train a feed-forward network on images with masks: rendered ones, a folder, or what a branch labelled."""
 
     name: str = option("segmenter", "which training function runs", hidden=True)
     network: SegmenterNetworkConfig = option(SegmenterNetworkConfig, "the network")
@@ -61,7 +61,7 @@ class SegmenterConfig(TaskConfig):
     batch_size: int = option(16, "images in a batch", memory=True)
     heldout: int = option(500, "rendered images that are scored and never trained on; n= overrides it")
     labels: int | None = option(
-        None, "learn from so many labelled images: avatars of the draw that a branch learns from, or of a folder"
+        None, "learn from so many labelled images: rendered ones of the draw that a branch learns from, or of a folder"
     )  # fmt: skip
     label_seed: int = option(0, "which images are labelled")
     drawn: list[str] = option(list, "classes that the generator draws: mIoU over these too; [] for none")

@@ -7,16 +7,15 @@ from functools import cached_property
 
 from omegaconf import DictConfig
 
-from datamodules.avatars import render_avatars
 from datamodules.masks import LabelledImages
 from editors.invert import Inversion, InversionSettings
 from launch.figures import Source
+from launch.rendered import heldout_source, is_rendered, render
 from launch.segmentation_scores import (
     GENERATED,
     INVERTED,
     Scored,
     Teacher,
-    heldout_source,
     invert_images,
     load_teacher,
     score_generated,
@@ -31,7 +30,7 @@ HELDOUT_SEED = 0  # the held-out images are the same for every seed of training
 
 @dataclass
 class Evaluation:
-    """Held-out images with masks, and generated avatars with a teacher's; a folder may have neither.
+    """Held-out images with masks, and generated ones with a teacher's; a folder may have neither.
 
     The held-out images are inverted when first asked for, once for all heads.
     """
@@ -56,20 +55,20 @@ class Evaluation:
             generator: the branch's.
             classes: the branch's.
             settings: how held-out images are inverted.
-            heldout: of a folder; avatars are rendered here.
+            heldout: of a folder; others are rendered here.
 
         Raises:
             GanvasError: if the teacher cannot be used, or ``n=`` is not a number of images.
         """
-        if cfg.data.kind != "avatars":
+        if not is_rendered(cfg.data):
             source = Source(f"images of {cfg.images}", "held out evenly by name")
             return cls(generator, classes, settings, heldout, source)
-        size, style = generator.img_resolution, cfg.data.style
+        size = generator.img_resolution
         wanted = cfg.task.generated > 0 and cfg.task.teacher is not None
         teacher = load_teacher(cfg.task.teacher, classes.names, size) if wanted else None
         count = cfg.task.heldout if cfg.n is None else cfg.n
-        heldout = render_avatars(count, "heldout", HELDOUT_SEED, size, masks=True, style=style)
-        source = heldout_source(style, HELDOUT_SEED)
+        heldout = render(cfg.data, count, "heldout", HELDOUT_SEED, size)
+        source = heldout_source(cfg.data, HELDOUT_SEED)
         return cls(
             generator, classes, settings, heldout, source, teacher=teacher, generated=cfg.task.generated
         )  # fmt: skip

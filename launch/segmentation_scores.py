@@ -96,11 +96,6 @@ def invert_images(
     return found
 
 
-def heldout_source(style: str, seed: int) -> Source:
-    """What held-out avatars with masks are called beside figures."""
-    return Source(f"rendered {style} with exact masks", f"split heldout, seed {seed}")
-
-
 def score_inverted(
     head: Head, generator: Generator, images: LabelledImages, found: Inversion, source: Source
 ) -> Scored:

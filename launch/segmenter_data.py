@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
-from datamodules.avatars import render_avatars, stratified_labels
+from datamodules.avatars import render_avatars
 from datamodules.folder import read_folder
 from datamodules.image_cache import spread
 from datamodules.masks import LabelledImages
 from datamodules.shards import SynthesizedFolder
 from launch.data import licence, refuse_image_options
 from launch.figures import Source
-from launch.segmentation_scores import heldout_source
+from launch.rendered import RENDERED, heldout_source, is_rendered, label_few, render
 from networks.checkpoints.errors import GanvasError
 
 HELD = "held out evenly by name"
@@ -43,28 +43,28 @@ def examples(cfg: DictConfig) -> Examples:
         GanvasError: if there are none, a folder is unusable, or sizes or classes do not agree.
     """
     match cfg.data.get("kind"):
-        case "avatars":
-            found = _avatars(cfg)
+        case kind if kind in RENDERED:
+            found = _rendered(cfg)
         case "folder":
             found = _folder(cfg)
         case "synthesized":
             found = _synthesized(cfg)
         case _:
-            raise GanvasError("task=segmenter learns from images with masks: give data=avatars, data=folder images=DIR "
-                              "masks=DIR, or data=synthesized data.folder=DIR.")  # fmt: skip
+            raise GanvasError("task=segmenter learns from images with masks: give data=avatars, rooms or scenes, "
+                              "data=folder images=DIR masks=DIR, or data=synthesized data.folder=DIR.")  # fmt: skip
     _check(cfg, found)
     return found
 
 
-def _avatars(cfg: DictConfig) -> Examples:
-    size, style = cfg.data.resolution, cfg.data.style
+def _rendered(cfg: DictConfig) -> Examples:
+    size, what = cfg.data.resolution, cfg.data.get("style", cfg.data.kind)
     if cfg.task.labels is None:
-        seen = render_avatars(cfg.data.count, "teacher", cfg.seed, size, masks=True, style=style)
-        learned = f"{style}, split teacher"
+        seen = render(cfg.data, cfg.data.count, "teacher", cfg.seed, size)
+        learned = f"{what}, split teacher"
     else:
-        seen = stratified_labels(cfg.task.label_seed, cfg.task.labels, resolution=size, style=style)
-        learned = f"{style}, split labels, draw {cfg.task.label_seed}"
-    return Examples(seen, learned, *_heldout_avatars(cfg, size), licence(cfg))
+        seen = label_few(cfg.data, cfg.task.labels, cfg.task.label_seed, size)
+        learned = f"{what}, split labels, draw {cfg.task.label_seed}"
+    return Examples(seen, learned, *_heldout(cfg, size), licence(cfg))
 
 
 def _folder(cfg: DictConfig) -> Examples:
@@ -97,7 +97,7 @@ def _synthesized(cfg: DictConfig) -> Examples:
     if cfg.images or cfg.masks:
         return Examples(every, learned, *_truth(cfg, every, size), terms)
     if cfg.data.test == "avatars":
-        return Examples(every, learned, *_heldout_avatars(cfg, size), terms)
+        return Examples(every, learned, *_heldout(cfg, size), terms)
     if cfg.data.test is not None:
         raise GanvasError(f"data.test={cfg.data.test} is not known: give avatars, or leave it out.")
     count = max(1, min(cfg.n or cfg.task.heldout, int(HELDOUT_SHARE * len(every))))
@@ -118,14 +118,18 @@ def _truth(cfg: DictConfig, every: LabelledImages, size: int) -> tuple[LabelledI
     return heldout.take(spread(len(heldout), cfg.data.heldout)), Source(source, HELD)
 
 
-def _heldout_avatars(cfg: DictConfig, size: int) -> tuple[LabelledImages, Source]:
-    count, style = cfg.n or cfg.task.heldout, cfg.data.style
-    return render_avatars(count, "heldout", 0, size, masks=True, style=style), heldout_source(style, 0)
+def _heldout(cfg: DictConfig, size: int) -> tuple[LabelledImages, Source]:
+    """Rendered images as those that are learned from, or the avatars that samples are compared with."""
+    count = cfg.n or cfg.task.heldout
+    if is_rendered(cfg.data):
+        return render(cfg.data, count, "heldout", 0, size), heldout_source(cfg.data, 0)
+    avatars = render_avatars(count, "heldout", 0, size, masks=True, style=cfg.data.style)
+    return avatars, heldout_source(cfg.data, 0)
 
 
 def _check(cfg: DictConfig, found: Examples) -> None:
     if len(found.seen) < cfg.task.batch_size:
-        count = f"data.count={len(found.seen)}" if cfg.data.kind == "avatars" else f"the number of images, "\
+        count = f"data.count={len(found.seen)}" if is_rendered(cfg.data) else f"the number of images, "\
             f"{len(found.seen)},"  # fmt: skip
         raise GanvasError(f"{count} is less than a batch: lower task.batch_size.")
     if found.heldout.classes.names != found.seen.classes.names:

@@ -1,4 +1,4 @@
-"""``task=encoder``: an encoder into W+ of a frozen generator, scored by what inversion makes of its codes."""
+"""``task=encoder``: an encoder into a frozen generator's codes, scored by what inversion makes of its codes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from networks.critics import perceptual
 from networks.encoder import WPlusEncoder
 from networks.grids import to_uint8
 from networks.latent import Latent
-from networks.latent_statistics import w_statistics
+from networks.latent_statistics import code_statistics, latent_of
 from networks.protocol import Generator
 from networks.rendering import render_batches
 from trainers.encoder import EncoderTrainer
@@ -63,14 +63,14 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     first = heldout.images[:SHOWN]
 
     def draw(trained: EncoderTrainer) -> None:
-        plain = rendered(generator, encode(trained.E, first))
+        plain = rendered(generator, encode(trained.E, first, generator))
         record.image(f"heldout-{trained.images_seen:08d}", sheet(first / 127.5 - 1, plain), trained.images_seen)
 
     fit(cfg, record, module, GANImages(images, cfg.task.batch_size, cfg.seed),
         [EveryImages(cfg.task.checkpoint_every, draw, at_end=False)])  # fmt: skip
     encoder = module.E.to(device).eval()
 
-    latent = encode(encoder, heldout.images)
+    latent = encode(encoder, heldout.images, generator)
     found = invert(generator, heldout.images, settings, start=latent, progress=True)
     alone = invert(generator, heldout.images, replace(settings, steps=0), start=latent)
     figures = {
@@ -101,6 +101,7 @@ def check_settings(cfg: DictConfig) -> None:
     require_at_least(cfg, {
         "task.batch_size": 1, "task.heldout": 1, "task.log_every": 1, "task.checkpoint_every": 1,
         "task.training.total_images": cfg.task.batch_size, "task.training.lr": 0,
+        "task.training.samples_first": 0,
     })  # fmt: skip
     require_one_device(cfg)
 
@@ -112,7 +113,7 @@ def build(cfg: DictConfig, generator: Generator, settings: InversionSettings) ->
         GanvasError: if the network refuses its arguments.
     """
     torch.manual_seed(cfg.seed)
-    num_ws, w_dim = w_statistics(generator, samples=2).mean.shape[1:]
+    num_ws, w_dim = code_statistics(generator, samples=2).mean.shape[1:]
     try:
         network = instantiate(
             cfg.task.network, img_resolution=generator.img_resolution, img_channels=generator.img_channels,
@@ -125,10 +126,11 @@ def build(cfg: DictConfig, generator: Generator, settings: InversionSettings) ->
 
 
 @torch.no_grad()
-def encode(encoder: WPlusEncoder, images: Tensor) -> Latent:
+def encode(encoder: WPlusEncoder, images: Tensor, generator: Generator) -> Latent:
     """Codes of ``uint8 [N, C, R, R]``, on the encoder's device."""
     device = encoder.w_mean.device
-    return Latent("w+", {"ws": torch.cat([encoder(x.to(device) / 127.5 - 1) for x in images.split(BATCH)])})
+    codes = torch.cat([encoder(x.to(device) / 127.5 - 1) for x in images.split(BATCH)])
+    return latent_of(codes, generator.sample(1, 0).space)
 
 
 def rendered(generator: Generator, latent: Latent) -> Tensor:

@@ -53,7 +53,7 @@ class WPlusEncoder(nn.Module):
     def __init__(
         self,
         img_resolution: int,               # a power of two, at least 32
-        num_ws: int,                       # rows of W+
+        num_ws: int,                       # rows of W+; 1 for a generator with one code, as a BlobGAN's hidden one
         w_dim: int,                        # width of w
         img_channels: int = 3,             # channels of the image
         channels: Sequence[int] = (),      # at R/2, R/4, ..., 4; () for a default by the resolution
@@ -78,7 +78,7 @@ class WPlusEncoder(nn.Module):
         self.stem = nn.Conv2d(4 * img_channels, channels[0], 3, padding=1)
         self.blocks = nn.ModuleList(Block(a, b) for a, b in pairwise(channels))
         self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels[:-4:-1])  # of 4x4, 8x8, 16x16
-        self.rows = [num_ws // 3, num_ws // 3, num_ws - 2 * (num_ws // 3)] if space == "w+" else [1]
+        self.rows = [num_ws // 3, num_ws // 3, num_ws - 2 * (num_ws // 3)] if space == "w+" and num_ws > 1 else [1]
         self.heads = nn.ModuleList(
             nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d(POOLED),
                           nn.Flatten(), nn.Linear(width * POOLED**2, hidden), nn.LeakyReLU(0.2),

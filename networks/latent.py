@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 NOISE = "noise."  # before the path of a layer: its noise maps among a latent's tensors
+HIDDEN = "hidden"  # beside a sampled layout's tensors: the code that it comes from, [N, hidden_dim]
 Space = Literal["z", "w", "w+", "s", "layout"]
 
 

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from networks.blobgan.layout import Layout
 from networks.blobgan.layout_network import Covariance, Depth, LayoutNetwork
 from networks.blobgan.synthesis import BlobSynthesis
-from networks.latent import Latent, item_rng
+from networks.latent import HIDDEN, Latent, item_rng
 from networks.stylegan2.synthesis import Noise, noise_of
-
-HIDDEN = "hidden"  # beside a sampled layout's tensors: the code that it comes from
 
 
 class BlobGenerator(nn.Module):
@@ -112,7 +110,16 @@ class BlobGenerator(nn.Module):
         z = torch.stack([torch.randn(self.z_dim, generator=item_rng(seed, i)) for i in range(first, first + n)])
         network = self.layout_network
         hidden = network.truncated(network.hidden(z.to(self.device)), truncation)
-        return Latent("layout", {**network.layout(hidden).tensors(), HIDDEN: hidden}, None, self.hash or None)
+        return self.latent_of(hidden)
+
+    def latent_of(self, hidden: Tensor) -> Latent:
+        """The layouts of hidden codes ``[N, hidden_dim]``, with the codes beside them, as samples have them.
+
+        Raises:
+            ValueError: if the codes have another width.
+        """
+        tensors = self.layout_network.layout(hidden).tensors()
+        return Latent("layout", {**tensors, HIDDEN: hidden}, None, self.hash or None)
 
     def layout_of(self, latent: Latent) -> Layout:
         """The blobs of a latent in z (``z``), w (``w``: the hidden code) or layout.

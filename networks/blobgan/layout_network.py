@@ -113,7 +113,7 @@ class LayoutNetwork(nn.Module):
             log_aspect, angle = log_aspect.detach(), angle.detach()
         return Layout(
             torch.stack([x, y], 2).sigmoid(), size, log_aspect, angle,
-            _normalised(torch.cat([structure_behind, structure], 1)), _normalised(torch.cat([style_behind, style], 1)),
+            normalised(torch.cat([structure_behind, structure], 1)), normalised(torch.cat([style_behind, style], 1)),
             opacity.squeeze(2).sigmoid() if self.own_opacity else None,
             depth.squeeze(2) if self.depth == "learned" else None,
         )  # fmt: skip
@@ -122,6 +122,6 @@ class LayoutNetwork(nn.Module):
         return self.layout(self.truncated(self.hidden(z, update_avg), truncation))
 
 
-def _normalised(features: Tensor) -> Tensor:
-    """Each row of ``[N, K + 1, D]`` to unit second moment."""
+def normalised(features: Tensor) -> Tensor:
+    """The features that the synthesis network knows: each row of ``[N, K + 1, D]`` to unit second moment."""
     return features * (features.square().mean(dim=2, keepdim=True) + EPSILON).rsqrt()

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from cuda_ops.blob_splat import MAX_BLOBS
-from networks.blobgan.generator import HIDDEN
 from networks.blobgan.layout import Layout
 from networks.blobgan.steps import BlobStep, Stage
 from networks.checkpoints.errors import GanvasError
-from networks.latent import Latent, Space
+from networks.latent import HIDDEN, Latent, Space
 from networks.levels import Strength, number
 
 

@@ -72,9 +72,9 @@ def encoder(generator, tmp_path, monkeypatch: pytest.MonkeyPatch) -> LeanEncoder
 
 @pytest.mark.parametrize(("start", "taken"), [("auto", True), ("encoder", True), ("nearest", False), ("mean", False)])
 def test_the_search_starts_from_the_encoder(start, taken, generator, critic, images, encoder) -> None:
-    problem = module._Problem(generator, replace(FAST, start=start), critic)
+    begun = invert(generator, images, replace(FAST, start=start, steps=0), critic).latent.tensors["ws"]
     codes = encoder(images)[:, None].expand(-1, generator.num_ws, -1)
-    assert torch.allclose(problem.begin(Target.of(images, None, generator)), codes, atol=1e-5) is taken
+    assert torch.allclose(begun, codes, atol=1e-5) is taken
 
 
 def test_another_encoder_gives_another_result(generator, critic, images, optimised, tmp_path, encoder) -> None:
@@ -111,11 +111,11 @@ def test_the_best_code_on_the_way_is_kept(generator, critic, images) -> None:
     begin = generator.sample(4, seed=5)
     wild = replace(FAST, rate=30.0, ramp_up=0.0, steps=5, delta=0.0)
     found = invert(generator, images, wild, critic, start=begin)
-    problem = module._Problem(generator, wild, critic)
+    problem = module._Problem(generator, replace(wild, space="w+"), critic)
 
     def loss(latent: Latent) -> Tensor:
-        units = (latent.tensors["ws"] - problem.mean) / problem.std
-        return problem.loss(units, Target.of(images, None, generator), problem.embed(images))
+        free = problem.space.free(latent)
+        return problem.loss(free, latent, Target.of(images, None, generator), problem.embed(images))
 
     assert (loss(found.latent) <= loss(begin) + 1e-5).all()
 
@@ -288,7 +288,7 @@ def test_settings_that_change_the_result_change_the_key(change: dict) -> None:
     assert key == InversionCache.key("g", image, replace(FAST, batch=1).of_result())
     assert key != InversionCache.key("h", image, FAST.of_result())
     assert key != InversionCache.key("g", image + 1, FAST.of_result())
-    assert key != InversionCache.key("g", image, FAST.of_result(), start=torch.zeros(1))
+    assert key != InversionCache.key("g", image, FAST.of_result(), start={"ws": torch.zeros(1)})
 
 
 def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -368,7 +368,10 @@ def framed(images: Tensor, windows: Tensor, value: float) -> Tensor:
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"space": "z"}, r"space must be one of w\+, w"), ({"start": "far"}, "start must be"), ({"steps": -1}, "steps")],
+    [
+        ({"space": "z"}, r"space must be one of auto, w\+, w, layout"), ({"start": "far"}, "start must be"),
+        ({"steps": -1}, "steps"), ({"size_rate": 0}, "size_rate must be greater than 0"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(change: dict, sentence: str) -> None:
     with pytest.raises(GanvasError, match=sentence):

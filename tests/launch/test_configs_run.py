@@ -13,6 +13,7 @@ from launch.compose import GRIDS, choices_of, compose
 from launch.figures import read_figures
 from launch.options import MANDATORY, default_of, options
 from launch.paths import CONF
+from launch.rendered import RENDERED
 from launch.schemas import VERBS
 from launch.sweep_plan import plan
 from networks.checkpoints.errors import GanvasError
@@ -30,7 +31,7 @@ DISCRIMINATOR = {"official": ["channel_base=64", "channel_max=8"], "lean": ["cha
 MOMENT = {  # task -> what makes a run of it last seconds
     "segmentation": [
         *INVERSION, "task.labels=2", "task.heldout=2", "task.generated=0", "task.head.members=2",
-        "task.training.passes=1", "task.training.least_steps=2", "task.save_every=1000",
+        "task.training.passes=1", "task.training.least_steps=2", "task.save_every=1000", "task.pool=16",
     ],
     "encoder": [
         *INVERSION, "task.heldout=2", "task.batch_size=2", "task.training.total_images=4", "task.network.width=8",
@@ -68,7 +69,7 @@ def test_every_file_composes(file: str) -> None:
     elif group.startswith("experiment"):
         assert compose("train", [f"experiment={file.removeprefix('experiment/')}"]).task.name in MOMENT
     elif group == "recipe":
-        assert compose("evaluate", [f"recipe={name}"]).recipe.reach
+        assert compose("evaluate", [f"recipe={name}"]).recipe.name
     elif group in ("launcher", "sweeper"):
         assert compose("sweep", [f"{group}={name}"]).own == [f"{group}={name}"]
     else:
@@ -120,8 +121,9 @@ def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[
         words.append(f"images={folder / 'images'}")
     if cfg.task.name in ("segmentation", "encoder"):
         words.append(f"generator={generator}")
-        words += [f"data.resolution={SIZE}"] if cfg.data.kind == "avatars" else []
-    if cfg.task.name == "encoder" and cfg.data.kind == "avatars":
+        words += [f"data.resolution={SIZE}"] if cfg.data.kind in RENDERED else []
+    words += [f"data.furniture={write_furniture(folder.parent / 'furniture')}"] if cfg.data.kind == "rooms" else []
+    if cfg.task.name == "encoder" and cfg.data.kind in RENDERED:
         words.append("data.count=4")
     if cfg.task.name == "segmentation":
         words += [f"masks={folder / 'masks'}", "task.folds=2"] if cfg.data.kind == "folder" else []
@@ -138,8 +140,7 @@ def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[
         sort = kind[cfg.task.discriminator._target_.rpartition(".")[2]]
         words += [f"task.discriminator.{word}" for word in DISCRIMINATOR[sort]]
         words += ["task.encoder.channels=[4,4]"] if cfg.task.get("encoder") is not None else []
-        words += ["data.count=8"] if cfg.data.kind in ("avatars", "scenes", "rooms") else []
-        words += [f"data.furniture={write_furniture(folder.parent / 'furniture')}"] if cfg.data.kind == "rooms" else []
+        words += ["data.count=8"] if cfg.data.kind in RENDERED else []
     if cfg.task.name == "segmenter":
         own = "widths=[8,8]" if "widths" in cfg.task.network else "encoder=mobilenet_v2"
         words += [f"task.network.{own}", f"data.folder={samples}" if "folder" in cfg.data else "data.count=16"]

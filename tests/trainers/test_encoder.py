@@ -13,6 +13,7 @@ from datamodules.images import GANImages, ImageSet
 from networks.critics import perceptual
 from networks.encoder import WPlusEncoder
 from networks.stylegan2 import Generator
+from tests.networks.test_blobgan import made
 from trainers.diverged import DivergedError
 from trainers.encoder import EncoderTrainer
 from trainers.gan_callbacks import EveryImages, StopAtTotal, save_last
@@ -94,3 +95,25 @@ def test_a_loss_that_is_no_number_names_the_images_seen(tmp_path: Path) -> None:
         torch.nn.init.ones_(module.E.heads[0][-1].weight)
     with pytest.raises(DivergedError, match=r"is not a number after 0 images"):
         fit(module, tmp_path)
+
+
+def test_hidden_codes_of_a_blobgan_are_learned_from_samples_alone_at_first(tmp_path: Path) -> None:
+    G = made()
+    torch.manual_seed(1)
+    encoder = WPlusEncoder(32, 1, 24, channels=[16, 16, 16], width=16, hidden=32)
+    module = EncoderTrainer(encoder, G, perceptual("stlpips-alex"), 80 * BATCH, lr=5e-3, samples_first=1.0)
+    far, real = torch.full((BATCH, 3, 32, 32), 0.9), torch.zeros(BATCH, 3, 32, 32)
+    torch.manual_seed(2)
+    alone = module._losses(far)["pixel"]
+    torch.manual_seed(2)
+    assert torch.equal(module._losses(real)["pixel"], alone)       # real images are not looked at
+    module.samples_first = 0.0
+    torch.manual_seed(2)
+    assert not torch.equal(module._losses(real)["pixel"], alone)
+    module.samples_first = 1.0
+    fit(module, tmp_path)
+    target = G.render(latent := G.sample(32, seed=77))
+    with torch.no_grad():
+        found = module.E(target.clamp(-1, 1))[:, 0]
+    hidden = latent.tensors["hidden"]
+    assert (found - hidden).square().mean() < 0.8 * (module.E.w_mean - hidden).square().mean()

@@ -1,0 +1,123 @@
+"""The report on edits of blobs: figures, which blob is which class, what became of each, and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from launch.reports.pictures import heat, overlay, panels
+from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.classes import ClassList
+from networks.grids import save_png, to_uint8
+from networks.metrics.blob_edits import Association
+
+if TYPE_CHECKING:
+    from launch.evaluate_blobs import BlobOutcome, Seen
+    from launch.figures import Figure
+
+MOVES, REMOVALS = "images/moves.png", "images/removals.png"
+EACH, SHOWN = 2, 16      # pictures of a blob, and of all
+LARGEST_CHANGE = 0.5     # as in the sheets of `ganvas edit`
+TABLED = 0.02            # least share that the table shows
+MEANING = {
+    "blobs_used": "blobs that cover 1 % of a scene at least once",
+    "object_blobs": "of these, whose class is no background", "object_classes": "classes that blobs are",
+    "purity": "share of a blob's weight that lies on its class",
+    "consistency": "share of the scenes in which a blob is the class that it is over all",
+    "move_share": "how far an object goes along with its blob; 1 is all the way",
+    "move_error": "how far it ends from where it should, in widths of the image",
+    "move_success": "share of moves that end within half of the way", "moves": "moves that are measured",
+    "removal_share": "share of the object's class that is gone where the blob was",
+    "removal_success": "share of removals that take at least half of it", "removals": "removals that are measured",
+    "move_psnr_outside": "PSNR (dB) outside of a move", "removal_psnr_outside": "and of a removal",
+    "move_perceptual_outside": "perceptual distance outside of a move",
+    "removal_perceptual_outside": "and of a removal",
+}  # fmt: skip
+
+
+def write_report(
+    out: Path, command: str, classes: ClassList, background: Collection[int], association: Association,
+    outcomes: Sequence[BlobOutcome], figures: Mapping[str, Figure],
+) -> None:  # fmt: skip
+    """Write ``report.md`` and its pictures into a folder.
+
+    Raises:
+        GanvasError: if a file cannot be written.
+    """
+    rows = [f"| `{name}` | {figure.value:.4g} | {MEANING[name]} |" for name, figure in figures.items()]
+    parts = [
+        "# Edits of blobs", f"`{command}`", f"On {figures['consistency'].protocol}; perceptual distance "
+        f"{figures['move_perceptual_outside'].protocol.network}.",
+        "\n".join(["| figure | value | what it is |", "|---|---|---|", *rows]),
+        "## Which blob is which class",
+        "Per cent of each blob's weight on each class, in the mean over scenes where it is visible; its class, in "
+        "bold, is the one that stands out most from the share of all pixels (last row).",
+        _association(classes, association), "## What became of each blob",
+        "In each scene a blob's object is the class that stands out there, if it is no background and a quarter of the "
+        "blob lies on it. Removals are measured on these, moves where nearly all of the class is the blob's.",
+        _outcomes(classes, association, outcomes),
+    ]  # fmt: skip
+    for title, path, picture in (
+        ("Moves", MOVES, _pictures(classes, outcomes, "move")),
+        ("Removals", REMOVALS, _pictures(classes, outcomes, "removal")),
+    ):
+        if picture is not None:
+            save_png(picture, out / path)
+            parts += [f"## {title}", f"![{title.lower()}]({path})"]
+    with atomic_path(out / "report.md") as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n")
+
+
+def _association(classes: ClassList, found: Association) -> str:
+    columns = [c for c in range(len(classes)) if max(found.expected[c], *found.share[found.used, c]) >= TABLED]
+    lines = ["| blob | " + " | ".join(classes.names[c] for c in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for blob in found.used:
+        cells = [f"{100 * found.share[blob, c]:.0f}" for c in columns]
+        cells = [f"**{cell}**" if c == found.label[blob] else cell for c, cell in zip(columns, cells, strict=True)]
+        lines.append(f"| {blob} | " + " | ".join(cells) + " |")
+    lines.append("| all pixels | " + " | ".join(f"{100 * found.expected[c]:.0f}" for c in columns) + " |")
+    return "\n".join(lines)
+
+
+def _outcomes(classes: ClassList, association: Association, outcomes: Sequence[BlobOutcome]) -> str:
+    lines = ["| blob | class | scenes | consistency | moves | goes along | error | removals | gone |", "|---" * 9 + "|"]
+    for o in outcomes:
+        went = o.followed
+        moved = ["-", "-"] if went is None else [f"{went.share.mean():.2f}", f"{went.error.mean():.3f}"]
+        gone = f"{o.gone.mean():.2f}" if len(o.gone) else "-"
+        cells = [
+            o.blob, classes.names[int(association.label[o.blob])], len(o.scenes),
+            f"{association.consistency[o.blob]:.2f}", int(o.follows.sum()), *moved, int(o.there.sum()), gone,
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _pictures(classes: ClassList, outcomes: Sequence[BlobOutcome], which: str) -> np.ndarray | None:
+    """The first objects of each blob before and after, with the judge's masks and the change; None without any."""
+    before, after = [], []
+    for o in outcomes:
+        pick = (o.follows if which == "move" else o.there).nonzero().flatten()[:EACH]
+        before.append(o.before[pick])
+        after.append(getattr(o, which).after[pick])
+    first, second = _first(before), _first(after)
+    if first is None or second is None:
+        return None
+    change = (second[0] - first[0]).abs().mean(1) / 2
+    one, other = to_uint8(first[0]), to_uint8(second[0])
+    columns = {
+        "before": one, "its mask": overlay(one, first[1].numpy(), classes),
+        "after": other, "its mask ": overlay(other, second[1].numpy(), classes),
+        "change": heat(change.numpy(), LARGEST_CHANGE),
+    }  # fmt: skip
+    return np.asarray(panels(columns, across=1 if len(one) < 4 else 2, classes=classes))
+
+
+def _first(parts: Sequence[Seen]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    if not sum(len(part.masks) for part in parts):
+        return None
+    return torch.cat([p.images for p in parts])[:SHOWN], torch.cat([p.masks for p in parts])[:SHOWN]

@@ -1,0 +1,73 @@
+"""The options of ``ganvas evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launch.options import option
+from launch.schema_bases import DataConfig, LoggedConfig, RecipeConfig
+from launch.schema_edit import MaskEditConfig
+
+
+@dataclass
+class EvaluateConfig(LoggedConfig):
+    """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration.
+
+    With recipe= an edit: whether it reaches what it is for, what else it changes, and whether the person stays. With
+    recipe=blobs those of a BlobGAN's blobs.
+    """
+
+    segmentation: str | None = option(
+        None, "segmentation bundle, scored on images= with masks=; with recipe=blobs the judge", bundle=True
+    )
+    segmenter: str | None = option(
+        None, "with recipe=blobs, instead of segmentation=: labeller that judges by the image alone", bundle=True
+    )
+    layout: str | None = option(
+        None, "with recipe=blobs: the scenes, as `ganvas sample` or `ganvas invert` wrote them; null: n= samples"
+    )  # fmt: skip
+    out: str | None = option(None, "folder for figures.json and config.yaml; null: the figures are printed alone")
+    generator: str | None = option(
+        None, "generator bundle; with segmentation= only if it lies neither beside that bundle nor in a zoo",
+        bundle=True,
+    )
+    data: DataConfig = option(DataConfig, "the images that a generator is compared with")
+    images: str | None = option(None, "folder of images")
+    masks: str | None = option(None, "folder of PNG index masks named like the images")
+    n: int | None = option(
+        None, "how many images; null for all that have masks, for 2000 of a generator, for 400 that are edited, for "
+        "100 scenes of blobs"
+    )
+    seed: int = option(0, "seed of what a generator draws, and of the images that an edit is learned from")
+    truncation: float = option(1.0, "of a generator's samples: 1 for the whole variety")
+    batch: int = option(64, "images a generator renders at once", memory=True)
+    metrics_features: list[str] = option(
+        lambda: ["efficientnet-lite0", "stlpips-alex"],
+        "feature networks that a generator is measured by, also inception and inception-torchvision",
+    )  # fmt: skip
+    metrics_weights: str | None = option(None, "file of an Inception's weights; null for the torch hub folder's")
+    allow_download: bool = option(False, "may an Inception's weights be fetched into the torch hub folder")
+    device: str = option("cpu", "cpu or cuda")
+    recipe: RecipeConfig = option(RecipeConfig, "which edit is measured: recipe=smile")
+    method: str = option(
+        "vector", "vector: learned from the recipe's examples; optimisation: each image by its own wished mask; "
+        "boundary: InterFaceGAN's, from a classifier's labels of samples"
+    )  # fmt: skip
+    vector: list[str] = option(list, "vectors that are measured instead of learning one: bundles, or EditGAN's .npy")
+    inversion_steps: int | None = option(
+        None, "of the images of an edit, those that are learned from too; null: as the branch's bundle says"
+    )  # fmt: skip
+    strength: float = option(1.0, "of the vector or the boundary")
+    refine: int = option(0, "steps of descent after them")
+    judge: str = option(
+        "zoo/attributes_judge_avatars64.safetensors", "classifier that says what images show", bundle=True
+    )
+    classifier: str = option(
+        "zoo/attributes_avatars64.safetensors", "another classifier, whose labels a boundary is fitted to", bundle=True
+    )
+    identity: str | None = option(
+        "zoo/identity_avatars64.safetensors", "embedding of persons; null: not measured", bundle=True
+    )
+    table: str | None = option(None, "attributes of images=: a CSV, or CelebA's list_attr_celeba.txt")
+    boundary_samples: int = option(4000, "samples that a boundary is fitted to, before the unsure are left out")
+    edit: MaskEditConfig = option(MaskEditConfig, "how masks are edited")
