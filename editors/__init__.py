@@ -7,6 +7,7 @@
 
 from editors.blob_completion import CompletionSettings
 from editors.blobs import BlobEdited, BlobEditor
+from editors.collage import Collaged, CollageEditor
 from editors.generator import GeneratorEditor
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings
@@ -15,13 +16,17 @@ from editors.mask_edit import Edited, EditSettings
 from editors.mask_programs import parse_program
 from editors.segmentation import Segmentation, SegmentationEditor
 from networks.checkpoints.classes import ClassList
+from networks.checkpoints.collages import load_collage, save_collage
 from networks.checkpoints.edits import load_edit, save_edit
+from networks.collage import Transform
 from networks.latent_edit import LatentEdit
 
 __all__ = [
     "BlobEdited",
     "BlobEditor",
     "ClassList",
+    "CollageEditor",
+    "Collaged",
     "CompletionSettings",
     "EditSettings",
     "Edited",
@@ -32,8 +37,11 @@ __all__ = [
     "LatentEdit",
     "Segmentation",
     "SegmentationEditor",
+    "Transform",
     "load",
+    "load_collage",
     "load_edit",
     "parse_program",
+    "save_collage",
     "save_edit",
 ]

@@ -1,4 +1,7 @@
-"""``ganvas edit``: images changed by a wished mask, a program that makes one, or editing vectors; scenes by blobs."""
+"""``ganvas edit``: images changed by a wished mask, a program that makes one, or editing vectors.
+
+Scenes are edited by their blobs in :mod:`launch.edit_blobs`, regions as a collage in :mod:`launch.edit_collage`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ from editors.mask_edit import Edited, EditSettings
 from editors.mask_programs import parse_program
 from editors.regions import edited_classes
 from editors.segmentation import Segmentation, SegmentationEditor
-from launch import edit_blobs
+from launch import edit_blobs, edit_collage
+from launch.edit_files import file_of_each, files_of
 from launch.edit_vectors import check_strengths, vector_of
 from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
 from launch.hardware import machine, require_device
@@ -45,13 +49,16 @@ BLOBS_ONLY = ("source", "scenes", "script", "move", "keep", "video")
 def run(cfg: DictConfig) -> None:
     """Edit, and write ``images/``, ``masks/``, the codes, a sheet, ``figures.json``, and a strip or the vector.
 
-    Everything is written when all images are done. With ``layout=`` see :mod:`launch.edit_blobs`.
+    Everything is written when all images are done.
 
     Raises:
         GanvasError: if nothing or two things say what to change or where, or what is given cannot be used.
     """
     if cfg.layout:
         edit_blobs.run(cfg)
+        return
+    if cfg.classmap or cfg.reference or (cfg.script and not cfg.segmentation):
+        edit_collage.run(cfg)
         return
     check(cfg)
     begun, editor = time.monotonic(), _editor(cfg)
@@ -79,7 +86,8 @@ def check(cfg: DictConfig) -> None:
     require_device(cfg.device)
     if not cfg.segmentation:
         raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or layout=FILE and "
-                          "generator=FILE, for a scene of blobs.")  # fmt: skip
+                          "generator=FILE, for a scene of blobs; or classmap=, reference= or script= and "
+                          "generator=FILE, for a collage.")  # fmt: skip
     if given := [key for key in BLOBS_ONLY if cfg[key]]:
         raise GanvasError(f"{given[0]}= is for blobs: give layout=FILE, scenes as `ganvas sample` drew them.")
     if sum(bool(cfg[key]) for key in ("mask", "program", "vector")) != 1:
@@ -134,42 +142,16 @@ def images_of(
         latent, names = load_latent(cfg.latents)
         names = names or tuple(f"{i:04d}" for i in range(len(latent)))
         return editor.segment(latent.to(cfg.device)), names, [], Source(f"codes of {cfg.latents}")
-    paths = _files(Path(cfg.image), "image")
+    paths = files_of(Path(cfg.image), "image")
     names = tuple(path.stem for path in paths)
     alignments: list[Alignment | None] = [None] * len(paths)
     if cfg.landmarks:
-        files = _by_name(Path(cfg.landmarks), "landmarks", names, SUFFIXES)
+        files = file_of_each(Path(cfg.landmarks), "landmarks", names, SUFFIXES)
         alignments = [Alignment.of(read_landmarks(file)) for file in files]
     pixels = (np.ascontiguousarray(read_image(path).transpose(1, 2, 0)) for path in paths)
     photos = [Photo(*pair) for pair in zip(pixels, alignments, strict=True)]
     seen = editor.segment([to_tensor(photo.seen(editor.generator.img_resolution)) for photo in photos])
     return seen, names, photos, Source(f"images of {cfg.image}" + (", aligned" if cfg.landmarks else ""))
-
-
-def _files(path: Path, key: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise GanvasError(f"{key}={path} is neither a file nor a folder; check the path.")
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
-    if not found:
-        what = "images" if suffixes is IMAGE_SUFFIXES else key
-        raise GanvasError(f"{key}={path} has no {what} ({', '.join(suffixes)}).")
-    return found
-
-
-def _by_name(path: Path, key: str, names: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
-    """The file of each image: the only one, or the one of its name in a folder."""
-    if path.is_file():
-        if len(names) != 1:
-            raise GanvasError(f"{key}={path} is one file for {len(names)} images: give a folder of files named like "
-                              "them.")  # fmt: skip
-        return [path]
-    files = {file.stem: file for file in _files(path, key, suffixes)}
-    missing = [name for name in names if name not in files]
-    if missing:
-        raise GanvasError(f"{key}={path} has nothing for {missing[0]}: name it {missing[0]}{suffixes[0]}.")
-    return [files[name] for name in names]
 
 
 def _edited(
@@ -187,7 +169,7 @@ def _masks(
     cfg: DictConfig, editor: SegmentationEditor, names: Sequence[str], photos: Sequence[Photo]
 ) -> list[np.ndarray]:
     """The wished mask of each image, found by its name."""
-    files = _by_name(Path(cfg.mask), "mask", names, IMAGE_SUFFIXES)
+    files = file_of_each(Path(cfg.mask), "mask", names, IMAGE_SUFFIXES)
     masks = (read_mask(file, editor.classes) for file in files)
     size = editor.generator.img_resolution
     return [photo.fitted(mask, size) for photo, mask in zip(photos, masks, strict=True)]

@@ -196,7 +196,12 @@ def load_discriminator(path: str | Path) -> nn.Module:
 def generator_from_bundle(bundle: Bundle) -> nn.Module:
     """As :func:`load_generator`, from a bundle that was read already."""
     if bundle.kind in GENERATORS:
-        return _build(bundle.path, bundle.kind, bundle.manifest.get("config"), bundle.tensors, bundle.manifest["hash"])
+        generator = _build(
+            bundle.path, bundle.kind, bundle.manifest.get("config"), bundle.tensors, bundle.manifest["hash"]
+        )
+        if names := bundle.manifest.get("label_names"):
+            generator.label_names = tuple(map(str, names))
+        return generator
     entry = bundle.manifest.get("generator") or {}
     if not entry.get("embedded"):
         raise GanvasError(
