@@ -56,7 +56,7 @@ class CollageEditor(GeneratorEditor):
 
     @property
     def stages(self) -> Stages:
-        """The generator in stages: ``.layers`` are what may be painted in, ``.blends`` where features are pasted."""
+        """The generator in stages: ``.layers`` may be painted in, at ``.blends`` features are pasted."""
         return stages_of(self.generator)
 
     @property
@@ -80,7 +80,7 @@ class CollageEditor(GeneratorEditor):
 
         Args:
             what: a class by its name; or codes. On the class-conditional GAN their class is taken, and weights of
-                classes ``[classes]`` mix some; on StyleGAN2 codes in W+ are taken, and of a class those of its sample 0.
+                classes ``[classes]`` mix some; on StyleGAN2 codes in W+ are taken, of a class those of its sample 0.
             mask: where.
             strength: from 0 to 1.
             feather: standard deviation of the soft edge, in widths of the image.
@@ -315,8 +315,8 @@ def _require_apart(steps: Sequence[Paint | Paste], known: Sequence[str]) -> None
             raise GanvasError(f"{one.name} has {len(mine)} masks and {other.name} {len(theirs)}: give each one, or one "
                               "for each picture")  # fmt: skip
         if shared := int((mine + theirs > 1 + ROUNDING).sum()):
-            raise GanvasError(f"the regions of {one.name} and {other.name} overlap in {shared} pixels: draw them apart, "
-                              "or give them different layers")  # fmt: skip
+            raise GanvasError(f"the regions of {one.name} and {other.name} overlap in {shared} pixels: draw them "
+                              "apart, or give them different layers")  # fmt: skip
 
 
 def _heeded(step: Step, known: Sequence[str]) -> set[str]:

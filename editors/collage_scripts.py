@@ -149,7 +149,8 @@ def _kind(data: Any, known: Mapping[str, Sequence[str]]) -> str:
 
 
 def _common(data: Mapping[str, Any]) -> tuple[float, float, Layers]:
-    strength, feather = (_number(key, data.get(key, default), 0, 1) for key, default in (("strength", 1), ("feather", 0)))
+    numbers = {"strength": 1, "feather": 0}
+    strength, feather = (_number(key, data.get(key, default), 0, 1) for key, default in numbers.items())
     return strength, feather, parse_layers(data.get("layers", ALL))
 
 

@@ -93,8 +93,8 @@ def inversion_space(
     if isinstance(generator, ConditionalGenerator):
         return ClassCodes(generator, samples, seed, label)
     if label is not None:
-        raise GanvasError(f"inversion label={label} is for a class-conditional GAN, and this generator is none: leave it "
-                          "out")  # fmt: skip
+        raise GanvasError(f"inversion label={label} is for a class-conditional GAN, and this generator is none: leave "
+                          "it out")  # fmt: skip
     if isinstance(generator, BlobGenerator):
         drawn = (generator, samples, seed)
         return HiddenCodes(*drawn) if name == "w" else Layouts(*drawn, size_rate)

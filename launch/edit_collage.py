@@ -1,4 +1,4 @@
-"""``ganvas edit classmap=``, ``reference=`` or ``script=``: regions that take classes, or features of other pictures."""
+"""``ganvas edit classmap=``, ``reference=``, ``script=``: regions that take classes, or features of other pictures."""
 
 from __future__ import annotations
 

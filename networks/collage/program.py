@@ -1,7 +1,7 @@
 """A collage as a record: what is painted and pasted where, as plain data and tensors, that draws the same again.
 
 A collage differs from pixel to pixel, and no code of one image says that; so it is no step in a latent space, and is
-kept as what was done. Where it says the same for every pixel it is an edit of codes, see ``networks/collage/towards.py``.
+kept as what was done. Where it says the same for every pixel it is an edit of codes (``networks/collage/towards.py``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The collage editor: what is painted and pasted is drawn, recorded, drawn again, and refused where it means nothing."""
+"""The collage editor: what is painted and pasted is drawn, recorded and drawn again, or refused where it is nothing."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_features_of_another_picture_are_pasted_where_they_are_wanted(editor: Co
     itself = editor.edit(latent, [editor.paste(latent, left())])
     assert torch.equal(itself.image, itself.image_before)
     moved = editor.edit(latent, [editor.paste(other, left(), transform=Transform(right=0.25))])
-    assert torch.equal(moved.region[0, 0], torch.tensor([0.0] * 4 + [1.0] * 2 + [0.0] * 10))   # nothing comes from beyond
+    assert torch.equal(moved.region[0, 0], torch.tensor([0.0] * 4 + [1.0] * 2 + [0.0] * 10))   # nothing is beyond
     assert moved.figures()["inside"] > 0
     finest = editor.stages.blends[-1]
     near = editor.edit(latent, [editor.paste(other, left(), layers={finest: 1.0})])
@@ -132,7 +132,9 @@ def test_a_collage_is_recorded_and_drawn_again(editor: CollageEditor, tmp_path: 
     latent, other = editor.sample(2), editor.sample(2, seed=5)
     program = editor.program([
         editor.paint("cat", left(), 0.7, 0.05, "first"),
-        editor.paste(other, 1 - left(), transform=Transform(0.1, -0.1, 1.2, True), painted=[editor.paint("dog", left())]),
+        editor.paste(
+            other, 1 - left(), transform=Transform(0.1, -0.1, 1.2, True), painted=[editor.paint("dog", left())]
+        ),
     ], preserve_variance=True)  # fmt: skip
     drawn = editor.edit(latent, program)
     found = load_collage(save_collage(tmp_path / "c.safetensors", program, {"command": "x"}))

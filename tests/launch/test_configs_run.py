@@ -17,6 +17,7 @@ from launch.rendered import RENDERED
 from launch.schemas import VERBS
 from launch.sweep_plan import plan
 from networks.checkpoints.errors import GanvasError
+from tests.fashion_mnist import write_fashion_mnist
 from tests.furniture import write_furniture
 from tests.launch.conftest import SIZE
 
@@ -123,6 +124,8 @@ def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[
         words.append(f"generator={generator}")
         words += [f"data.resolution={SIZE}"] if cfg.data.kind in RENDERED else []
     words += [f"data.furniture={write_furniture(folder.parent / 'furniture')}"] if cfg.data.kind == "rooms" else []
+    if cfg.data.kind == "fashion_mnist":
+        words.append(f"data.fashion_mnist={write_fashion_mnist(folder.parent / 'fashion')}")
     if cfg.task.name == "encoder" and cfg.data.kind in RENDERED:
         words.append("data.count=4")
     if cfg.task.name == "segmentation":

@@ -43,7 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def edit(folder: Path, out: Path, *words: str) -> int:
     given = [f"latents={folder / 'samples' / 'latents.safetensors'}", f"generator={folder / 'sngan.safetensors'}"]
-    keys = {word.partition("=")[0] for word in words} | ({"latents"} if any(w.startswith("image=") for w in words) else set())
+    keys = {word.partition("=")[0] for word in words}
+    keys |= {"latents"} if "image" in keys else set()
     return cli.main(["edit", *(word for word in given if word.partition("=")[0] not in keys), f"out={out}", *words])
 
 
@@ -104,8 +105,8 @@ def test_a_class_and_a_reference_go_together(folder: Path, tmp_path: Path) -> No
 def test_a_script_is_data_beside_its_files(folder: Path, tmp_path: Path) -> None:
     steps = [
         {"paint": "cat", "mask": "mask.png", "strength": 0.7, "feather": 0.02, "layers": ["block2", "block3.b2:0.5"]},
-        {"paste": "samples/latents.safetensors", "item": "0001", "mask": "mask.png", "down": 0.1, "layers": {"block3": 1},
-         "painted": [{"paint": "dog"}]},
+        {"paste": "samples/latents.safetensors", "item": "0001", "mask": "mask.png", "down": 0.1,
+         "layers": {"block3": 1}, "painted": [{"paint": "dog"}]},
     ]  # fmt: skip
     as_json, as_yaml = folder / "c.json", folder / "c.yaml"
     as_json.write_text(json.dumps(steps))
@@ -200,7 +201,7 @@ def bad(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["classmap={color}", "classes=dog"], "has colour #010203 at pixel (x=5, y=3), which is the colour of no class"),
+        (["classmap={color}", "classes=dog"], "has colour #010203 at pixel (x=5, y=3), which is the colour of no"),
         (["classmap={small}", "classes=dog"], "is 8x8, which is not the 16x16 of the generator"),
         (["classmap={map}", "classes=dog"], "has class id 2 at pixel"),
         (["classmap={map}", "classes=[dog,horse]"], "there is no class 'horse'; there are bear, cat, dog"),

@@ -140,7 +140,7 @@ def test_held_out_avatars_need_no_folder(bundle: Path, tmp_path: Path) -> None:
         ("data=avatars", "images= and data=avatars both say what to invert: leave one of them out."),
         ("logger=paper", "logger=paper is not known: choose of wandb, tensorboard, csv and none."),
         ("images=null", "nothing says what to invert: give images=, an image or a folder, or data=avatars."),
-        ("n=3", "n=3 counts held-out avatars, and images= gives all it has: leave n= out."),
+        ("n=3", "n=3 counts held-out rendered images, and images= gives all it has: leave n= out."),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence_and_nothing_is_written(
