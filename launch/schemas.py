@@ -77,8 +77,9 @@ class ConvertConfig(VerbConfig):
 
     source: str = option(
         MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch, pSp, e4e or "
-        "StyleCLIP's mapper, EditGAN's encoder or classifier .pth; any generator or discriminator, or a mapper of "
-        "StyleCLIP's kind, for out=*.pt; a segmentation bundle, for out=*.pth; or a segmenter's bundle, for out=*.onnx"
+        "StyleCLIP's mapper, a .ckpt of BlobGAN, an .npz of neural-collage, EditGAN's encoder or classifier .pth; any "
+        "generator or discriminator, or a mapper of StyleCLIP's kind, for out=*.pt; a segmentation bundle, for "
+        "out=*.pth; or a segmenter's bundle, for out=*.onnx"
     )  # fmt: skip
     out: str = option(
         MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format, .pth for EditGAN's, .onnx"

@@ -170,7 +170,7 @@ def load_foreign(path: str | Path, network: Network = "G_ema") -> nn.Module:
     """
     path = Path(path)
     found = read_foreign(path, network)
-    tensors = {name: value.float() for name, value in found.tensors.items()}
+    tensors = {name: t.float() if t.is_floating_point() else t for name, t in found.tensors.items()}
     require_finite(tensors, path)
     module = _build(path, found.kind, found.config, tensors, tensors_hash(tensors))
     module.source = found.source
