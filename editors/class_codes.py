@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from editors.class_names import class_label
 from networks.latent import Latent, Space
@@ -23,8 +24,9 @@ class ClassCodes:
     starts = 4
 
     def __init__(self, generator: ConditionalGenerator, samples: int, seed: int, label: str | None) -> None:
-        given = None if label is None else class_label(generator, label).cpu().repeat(samples, 1)
-        self.samples = generator.sample(samples, seed, given)
+        given = None if label is None else class_label(generator, label).cpu()
+        self._labels = torch.eye(generator.c_dim) if given is None else given   # [classes that may be, c_dim]
+        self.samples = generator.sample(samples, seed, None if given is None else given.repeat(samples, 1))
         self.groups = self.samples.label.argmax(1) if label is None else None
 
     def of(self, latent: Latent) -> Latent:
@@ -37,13 +39,10 @@ class ClassCodes:
             raise ValueError(f"an inversion of a class-conditional GAN starts in z with a label, not in {latent.space}")
         return latent.to(self.samples.label.device)
 
-    def encoded(self, codes: Tensor) -> Latent:
-        """What an encoder says does not name a class.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError("a class-conditional GAN has no encoder that names a class")
+    def encoded(self, encoder: nn.Module, images: Tensor) -> list[Latent]:
+        """What an encoder says of images, for the class that is given or else for each."""
+        labels = (row.to(images).repeat(len(images), 1) for row in self._labels)
+        return [Latent("z", {"z": encoder(images, label)}, label) for label in labels]
 
     def mean(self, count: int) -> Latent:
         """The mean of z, for the class that is given or else the mean of all."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from editors.class_codes import ClassCodes
@@ -43,8 +43,8 @@ class InversionSpace(Protocol):
             ValueError: if they are in a space that does not lead here.
         """
 
-    def encoded(self, codes: Tensor) -> Latent:
-        """What an encoder says, ``[N, D]`` or ``[N, rows, D]``, as :meth:`of`."""
+    def encoded(self, encoder: nn.Module, images: Tensor) -> list[Latent]:
+        """What an encoder says of images ``[N, C, R, R]``, as :meth:`of`: one answer or several to choose from."""
 
     def mean(self, count: int) -> Latent:
         """The mean, so many times."""
@@ -115,9 +115,12 @@ class WPlus:
     def of(self, latent: Latent) -> Latent:
         if latent.space not in ("w", "w+"):
             raise ValueError(f"an inversion starts in w or w+, not in {latent.space}")
-        return self.encoded(latent.tensors["ws" if latent.space == "w+" else "w"])
+        return self._wide(latent.tensors["ws" if latent.space == "w+" else "w"])
 
-    def encoded(self, codes: Tensor) -> Latent:
+    def encoded(self, encoder: nn.Module, images: Tensor) -> list[Latent]:
+        return [self._wide(encoder(images))]
+
+    def _wide(self, codes: Tensor) -> Latent:
         ws = codes[:, None] if codes.ndim == 2 else codes
         return Latent("w+", {"ws": self._rows(ws.to(self._mean.device))})
 
@@ -155,8 +158,8 @@ class HiddenCodes:
             raise ValueError("an inversion in w starts from hidden codes, and these layouts have none")
         return latent
 
-    def encoded(self, codes: Tensor) -> Latent:
-        return self._generator.latent_of(codes.flatten(1))
+    def encoded(self, encoder: nn.Module, images: Tensor) -> list[Latent]:
+        return [self._generator.latent_of(encoder(images).flatten(1))]
 
     def mean(self, count: int) -> Latent:
         return self._generator.latent_of(self._mean.expand(count, -1))
@@ -210,8 +213,8 @@ class Layouts:
             raise ValueError(f"an inversion starts from layouts of {self._generator.k} blobs, and these have {k}")
         return Layout.of(latent).latent()
 
-    def encoded(self, codes: Tensor) -> Latent:
-        return self._generator.latent_of(codes.flatten(1))
+    def encoded(self, encoder: nn.Module, images: Tensor) -> list[Latent]:
+        return [self._generator.latent_of(encoder(images).flatten(1))]
 
     def mean(self, count: int) -> Latent:
         return self._generator.sample(1, 0, truncation=0.0)[[0] * count]

@@ -163,9 +163,10 @@ class _Problem:
 
     @property
     def starts(self) -> int:
-        """How many codes an image begins from: an encoder and the mean are one."""
-        one = self.encoder is not None or self.settings.start == "mean"
-        return 1 if one else min(self.settings.starts or self.space.starts, self._different())
+        """How many codes an image begins from: the mean is one, and what an encoder says of a class is one."""
+        if self.settings.start == "mean" or (self.encoder is not None and self.space.groups is None):
+            return 1
+        return min(self.settings.starts or self.space.starts, self._different())
 
     def start_at(self, start: Latent) -> Latent:
         """Given codes as the space has them."""
@@ -218,7 +219,7 @@ class _Problem:
     def begins(self, target: Target) -> list[Latent]:
         """The codes to start from, one or more for each image."""
         if self.encoder is not None:
-            return [self.space.encoded(self.encoder(target.image))]
+            return self._lowest(target, self.space.encoded(self.encoder, target.image))
         return self.nearest(target, self.starts) if self.settings.start != "mean" else [self.space.mean(len(target))]
 
     def nearest(self, target: Target, count: int = 1) -> list[Latent]:
@@ -238,6 +239,15 @@ class _Problem:
         losses = [self.loss(self.space.free(samples[pick]), samples[pick], target, embedding) for pick in shortlist.T]
         choice = torch.stack(losses, dim=1).topk(count, largest=False).indices  # [N, count]
         return [samples[each] for each in shortlist.gather(1, choice).T]
+
+    def _lowest(self, target: Target, candidates: Sequence[Latent]) -> list[Latent]:
+        """Of candidates for each image as many as begin, those of the lowest loss."""
+        if len(candidates) <= self.starts:
+            return list(candidates)
+        embedding = self.embed(target.image)
+        losses = torch.stack([self.loss(self.space.free(each), each, target, embedding) for each in candidates])
+        ranks = losses.topk(self.starts, dim=0, largest=False).indices.tolist()  # [starts, N]
+        return [Latent.cat([candidates[k][i] for i, k in enumerate(row)]) for row in ranks]
 
     def _different(self) -> int:
         """How many starts there can be."""

@@ -1,4 +1,4 @@
-"""The Chainer snapshots (``.npz``) of neural-collage and sngan_projection: generators and discriminators as ours.
+"""The Chainer snapshots (``.npz``) of neural-collage and sngan_projection: generators, discriminators and encoders.
 
 An archive of arrays under the paths of Chainer's links, ``block2/c1/W``. Every weight has PyTorch's layout already.
 What differs: Chainer keeps one vector of a spectral norm and takes a step of power iteration before each use, and its
@@ -7,6 +7,7 @@ count of batches (``N``) is used by nothing.
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from collections.abc import Mapping
@@ -40,7 +41,9 @@ def read_chainer(path: Path, network: Network) -> Found:
         raise GanvasError(f"{path} is the snapshot of a whole training: give that of a network, such as "
                           "ResNetGenerator_450000.npz beside it.")  # fmt: skip
     held = "D" if "l_y/W" in arrays else "G" if "l1/W" in arrays and "block2/b1/gammas/W" in arrays else ""
-    if not held or "prelu_out/W" in arrays:
+    if "prelu_out/W" in arrays:
+        raise NetworkMissingError(f"{path} holds an encoder: add network=E and generator=FILE, the one it belongs to.")
+    if not held:
         raise GanvasError(f"{path} holds no class-conditional generator or discriminator of neural-collage; give its "
                           "ResNetGenerator_*.npz or SNResNetProjectionDiscriminator_*.npz.")  # fmt: skip
     if (network == "D") != (held == "D"):
@@ -50,6 +53,22 @@ def read_chainer(path: Path, network: Network) -> Found:
         return _discriminator(arrays) if held == "D" else _generator(arrays)
     except (KeyError, IndexError, ValueError) as error:
         raise GanvasError(f"the network in {path} is not as neural-collage writes it ({error}); copy it "
+                          "again.") from error  # fmt: skip
+
+
+def read_chainer_encoder(path: Path) -> Found:
+    """The encoder of a file that ``snapshot_object`` wrote.
+
+    Raises:
+        GanvasError: if the file is damaged, or holds no encoder as neural-collage writes it.
+    """
+    arrays = _arrays(path)
+    if "prelu_out/W" not in arrays:
+        raise GanvasError(f"{path} holds no encoder of neural-collage; give its ResNetEncoder_*.npz.")
+    try:
+        return _encoder(arrays)
+    except (KeyError, IndexError, ValueError) as error:
+        raise GanvasError(f"the encoder in {path} is not as neural-collage writes it ({error}); copy it "
                           "again.") from error  # fmt: skip
 
 
@@ -85,12 +104,7 @@ def _generator(arrays: Arrays) -> Found:
     }  # fmt: skip
     tensors = {**_layer(arrays, "l1", "synthesis.l1"), **_layer(arrays, last, "synthesis.last")}
     for block in blocks:
-        for layer in ("c1", "c2", "c_sc"):
-            tensors |= _layer(arrays, f"{block}/{layer}", f"synthesis.{block}.{layer}")
-        for name in ("b1", "b2"):
-            theirs, ours = f"{block}/{name}", f"synthesis.{block}.{name}"
-            tensors |= {f"{ours}.{table}": arrays[f"{theirs}/{table}/W"] for table in ("gammas", "betas")}
-            tensors |= _statistics(arrays, theirs, ours)
+        tensors |= _block(arrays, block, f"synthesis.{block}")
     tensors["synthesis.last_norm.weight"] = arrays[f"{norm}/gamma"]
     tensors["synthesis.last_norm.bias"] = arrays[f"{norm}/beta"]
     tensors |= _statistics(arrays, norm, "synthesis.last_norm")
@@ -116,6 +130,34 @@ def _discriminator(arrays: Arrays) -> Found:
             tensors |= _spectral(arrays, f"{block}/{layer}", f"{block}.{layer}")
             tensors[f"{block}.{layer}.bias"] = arrays[f"{block}/{layer}/b"]
     return Found("projection_discriminator", config, tensors, FORMAT)
+
+
+def _encoder(arrays: Arrays) -> Found:
+    blocks = _blocks(arrays)
+    # The two releases call the same layers differently.
+    first = "l1" if "l1/W" in arrays else "block1"
+    last = "l8_enc" if "l8_enc/W" in arrays else _last(arrays, "l")
+    channels = [len(arrays[f"{first}/W"]), *(len(arrays[f"{block}/c2/W"]) for block in blocks)]
+    bottom = math.isqrt(arrays[f"{last}/W"].shape[1] // channels[-1])
+    config: dict[str, Any] = {
+        "img_resolution": bottom << len(blocks), "c_dim": len(arrays["block2/b1/gammas/W"]), "channels": channels,
+        "z_dim": len(arrays[f"{last}/W"]), "img_channels": arrays[f"{first}/W"].shape[1],
+    }  # fmt: skip
+    tensors = {**_layer(arrays, first, "first"), **_layer(arrays, last, "last"), "act.weight": arrays["prelu_out/W"]}
+    for i, block in enumerate(blocks):
+        tensors |= _block(arrays, block, f"blocks.{i}")
+    return Found("conditional", config, tensors, FORMAT)
+
+
+def _block(arrays: Arrays, theirs: str, ours: str) -> dict[str, Tensor]:
+    """A residual block with conditional normalisation, of generators and encoders."""
+    tensors = {}
+    for layer in ("c1", "c2", "c_sc"):
+        tensors |= _layer(arrays, f"{theirs}/{layer}", f"{ours}.{layer}")
+    for norm in ("b1", "b2"):
+        tensors |= {f"{ours}.{norm}.{table}": arrays[f"{theirs}/{norm}/{table}/W"] for table in ("gammas", "betas")}
+        tensors |= _statistics(arrays, f"{theirs}/{norm}", f"{ours}.{norm}")
+    return tensors
 
 
 def _layer(arrays: Arrays, theirs: str, ours: str) -> dict[str, Tensor]:

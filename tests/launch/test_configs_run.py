@@ -52,7 +52,8 @@ MOMENT = {  # task -> what makes a run of it last seconds
         "task.training.r1_interval=2", *(f"task.generator.{word}" for word in BLOBS),
     ],
     "sngan": [
-        "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=8",
+        "data.resolution=16", "data.count=16", "task.batch_size=4", "task.training.total_images=8",
+        "task.metrics_samples=8",
         "task.generator.channels=[8,6,4]", "task.discriminator.channels=[4,4]",
     ],
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from editors.invert import InversionSettings, invert
 from launch import cli
 from networks.checkpoints.bundle import tensors_hash
+from networks.checkpoints.encoders import load_encoder, save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import NetworkMissingError
 from networks.checkpoints.generators import (
@@ -116,6 +119,33 @@ def test_discriminators_score_and_see_as_the_original_s(network: str, tmp_path: 
     assert torch.equal(D(x, torch.eye(K)[[2, 0]]).flatten(), logits)   # seeing leaves no trace, unlike there
 
 
+@pytest.mark.parametrize("network", ["E128", "E256"])
+def test_encoders_say_what_the_original_s_say(network: str, tmp_path: Path) -> None:
+    G = load_foreign(snapshot(tmp_path, "G128"))
+    encoder, original = load_encoder(snapshot(tmp_path, network), G), ORIGINAL[network]
+    x, label = images(original["resolution"]), torch.eye(K)[[2, 0]]
+    torch.testing.assert_close(encoder(x, label), torch.tensor(original["codes"]), rtol=1e-5, atol=1e-5)
+    twice = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+    torch.testing.assert_close(encoder(twice, label), encoder(x, label))
+    with pytest.raises(ValueError, match="must be"):
+        encoder(x[..., 1:, 1:], label)
+
+
+def test_an_encoder_begins_the_inversion_of_its_generator(tmp_path: Path) -> None:
+    G = load_generator(save_generator(tmp_path / "g.safetensors", load_foreign(snapshot(tmp_path, "G128")), {}))
+    encoder = load_encoder(snapshot(tmp_path, "E128"), G)
+    save_encoder(tmp_path / "e.safetensors", encoder, G.hash, {})
+    photo, settings = G.render(G.sample(2, seed=1)), InversionSettings(steps=0, samples=6, pixel=1.0, delta=0.0)
+    given = invert(G, photo, replace(settings, label="2"))
+    assert torch.equal(given.latent.label, torch.eye(K)[[2, 2]])
+    torch.testing.assert_close(given.latent.tensors["z"], encoder(photo.clamp(-1, 1), given.latent.label))
+    found = invert(G, photo, replace(settings, starts=1))
+    torch.testing.assert_close(found.latent.tensors["z"], encoder(photo.clamp(-1, 1), found.latent.label))
+    each = [invert(G, photo, replace(settings, label=str(k))) for k in range(K)]
+    loss = torch.stack([4 * 10 ** (-one.psnr / 10) + 0.1 * one.distance for one in each])
+    assert torch.equal(found.latent.label.argmax(1), loss.argmin(0))
+
+
 def test_both_become_bundles_and_come_back(tmp_path: Path) -> None:
     G, D = load_foreign(snapshot(tmp_path, "G128")), load_foreign(snapshot(tmp_path, "D128"), "D")
     assert G.hash == tensors_hash(stored_tensors(G))
@@ -134,7 +164,12 @@ def test_ganvas_convert_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture
         source, out = snapshot(tmp_path, network), tmp_path / f"{network}.safetensors"
         assert cli.main(["convert", f"source={source}", f"out={out}", *words]) == cli.OK
     assert "image_std: " in capsys.readouterr().out
-    assert load_generator(tmp_path / "G128.safetensors").c_dim == K
+    owner, out = tmp_path / "G128.safetensors", tmp_path / "e.safetensors"
+    assert load_generator(owner).c_dim == K
+    words = [f"source={snapshot(tmp_path, 'E128')}", f"out={out}", f"generator={owner}", "check=true"]
+    assert cli.main(["convert", *words]) == cli.OK
+    assert "psnr of samples: " in capsys.readouterr().out
+    assert torch.equal(load_encoder(out, load_generator(owner)).last.bias, torch.as_tensor(arrays("E128")["l7/b"]))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -147,6 +182,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         (trainer, "G", GanvasError, "is the snapshot of a whole training"),
         (snapshot(tmp_path, "D128"), "G_ema", NetworkMissingError, "holds a discriminator: add network=D"),
         (snapshot(tmp_path, "G128"), "D", NetworkMissingError, "holds a generator: leave network= out"),
+        (snapshot(tmp_path, "E128"), "G", NetworkMissingError, "holds an encoder: add network=E and generator=FILE"),
     ]
     for path, network, error, says in cases:
         with pytest.raises(error, match=says):
@@ -159,3 +195,12 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(GanvasError, match=says):
             load_foreign(snapshot(tmp_path, "G128", **changed))
+    G = load_foreign(snapshot(tmp_path, "G128"))
+    for network, changed, says in (
+        ("G128", {}, "holds no encoder of neural-collage"),
+        ("E128", {"prelu_out__W": None}, "holds no encoder of neural-collage"),
+        ("E128", {"l7__W": np.zeros((4, 128 * 3), np.float32)}, "the encoder in .*E128.npz"),
+        ("E128", {"l7__W": np.zeros((9, 256), np.float32)}, "has z_dim=9, and the generator 4"),
+    ):
+        with pytest.raises(GanvasError, match=says):
+            load_encoder(snapshot(tmp_path, network, **changed), G)
