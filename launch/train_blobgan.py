@@ -5,7 +5,8 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from launch import gan_training
-from launch.figures import Figure
+from launch.data import training_data
+from launch.figures import Figure, Protocol, all_by
 from launch.record import RunRecord
 from launch.reports.blobs import blob_grid
 from networks.blobgan import Layout
@@ -21,18 +22,25 @@ SHOWN = 16     # scenes in a sheet
 def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     """Train as every generator is; sheets with blobs and figures of their use come with each checkpoint.
 
+    Returns:
+        As :func:`launch.gan_training.train`, and how the blobs are used at the end.
+
     Raises:
         GanvasError: as :func:`launch.gan_training.train`, and for labels, which BlobGAN does not take.
     """
     if cfg.data.get("labels"):
         raise GanvasError("task=blobgan takes no labels: add data.labels=false.")
 
+    used: dict[str, float] = {}
+
     def look(module: BlobGANTrainer) -> None:
-        record.log(usage(module), module.images_seen)
+        used.update(usage(module))
+        record.log(used, module.images_seen)
         picture = blob_grid(module.G_ema, module.G_ema.sample(SHOWN, 0))
         record.image(f"blobs-{module.images_seen:08d}", picture, module.images_seen)
 
-    return gan_training.train(cfg, record, [EveryImages(cfg.task.checkpoint_every, look)])
+    figures = gan_training.train(cfg, record, [EveryImages(cfg.task.checkpoint_every, look)])
+    return figures | all_by(Protocol(training_data(cfg), "samples, seed 0", COUNTED, how="blobs without jitter"), used)
 
 
 def usage(module: BlobGANTrainer) -> dict[str, float]:

@@ -5,16 +5,16 @@ Suzuki et al. 2018 (arXiv 1811.10153), section 4: ``gamma(p) = sum_c W_c(p) gamm
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from networks.collage.regions import shares
+from networks.collage.regions import Region, shares
 from networks.collage.render import Repainted, State
 from networks.latent import Latent
 from networks.sngan.batch_norm import Affine, ConditionalBatchNorm
-from networks.sngan.generator import ConditionalGenerator, require_label
+from networks.sngan.generator import ConditionalGenerator, ConditionalSynthesis, require_label
 
 FIRST = "l1"  # the first map
 
@@ -32,6 +32,26 @@ def spatial_affine(norm: ConditionalBatchNorm, labels: Tensor, weights: Tensor) 
     return Affine(*(t.unflatten(1, size).permute(0, 3, 1, 2) for t in (gain, bias)))
 
 
+class SpatialAffines(Mapping[str, Affine]):
+    """What follows each normalisation where regions are of other classes, made when it is asked for.
+
+    The maps of all layers together would take several times the memory of the network's activations.
+    """
+
+    def __init__(self, synthesis: ConditionalSynthesis, labels: Tensor, regions: Sequence[Region]) -> None:
+        self.norms, self.labels, self.regions = synthesis.norms, labels, regions
+
+    def __getitem__(self, path: str) -> Affine:
+        norm, size = self.norms[path]
+        return spatial_affine(norm, self.labels, shares(self.regions, path, size))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.norms)
+
+    def __len__(self) -> int:
+        return len(self.norms)
+
+
 class ConditionalStages:
     """See :class:`networks.collage.render.Stages`: a stage is a block, a layer a conditional normalisation."""
 
@@ -47,11 +67,7 @@ class ConditionalStages:
         for item in repainted:
             require_label(item.style, len(latent), self.generator.c_dim)
         labels = torch.stack([latent.label, *(item.style.to(latent.label) for item in repainted)], dim=1)
-        regions = [item.region for item in repainted]
-        return {
-            path: spatial_affine(norm, labels, shares(regions, path, size))
-            for path, (norm, size) in self.synthesis.norms.items()
-        }
+        return SpatialAffines(self.synthesis, labels, [item.region for item in repainted])
 
     def begin(self, latent: Latent) -> State:
         return (self.synthesis.bottom(latent.tensors["z"]),)

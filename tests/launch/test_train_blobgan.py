@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from launch import cli
+from launch.figures import read_figures
 from launch.record import read_metrics
 from launch.reports.blobs import blob_colors, blob_grid
 from networks.blobgan import Layout
@@ -29,8 +30,11 @@ def test_a_run_leaves_a_generator_sheets_with_blobs_and_their_use(tmp_path: Path
     sheets = sorted(path.name for path in (out / "images").glob("blobs-*"))
     assert sheets == ["blobs-00000008.png", "blobs-00000016.png"]
     use = [line for line in read_metrics(out / "metrics.jsonl") if "coverage" in line]
-    assert [line["step"] for line in use] == [8, 16]
+    assert [line["step"] for line in use] == [8, 16, 16]  # the last: with the headline figures
     assert use[0].keys() >= {"coverage", "entropy", "dead_blobs", "blobs_in_use", "spread"}
+    figures = read_figures(out).figures
+    assert figures["coverage"].value == use[-1]["coverage"]
+    assert figures["spread"].protocol.images == 256
     assert cli.main([*TINY, f"out={out}"]) == cli.OK  # nothing is left to train
 
 

@@ -150,7 +150,10 @@ def test_only_the_classes_that_are_used_are_mixed(monkeypatch: pytest.MonkeyPatc
     latent = codes(G)
     mix = conditional.spatial_affine
     monkeypatch.setattr(conditional, "spatial_affine", lambda *a: seen.append([t.shape[1] for t in a[1:]]) or mix(*a))
-    ConditionalStages(G).styles(latent, [Repainted(Region(box(32, 0, 16)), torch.eye(4, dtype=torch.float64)[[3, 3]])])
+    half = Repainted(Region(box(32, 0, 16)), torch.eye(4, dtype=torch.float64)[[3, 3]])
+    found = ConditionalStages(G).styles(latent, [half])
+    assert seen == []  # until a layer is drawn
+    assert [affine.gain.shape[2:] for affine in found.values()] == [(r, r) for r in (4, 8, 8, 16, 16, 32)]
     assert seen == [[2, 2]] * 6  # two of four classes, at each normalisation
 
 
