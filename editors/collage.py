@@ -11,19 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from editors.changes import Changed
-from editors.class_names import class_label, class_names
+from editors.class_names import class_names
+from editors.collage_inputs import MaskLike, mask_of, require_apart, require_codes, samples_of_class, style_of
 from editors.generator import GeneratorEditor
-from editors.ownership import require_owner
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.masks import read_soft_mask
 from networks.collage import CollageProgram, Paint, Paste, Transform, render_collage
 from networks.collage.program import ALL, Layers, Step, layer_weights
 from networks.collage.render import Collage, Stages, stages_of
@@ -32,9 +29,7 @@ from networks.latent import Latent
 from networks.latent_edit import LatentEdit
 from networks.stylegan2 import Generator as StyleGAN2
 
-MaskLike = str | Path | np.ndarray | Tensor | None   # a file, or [R, R] or [N, R, R] from 0 to 1; None: all of it
-ROUNDING = 1e-3                                      # by how much masks may add up to more than 1
-BATCH = 16                                           # pictures drawn at once
+BATCH = 16   # pictures drawn at once
 
 Steps = CollageProgram | Sequence[Paint | Paste]
 
@@ -70,7 +65,7 @@ class CollageEditor(GeneratorEditor):
         Raises:
             GanvasError: if there is no such class.
         """
-        return self.generator.sample(n, seed, class_label(self.generator, name).cpu().repeat(n, 1))
+        return samples_of_class(self.generator, name, n, seed)
 
     def paint(
         self, what: str | Latent | Tensor, mask: MaskLike = None, strength: float = 1.0, feather: float = 0.0,
@@ -91,7 +86,8 @@ class CollageEditor(GeneratorEditor):
             GanvasError: if there is no such class or layer, codes are another generator's, or the mask cannot be used.
         """
         name = name or (what if isinstance(what, str) else "the region")
-        step = Paint(self._mask(mask, name), name, strength, feather, layers, style=self._style(what))
+        where, style = mask_of(mask, self.generator.img_resolution, name), style_of(what, self.generator)
+        step = Paint(where, name, strength, feather, layers, style=style)
         return self._usable(step, list(self.stages.layers))
 
     def paint_map(
@@ -137,9 +133,9 @@ class CollageEditor(GeneratorEditor):
             GanvasError: as :meth:`paint`.
         """
         name = name or "the reference"
-        self._require_codes(reference, name)
+        require_codes(reference, self.generator, name)
         step = Paste(
-            self._mask(mask, name), name, strength, feather, layers, latent=reference,
+            mask_of(mask, self.generator.img_resolution, name), name, strength, feather, layers, latent=reference,
             transform=transform or Transform(), painted=tuple(painted),
         )  # fmt: skip
         return self._usable(step, list(self.stages.blends))
@@ -163,7 +159,7 @@ class CollageEditor(GeneratorEditor):
         if not steps:
             raise GanvasError("a collage needs a step: something that is painted or pasted")
         for kind, known in ((Paint, list(self.stages.layers)), (Paste, self.stages.blends)):
-            _require_apart([step for step in steps if isinstance(step, kind)], known)
+            require_apart([step for step in steps if isinstance(step, kind)], known)
         return CollageProgram(tuple(steps), preserve_variance, self.generator.hash or None)
 
     def edit(self, latent: Latent, steps: Steps, strength: float = 1.0) -> Collaged:
@@ -178,7 +174,7 @@ class CollageEditor(GeneratorEditor):
             GanvasError: as :meth:`program`, and if codes are unusable or steps do not fit as many pictures.
         """
         program = self.program(steps).scaled(strength)
-        self._require_codes(latent, "the pictures to edit")
+        require_codes(latent, self.generator, "the pictures to edit")
         drawn = self._drawn(latent, program)
         images, regions = zip(*((image, edited_region(collage)) for image, collage in drawn), strict=True)
         # The same operations, all of whose regions are empty: what differs afterwards is the collage and no rounding.
@@ -192,7 +188,7 @@ class CollageEditor(GeneratorEditor):
             GanvasError: as :meth:`edit`.
         """
         program = self.program(steps)
-        self._require_codes(latent, "the pictures to edit")
+        require_codes(latent, self.generator, "the pictures to edit")
         return torch.stack([torch.cat([x for x, _ in self._drawn(latent, program.scaled(s))]) for s in strengths])
 
     def latent_edit(self, steps: Steps) -> LatentEdit | None:
@@ -227,59 +223,6 @@ class CollageEditor(GeneratorEditor):
             found.append((render_collage(self.generator, codes, collage).clamp(-1, 1).cpu(), collage))
         return found
 
-    def _style(self, what: str | Latent | Tensor) -> Tensor:
-        if isinstance(what, str):
-            label = class_label(self.generator, what)
-            what = self.of_class(what) if isinstance(self.generator, StyleGAN2) else label
-        if isinstance(what, Latent):
-            self._require_codes(what, "the codes to paint with")
-            key = what.tensors.get("ws") if isinstance(self.generator, StyleGAN2) else what.label
-            if key is None:
-                raise GanvasError(f"regions are painted with codes in w+, and these are in {what.space}")
-            return key
-        if what.ndim == 1:
-            what = what[None]
-        own = self.generator.sample(1, seed=0)
-        wanted = (own.tensors["ws"] if isinstance(self.generator, StyleGAN2) else own.label).shape[1:]
-        if what.shape[1:] != wanted or not torch.isfinite(what).all():
-            raise GanvasError(f"a region is painted with finite numbers {list(wanted)}, got {list(what.shape[1:])}")
-        return what
-
-    def _require_codes(self, latent: Latent, what: str) -> None:
-        require_owner(latent, self.generator)
-        own = self.generator.sample(1, seed=0)
-        known = ("z", "w", "w+", "s") if isinstance(self.generator, StyleGAN2) else ("z",)
-        if latent.space not in known:
-            raise GanvasError(f"{what} are codes in {latent.space}, and this generator draws {', '.join(known)}")
-        if own.label is not None and latent.space == "z" and (
-            latent.label is None or latent.label.shape[1:] != own.label.shape[1:]
-        ):
-            raise GanvasError(f"{what} must have labels of {own.label.shape[1]} classes; sample or invert them again")
-        for name, value in own.tensors.items():
-            if latent.space == own.space and latent.tensors[name].shape[1:] != value.shape[1:]:
-                raise GanvasError(f"{what} have {name} {list(latent.tensors[name].shape[1:])}, and this generator's "
-                                  f"are {list(value.shape[1:])}: they are another's")  # fmt: skip
-
-    def _mask(self, mask: MaskLike, name: str) -> Tensor | None:
-        """``[1 or N, R, R]``, checked."""
-        if mask is None:
-            return None
-        if isinstance(mask, str | Path):
-            mask = read_soft_mask(mask)
-        mask = torch.as_tensor(np.array(mask) if isinstance(mask, np.ndarray) else mask).float().cpu()
-        mask = mask[None] if mask.ndim == 2 else mask
-        size = self.generator.img_resolution
-        if mask.ndim != 3 or mask.shape[1:] != (size, size):
-            has = "x".join(map(str, mask.shape[-2:]))
-            raise GanvasError(f"the mask of {name} is {has}, and this generator draws {size}x{size}: give one of that "
-                              "size")  # fmt: skip
-        if not (mask.amax(dim=(1, 2)) > 0).any():
-            raise GanvasError(f"the mask of {name} is empty: paint where something is to change")
-        if (mask == 1).all():
-            raise GanvasError(f"the mask of {name} covers everything, so nothing would be kept: leave the mask out to "
-                              "change the whole picture")  # fmt: skip
-        return mask
-
     def _usable(self, step: Step, known: Sequence[str]) -> Step:
         """The step, if its numbers and layers are usable."""
         size, like = self.generator.img_resolution, torch.zeros(0)
@@ -299,25 +242,3 @@ def edited_region(collage: Collage) -> Tensor:
             found.append(mask * item.transform(mask.new_ones(1, 1, *mask.shape[1:]))[1][0])
     whole = [*collage.repainted, *collage.pasted][0].region.mask
     return (torch.stack(found).amax(dim=0) if found else torch.zeros_like(whole)).cpu()
-
-
-def _require_apart(steps: Sequence[Paint | Paste], known: Sequence[str]) -> None:
-    """Refuse two regions that share a pixel and a layer.
-
-    Raises:
-        GanvasError: naming them.
-    """
-    for one, other in combinations(steps, 2):
-        if not _heeded(one, known) & _heeded(other, known):
-            continue
-        mine, theirs = (torch.ones(1, 1, 1) if step.mask is None else step.mask for step in (one, other))
-        if 1 not in (len(mine), len(theirs)) and len(mine) != len(theirs):
-            raise GanvasError(f"{one.name} has {len(mine)} masks and {other.name} {len(theirs)}: give each one, or one "
-                              "for each picture")  # fmt: skip
-        if shared := int((mine + theirs > 1 + ROUNDING).sum()):
-            raise GanvasError(f"the regions of {one.name} and {other.name} overlap in {shared} pixels: draw them "
-                              "apart, or give them different layers")  # fmt: skip
-
-
-def _heeded(step: Step, known: Sequence[str]) -> set[str]:
-    return {layer for layer, weight in layer_weights(step.layers, known).items() if weight > 0}
