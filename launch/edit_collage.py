@@ -15,6 +15,7 @@ from datamodules.folder import IMAGE_SUFFIXES
 from editors.collage import Collaged, CollageEditor
 from editors.collage_scripts import Codes, Sources, collage_steps
 from editors.compositing import PASTES, paste
+from editors.invert import invert
 from launch.edit_changes import LATENTS, SHEET, record_changes, save_pictures
 from launch.edit_files import file_of_each, files_of
 from launch.edit_scripts import read_script
@@ -142,8 +143,11 @@ def _named(latent: Latent, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _projected(cfg: DictConfig, editor: CollageEditor, path: Path) -> tuple[Latent, tuple[str, ...], list[float]]:
     """Codes of an image or a folder of them, their names, and how near they come; says of each that is not near."""
-    images, _, names = read_images(path, editor.generator)
-    found = editor.invert(images, inversion_settings(cfg.inversion))
+    images, windows, names = read_images(path, editor.generator)
+    settings = inversion_settings(cfg.inversion)
+    found = invert(
+        editor.generator, images, settings, cache=editor.cache, names=names, progress=True, windows=windows
+    )
     for name, psnr in zip(names, found.psnr.tolist(), strict=True):
         if psnr < POOR:
             print(f"warning: the projection of {name} did not converge: {psnr:.1f} dB; its best codes are kept (raise "
