@@ -56,7 +56,7 @@ class InversionSpace(Protocol):
         """The codes that free tensors are; what is not free is as in the codes that they began as."""
 
     def prior(self, free: Sequence[Tensor]) -> Tensor:
-        """How far codes are from the mean, ``[N]``: a mean of squares."""
+        """How far codes are from the mean, ``[N]``: a mean of squares; of blobs one for each kind of number, summed."""
 
 
 def space_name(generator: Generator, asked: InversionSpaceName) -> InversionSpaceName:
@@ -230,8 +230,8 @@ class Layouts:
         return Layout.of(begin).replace(**tensors).latent()
 
     def prior(self, free: Sequence[Tensor]) -> Tensor:
-        # The mean of each kind counts alike: a place has two numbers, a style hundreds.
-        return torch.stack([values.square().flatten(1).mean(1) for values in free]).mean(0)
+        # Each kind counts for itself and alike: a place has two numbers, a style hundreds.
+        return torch.stack([values.square().flatten(1).mean(1) for values in free]).sum(0)
 
     def _numbers(self, latent: Latent) -> dict[str, Tensor]:
         tensors = Layout.of(latent).tensors()

@@ -278,7 +278,7 @@ def encoder_for(generator: Generator, settings: InversionSettings) -> nn.Module 
     if encoder is None and settings.start == "encoder":
         raise GanvasError("inversion start=encoder, but no encoder of this generator lies beside it or in the zoo: use "
                           "start=nearest, or add the encoder's folder to GANVAS_ZOO")  # fmt: skip
-    return encoder
+    return None if encoder is None else encoder.to(generator.device)
 
 
 def _keys(problem: _Problem, target: Target, start: Latent | None) -> list[str]:

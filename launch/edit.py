@@ -32,12 +32,15 @@ from launch.limits import require_at_least
 from launch.loggers import check_loggers, log_result
 from launch.options import arguments
 from launch.reports.edits import change_sheet, strip
+from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.foreign import is_foreign
 from networks.checkpoints.images import read_image
 from networks.checkpoints.landmarks import SUFFIXES, read_landmarks
 from networks.checkpoints.latents import load_latent, save_latent
 from networks.checkpoints.masks import read_mask, write_mask
+from networks.checkpoints.zoo import resolve
 from networks.grids import save_png, to_uint8
 from networks.latent_edit import LatentEdit
 from networks.metrics.uncertainty import image_uncertainty
@@ -54,11 +57,11 @@ def run(cfg: DictConfig) -> None:
     Raises:
         GanvasError: if nothing or two things say what to change or where, or what is given cannot be used.
     """
-    if cfg.layout:
-        edit_blobs.run(cfg)
-        return
-    if cfg.classmap or cfg.reference or (cfg.script and not cfg.segmentation):
+    if _is_collage(cfg):
         edit_collage.run(cfg)
+        return
+    if cfg.layout or (cfg.generator and not cfg.segmentation):
+        edit_blobs.run(cfg)
         return
     check(cfg)
     begun, editor = time.monotonic(), _editor(cfg)
@@ -76,6 +79,19 @@ def run(cfg: DictConfig) -> None:
     log_result(cfg, "edit", out, values(figures), {"sheet": out / SHEET}, each, [out / LATENTS])
 
 
+def _is_collage(cfg: DictConfig) -> bool:
+    """Whether regions are edited. Scripts of regions and of blobs are told apart by the generator."""
+    if cfg.layout:
+        return False
+    if cfg.classmap or cfg.reference:
+        return True
+    return bool(cfg.script and not cfg.segmentation and not (cfg.generator and _draws_blobs(resolve(cfg.generator))))
+
+
+def _draws_blobs(path: Path) -> bool:
+    return path.is_file() and not is_foreign(path) and read_manifest(path)["kind"] == "blobgan"
+
+
 def check(cfg: DictConfig) -> None:
     """Refuse what can be refused before a network is read.
 
@@ -85,11 +101,12 @@ def check(cfg: DictConfig) -> None:
     check_loggers(cfg)
     require_device(cfg.device)
     if not cfg.segmentation:
-        raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or layout=FILE and "
-                          "generator=FILE, for a scene of blobs; or classmap=, reference= or script= and "
-                          "generator=FILE, for a collage.")  # fmt: skip
+        raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or generator=FILE with "
+                          "layout= or image=, for blobs; or generator=FILE with classmap=, reference= or script=, for "
+                          "a collage.")  # fmt: skip
     if given := [key for key in BLOBS_ONLY if cfg[key]]:
-        raise GanvasError(f"{given[0]}= is for blobs: give layout=FILE, scenes as `ganvas sample` drew them.")
+        raise GanvasError(f"{given[0]}= is for blobs: give layout=FILE, scenes as `ganvas sample` drew them, and no "
+                          "segmentation=.")
     if sum(bool(cfg[key]) for key in ("mask", "program", "vector")) != 1:
         raise GanvasError("give one of mask=, program= and vector=: what is to change.")
     if bool(cfg.image) == bool(cfg.latents):

@@ -1,4 +1,4 @@
-"""``ganvas edit layout=``: scenes edited by their blobs, completed around some of them, or by a saved edit."""
+"""``ganvas edit`` of a BlobGAN: scenes, or images of them, edited by their blobs, completed, or by a saved edit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import numpy as np
 from omegaconf import DictConfig
 
 from editors.blobs import BlobEdited, BlobEditor, Steps, require_layout
+from editors.invert import invert
 from editors.loading import load
 from launch.edit_changes import LATENTS, SHEET, record_changes, save_pictures
 from launch.edit_scripts import read_script
 from launch.edit_vectors import check_strengths, vector_of
 from launch.figures import Figure, Protocol, Source, all_by, write_config
 from launch.hardware import require_device
+from launch.invert import read_images
 from launch.limits import require_at_least
 from launch.loggers import check_loggers
 from launch.reports.blobs import blob_change_sheet, blob_strip, blob_video
@@ -30,9 +32,7 @@ from networks.latent import Latent
 from networks.latent_edit import LatentEdit
 
 WAYS = ("move", "program", "script", "vector", "keep")
-MASKS_ONLY = (
-    "segmentation", "image", "landmarks", "latents", "mask", "classes", "refine", "paste", "classmap", "reference"
-)  # fmt: skip
+MASKS_ONLY = ("segmentation", "landmarks", "latents", "mask", "classes", "refine", "paste", "classmap", "reference")
 STRIP, VIDEO, VECTOR = "strip.png", "video.gif", "vector.safetensors"
 SECONDS = 2.0  # that a video lasts, and the last picture stays for another
 
@@ -45,7 +45,7 @@ def run(cfg: DictConfig) -> None:
     """
     check(cfg)
     begun, editor = time.monotonic(), _editor(cfg)
-    given, all_names = _scenes(cfg.layout, editor, "layout")
+    given, all_names, source = _given(cfg, editor)
     chosen = _chosen(cfg, len(given))
     latent, names = given[chosen], tuple(all_names[i] for i in chosen)
     edit = None if cfg.keep else _edit(cfg, editor, given)
@@ -58,14 +58,12 @@ def run(cfg: DictConfig) -> None:
         print(f"warning: blob {blob} of scene {names[scene]} lies outside the image, where it cannot be seen",
               file=sys.stderr)  # fmt: skip
     lines = write(cfg, editor, edited, names, edit)
-    figures = all_by(Protocol(f"scenes of {cfg.layout}", "", len(edited), generator=editor.generator.hash),
-                     edited.figures())  # fmt: skip
+    figures = all_by(Protocol(*source, len(edited), generator=editor.generator.hash), edited.figures())
     if edit is None:
         distance = float(completed.distance.mean())
         figures["distance"] = Figure(distance, figures["inside"].protocol)
         lines.insert(0, f"distance: {distance:.4g}")
-    source, seconds = Source(f"scenes of {cfg.layout}"), time.monotonic() - begun
-    record_changes(cfg, edited, names, figures, source, seconds, "pictures included")
+    record_changes(cfg, edited, names, figures, source, time.monotonic() - begun, "pictures included")
     print("\n".join([f"scenes: {len(edited)}", *lines]))
 
 
@@ -79,9 +77,12 @@ def check(cfg: DictConfig) -> None:
     require_device(cfg.device)
     require_at_least(cfg, {"video": 0, "seed": 0})
     if given := [key for key in MASKS_ONLY if cfg[key]]:
-        raise GanvasError(f"{given[0]}= does not go with layout=, whose scenes are edited by their blobs.")
+        raise GanvasError(f"{given[0]}= does not go with layout= or an image= without segmentation=, whose scenes are "
+                          "edited by their blobs.")  # fmt: skip
     if not cfg.generator:
         raise GanvasError("layout= needs generator=FILE, the bundle of the BlobGAN that drew it.")
+    if bool(cfg.layout) == bool(cfg.image):
+        raise GanvasError("give one of layout= and image=: whose blobs are to be edited.")
     if sum(bool(cfg[key]) for key in WAYS) != 1:
         raise GanvasError(f"give one of {', '.join(f'{key}=' for key in WAYS)}: what is to happen to the blobs.")
     check_strengths(cfg)
@@ -110,8 +111,21 @@ def steps_of(cfg: DictConfig) -> Steps:
 def _editor(cfg: DictConfig) -> BlobEditor:
     editor = load(cfg.generator, device=cfg.device)
     if not isinstance(editor, BlobEditor):
-        raise GanvasError(f"generator={cfg.generator} is no BlobGAN, and only that has blobs: give a bundle of one.")
+        raise GanvasError(f"generator={cfg.generator} is no BlobGAN, and only that has blobs: give a bundle of one, or "
+                          "segmentation=FILE for masks.")  # fmt: skip
     return editor
+
+
+def _given(cfg: DictConfig, editor: BlobEditor) -> tuple[Latent, tuple[str, ...], Source]:
+    """The scenes to edit, their names, and which they are; images are inverted into blobs."""
+    if cfg.layout:
+        return *_scenes(cfg.layout, editor, "layout"), Source(f"scenes of {cfg.layout}")
+    pixels, windows, names = read_images(Path(cfg.image), editor.generator, "image")
+    found = invert(
+        editor.generator, pixels, cache=editor.cache, names=names, progress=True, windows=windows
+    )  # fmt: skip
+    print(f"inverted at {found.psnr.mean():.1f} dB on average, the worst at {found.psnr.min():.1f} dB")
+    return found.latent, names, Source(f"images of {cfg.image}", "inverted")
 
 
 def _scenes(path: str, editor: BlobEditor, key: str) -> tuple[Latent, tuple[str, ...]]:
@@ -123,7 +137,8 @@ def _scenes(path: str, editor: BlobEditor, key: str) -> tuple[Latent, tuple[str,
 def _chosen(cfg: DictConfig, count: int) -> list[int]:
     chosen = list(cfg.scenes) or list(range(count))
     if absent := [i for i in chosen if not 0 <= i < count]:
-        raise GanvasError(f"scenes={list(cfg.scenes)} names scene {absent[0]}, and {cfg.layout} has 0 to {count - 1}.")
+        raise GanvasError(f"scenes={list(cfg.scenes)} names scene {absent[0]}, and {cfg.layout or cfg.image} has 0 to "
+                          f"{count - 1}.")  # fmt: skip
     return chosen
 
 

@@ -6,9 +6,9 @@ and after: a branch that was trained on the generator's features, or a feed-forw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -108,22 +108,17 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     if not 0 < abs(cfg.recipe.move) < 1:
         raise GanvasError(f"recipe.move={cfg.recipe.move} must be a part of the image's width, between 0 and 1.")
     generator, judge = _judge(cfg)
-    background = {judge.classes.id_of(name) for name in cfg.recipe.background}
+    background = frozenset(judge.classes.id_of(name) for name in cfg.recipe.background)
     latent, source = _scenes(cfg, generator)
     print(f"scenes: {len(latent)} {source}")
-    seen = judge.see(latent)
-    association, shares = associations(generator, latent, seen.masks, len(judge.classes), cfg.batch)
-    outcomes = [
-        _outcome(cfg, generator, judge, latent, seen, shares, association, blob, background)
-        for blob in association.used
-    ]  # fmt: skip
-    figures = _figures(cfg, judge, Protocol(*source, len(latent), judge.name, generator.hash), association, outcomes,
-                       background)  # fmt: skip
+    trial = Trial(generator, judge, latent, background, cfg.recipe.move, cfg.batch)
+    outcomes = [trial.outcome(blob) for blob in trial.association.used]
+    figures = _figures(trial, source, outcomes)
     for name, figure in figures.items():
         print(f"{name}: {figure.value:.4g}")
     print(f"protocol: {figures['consistency'].protocol}")
     if cfg.out:
-        write_report(Path(cfg.out), cfg.command, judge.classes, background, association, outcomes, figures)
+        write_report(Path(cfg.out), cfg.command, judge.classes, trial.association, outcomes, figures)
         print(f"report: {Path(cfg.out) / 'report.md'}")
     return figures
 
@@ -178,91 +173,98 @@ def _scenes(cfg: DictConfig, generator: BlobGenerator) -> tuple[Latent, Source]:
     return latent[: cfg.n].to(generator.device), Source(f"scenes of {cfg.layout}")
 
 
-def blob_weights(generator: BlobGenerator, layout: Layout) -> Tensor:
-    """The weights of the blobs in each pixel, ``[N, K, R, R]``, on the CPU."""
-    return generator.synthesis.weights(layout)[generator.img_resolution][:, 1:].cpu()
+@dataclass(frozen=True)
+class Trial:
+    """Scenes whose blobs are tried one at a time."""
+
+    generator: BlobGenerator
+    judge: Judge
+    latent: Latent
+    background: frozenset[int]   # ids of classes that are no objects
+    move: float                  # in widths of the image
+    batch: int = 16              # scenes whose weights are made at once
+
+    @cached_property
+    def seen(self) -> Seen:
+        """The scenes as they are."""
+        return self.judge.see(self.latent)
+
+    @cached_property
+    def shares(self) -> Tensor:
+        """The share of each blob's weight on each class, ``[N, K, C]``."""
+        masks, classes = self.seen.masks, len(self.judge.classes)
+        pieces = zip(self.latent.split(self.batch), masks.split(self.batch), strict=True)
+        return torch.cat([class_shares(self._weights(Layout.of(piece)), seen, classes) for piece, seen in pieces])
+
+    @cached_property
+    def association(self) -> Association:
+        """Which class each blob is."""
+        pieces = self.latent.split(self.batch)
+        visible = torch.cat([self._weights(Layout.of(piece)).mean((2, 3)) >= VISIBLE for piece in pieces])
+        expected = torch.bincount(self.seen.masks.flatten().long(), minlength=256)[: len(self.judge.classes)].float()
+        return associate(self.shares, expected / expected.sum(), visible)
+
+    @cached_property
+    def critic(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """Perceptual distance of images of any size."""
+        network = perceptual(CRITIC)
+        return lambda x, y: network(for_critic(x), for_critic(y))
+
+    @torch.no_grad()
+    def outcome(self, blob: int) -> BlobOutcome:
+        """One blob moved, and removed, in each scene where it is visible."""
+        scenes = self.association.visible[:, blob].nonzero().flatten()
+        labels = self.association.in_scene[scenes, blob]
+        layout, before = Layout.of(self.latent[scenes.to(self.generator.device)]), self.seen[scenes]
+        weight = self._weights(layout)[:, blob]
+        shift = torch.where(layout.centre[:, blob, :1] < 0.5, self.move, -self.move)  # towards the middle
+        vector = torch.cat([shift, torch.zeros_like(shift)], dim=1)
+        centre = layout.centre.clone()
+        centre[:, blob] += vector
+        move = self._change(layout, layout.replace(centre=centre), before)
+        removal = self._change(layout, operations.remove(layout, [blob]), before)
+        objects = ~torch.isin(labels, torch.tensor(sorted(self.background), dtype=labels.dtype))
+        there = objects & (self.shares[scenes, blob].gather(1, labels[:, None])[:, 0] >= THERE)
+        follows = there & owned(weight, before.masks, labels)
+        gone = removed(before.masks[there], removal.after.masks[there], weight[there], labels[there])
+        went = None
+        if follows.any():
+            went = followed(before.masks[follows], move.after.masks[follows], labels[follows], vector.cpu()[follows])
+        return BlobOutcome(blob, scenes, before, move, removal, follows, went, there, gone)
+
+    def _weights(self, layout: Layout) -> Tensor:
+        """The weights of the blobs in each pixel, ``[n, K, R, R]``, on the CPU."""
+        return self.generator.synthesis.weights(layout)[self.generator.img_resolution][:, 1:].cpu()
+
+    def _change(self, layout: Layout, changed: Layout, before: Seen) -> Change:
+        after = self.judge.see(changed.latent(self.generator.hash or None))
+        region = edited_region(self.generator, layout, changed).cpu()
+        return Change(after, *outside(before.images, after.images, region, self.critic))
 
 
-@torch.no_grad()
-def associations(
-    generator: BlobGenerator, latent: Latent, masks: Tensor, classes: int, batch: int
-) -> tuple[Association, Tensor]:  # fmt: skip
-    """Which class each blob is, and the share of each blob's weight on each class by scene, ``[N, K, C]``."""
-    shares, visible = [], []
-    for i, piece in enumerate(latent.split(batch)):
-        weights = blob_weights(generator, Layout.of(piece))
-        shares.append(class_shares(weights, masks[i * batch : (i + 1) * batch], classes))
-        visible.append(weights.mean((2, 3)) >= VISIBLE)
-    expected = torch.bincount(masks.flatten().long(), minlength=256)[:classes].float()
-    found = torch.cat(shares)
-    return associate(found, expected / expected.sum(), torch.cat(visible)), found
-
-
-@torch.no_grad()
-def _outcome(
-    cfg: DictConfig, generator: BlobGenerator, judge: Judge, latent: Latent, seen: Seen, shares: Tensor,
-    association: Association, blob: int, background: set[int],
-) -> BlobOutcome:  # fmt: skip
-    scenes = association.visible[:, blob].nonzero().flatten()
-    labels = association.in_scene[scenes, blob]
-    layout, before = Layout.of(latent[scenes.to(generator.device)]), seen[scenes]
-    weight = blob_weights(generator, layout)[:, blob]
-    shift = torch.where(layout.centre[:, blob, :1] < 0.5, cfg.recipe.move, -cfg.recipe.move)  # towards the middle
-    vector = torch.cat([shift, torch.zeros_like(shift)], dim=1)
-    centre = layout.centre.clone()
-    centre[:, blob] += vector
-    move = _change(generator, judge, layout, layout.replace(centre=centre), before)
-    removal = _change(generator, judge, layout, operations.remove(layout, [blob]), before)
-    objects = ~torch.isin(labels, torch.tensor(sorted(background), dtype=labels.dtype))
-    there = objects & (shares[scenes, blob].gather(1, labels[:, None])[:, 0] >= THERE)
-    follows = there & owned(weight, before.masks, labels)
-    gone = removed(before.masks[there], removal.after.masks[there], weight[there], labels[there])
-    went = None
-    if follows.any():
-        went = followed(before.masks[follows], move.after.masks[follows], labels[follows], vector.cpu()[follows])
-    return BlobOutcome(blob, scenes, before, move, removal, follows, went, there, gone)
-
-
-def _change(generator: BlobGenerator, judge: Judge, layout: Layout, changed: Layout, before: Seen) -> Change:
-    after = judge.see(changed.latent(generator.hash or None))
-    region = edited_region(generator, layout, changed).cpu()
-    critic = perceptual(CRITIC)
-    psnr, distance = outside(
-        before.images, after.images, region, lambda x, y: critic(for_critic(x), for_critic(y))
-    )  # fmt: skip
-    return Change(after, psnr, distance)
-
-
-def _figures(
-    cfg: DictConfig, judge: Judge, protocol: Protocol, association: Association, outcomes: list[BlobOutcome],
-    background: set[int],
-) -> dict[str, Figure]:  # fmt: skip
+def _figures(trial: Trial, source: Source, outcomes: list[BlobOutcome]) -> dict[str, Figure]:
     """Means over all edits of one kind; NaN where there is nothing to measure."""
-    objects = [o.blob for o in outcomes if int(association.label[o.blob]) not in background]
-    used = association.used
+    association, used = trial.association, trial.association.used
+    objects = {blob: label for blob in used if (label := int(association.label[blob])) not in trial.background}
     moves = [o.followed for o in outcomes if o.followed is not None]
     share, error = _joined(m.share for m in moves), _joined(m.error for m in moves)
     gone = _joined(o.gone for o in outcomes)
-    judged = Protocol(protocol.data, protocol.split, protocol.images, judge.name, protocol.generator,
-                      f"each blob by itself, moved by {cfg.recipe.move:g}")  # fmt: skip
-    found = {
-        "blobs_used": len(used), "object_blobs": len(objects),
-        "object_classes": len({int(association.label[blob]) for blob in objects}),
+    protocol = partial(Protocol, *source, len(trial.latent), generator=trial.generator.hash,
+                       how=f"each blob by itself, moved by {trial.move:g}")  # fmt: skip
+    figures = all_by(protocol(network=trial.judge.name), {
+        "blobs_used": len(used), "object_blobs": len(objects), "object_classes": len({*objects.values()}),
         "purity": float(association.purity[used].mean()), "consistency": float(association.consistency[used].mean()),
         "move_share": float(share.mean()), "move_error": float(error.mean()),
-        "move_success": float((error <= NEAR * abs(cfg.recipe.move)).float().mean()), "moves": len(share),
-        "removal_share": float(gone.mean()), "removal_success": float((gone >= GONE).float().mean()),
+        "move_success": float((error <= NEAR * abs(trial.move)).double().mean()), "moves": len(share),
+        "removal_share": float(gone.mean()), "removal_success": float((gone >= GONE).double().mean()),
         "removals": len(gone),
-    }  # fmt: skip
-    figures = all_by(judged, found)
+    })  # fmt: skip
     for name, changes in {"move": [o.move for o in outcomes], "removal": [o.removal for o in outcomes]}.items():
-        by = {"psnr": None, "perceptual": CRITIC}
-        for part, network in by.items():
-            own = Protocol(judged.data, judged.split, judged.images, network, judged.generator, judged.how)
+        for part, network in {"psnr": None, "perceptual": CRITIC}.items():
             mean = _joined(getattr(change, part) for change in changes).mean()
-            figures[f"{name}_{part}_outside"] = Figure(float(mean), own)
+            figures[f"{name}_{part}_outside"] = Figure(float(mean), protocol(network=network))
     return figures
 
 
-def _joined(parts: Iterator[Tensor]) -> Tensor:
+def _joined(parts: Iterable[Tensor]) -> Tensor:
     return torch.cat([torch.zeros(0), *parts])

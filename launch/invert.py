@@ -99,8 +99,10 @@ def images_of(cfg: DictConfig, generator: Generator) -> tuple[Tensor, Tensor | N
     return *read_images(Path(cfg.images), generator), Source(f"images of {cfg.images}")
 
 
-def read_images(path: Path, generator: Generator) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def read_images(path: Path, generator: Generator, key: str = "images") -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """One image or a folder of them, at the generator's resolution, where each lies in its square, and their names.
+
+    ``key`` is what the path is called in sentences.
 
     Raises:
         GanvasError: if there is nothing there, or a file cannot be used.
@@ -110,7 +112,7 @@ def read_images(path: Path, generator: Generator) -> tuple[Tensor, Tensor, tuple
         one = gather(path, generator.img_channels, size)
         return one.images, one.windows, (path.stem,)
     if not path.is_dir():
-        raise GanvasError(f"images={path} is neither an image nor a folder; check the path.")
+        raise GanvasError(f"{key}={path} is neither an image nor a folder; check the path.")
     folder = read_folder(path, resolution=size)
     return torch.as_tensor(folder.images), torch.as_tensor(folder.valid), folder.names
 

@@ -33,29 +33,31 @@ class MaskEditConfig:
 class EditConfig(LoggedConfig):
     """Edit images: by a wished mask, a program that makes one, or editing vectors; scenes by blobs; or as a collage.
 
-    With layout= scenes are edited by their blobs; with classmap=, reference= or script= regions take classes, or
+    Scenes of a BlobGAN are edited by their blobs; with classmap=, reference= or script= regions take classes, or
     features of other pictures.
     """
 
-    segmentation: str | None = option(None, "segmentation bundle; needed without layout= and a collage", bundle=True)
+    segmentation: str | None = option(None, "segmentation bundle; needed but for blobs and collages", bundle=True)
     generator: str | None = option(
-        None, "generator bundle, if it lies neither beside that bundle nor in a zoo; needed with layout=, a BlobGAN's, "
-        "and for a collage, a class-conditional GAN's or StyleGAN2's", bundle=True,
+        None, "generator bundle, if it lies neither beside that bundle nor in a zoo; without segmentation= for blobs a "
+        "BlobGAN's, for a collage a class-conditional GAN's or StyleGAN2's", bundle=True,
     )  # fmt: skip
-    layout: str | None = option(None, "scenes of blobs as `ganvas sample` drew them from a BlobGAN, instead of images")
-    scenes: list[int] = option(list, "with layout=: numbers of the scenes that are edited; [] for all")
+    layout: str | None = option(None, "scenes of blobs as `ganvas sample` drew them from a BlobGAN, instead of image=")
+    scenes: list[int] = option(list, "of blobs: numbers of the scenes that are edited; [] for all")
     source: str | None = option(
-        None, "with layout=: scenes that steps take from, named by their numbers; null: those of layout= itself"
+        None, "of blobs: scenes that steps take from, named by their numbers; null: those that are edited"
     )  # fmt: skip
-    move: str | None = option(None, "with layout=: move=3:+0.2,0 is short for program='move 3 0.2 0'")
+    move: str | None = option(None, "of blobs: move=3:+0.2,0 is short for program='move 3 0.2 0'")
     script: str | None = option(
-        None, "a file of steps as data, .yaml or .json: with layout= instead of program=, else a collage's, also a "
-        "recorded collage.safetensors"
+        None, "a file of steps as data, .yaml or .json: of blobs instead of program=, or a collage's, also a recorded "
+        "collage.safetensors"
     )  # fmt: skip
-    keep: list[int] = option(list, "with layout=: blobs that stay, while the rest of the scene is drawn anew")
+    keep: list[int] = option(list, "of blobs: those that stay, while the rest of the scene is drawn anew")
     seed: int = option(0, "with keep=: of what is drawn anew")
-    video: int = option(0, "with layout=: frames of video.gif, from no edit to all of it; 0 for none")
-    image: str | None = option(None, "an image, or a folder of images")
+    video: int = option(0, "of blobs: frames of video.gif, from no edit to all of it; 0 for none")
+    image: str | None = option(
+        None, "an image, or a folder of images; with a BlobGAN as generator= the blobs that they have are found first"
+    )
     landmarks: str | None = option(
         None, "of faces, for generators of aligned ones: a file with 68 or 5 points of the image, or a folder of them "
         "named like the images (.json, .txt, .npz, .npy); the face is cut out, and paste= puts it back"
@@ -66,7 +68,7 @@ class EditConfig(LoggedConfig):
     )
     program: str | None = option(
         None, "how to make the wished mask from the one that the branch sees, e.g. `grow hair 0.05; remove glasses`; "
-        "actions are grow, shrink, scale, shift, remove, replace; with layout= what happens to blobs, e.g. "
+        "actions are grow, shrink, scale, shift, remove, replace; of blobs what happens to them, e.g. "
         "`move 3 0.2 0; remove 5` (docs/blobs.md)"
     )  # fmt: skip
     classes: list[str] = option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +40,8 @@ MEANING = {
 
 
 def write_report(
-    out: Path, command: str, classes: ClassList, background: Collection[int], association: Association,
-    outcomes: Sequence[BlobOutcome], figures: Mapping[str, Figure],
+    out: Path, command: str, classes: ClassList, association: Association, outcomes: Sequence[BlobOutcome],
+    figures: Mapping[str, Figure],
 ) -> None:  # fmt: skip
     """Write ``report.md`` and its pictures into a folder.
 

@@ -9,9 +9,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from networks.blobgan.generator import HIDDEN
 from networks.checkpoints.errors import GanvasError
-from networks.latent import Latent
+from networks.latent import HIDDEN, Latent
 from networks.levels import LEVELS, level_rows, style_levels
 from networks.mapper.network import Group, Mapper, MapperSpace, Spread, codes_of
 from networks.mapper.residual import Recipe

@@ -112,6 +112,23 @@ def test_scenes_are_completed_around_what_is_kept(folder: Path, tmp_path: Path) 
     assert not (tmp_path / "vector.safetensors").exists()
 
 
+def test_an_image_is_edited_by_the_blobs_that_it_is_found_to_have(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+    picture = folder / "samples" / "0001.png"
+    words = [f"generator={folder / 'blobgan.safetensors'}", f"image={picture}", "move=1:+0.2,0"]
+    assert cli.main(["edit", *words, f"out={tmp_path / 'edited'}"]) == cli.OK
+    assert "inverted at " in capsys.readouterr().out
+    after, names = load_latent(tmp_path / "edited" / "latents.safetensors")
+    assert names == ("0001",)
+    assert read_figures(tmp_path / "edited").figures["outside"].protocol.split == "inverted"
+    words[-1] = "program=move 1 0 0"
+    assert cli.main(["edit", *words, f"out={tmp_path / 'still'}"]) == cli.OK
+    before, _ = load_latent(tmp_path / "still" / "latents.safetensors")
+    torch.testing.assert_close(Layout.of(after).centre[:, 1, 0], Layout.of(before).centre[:, 1, 0] + 0.2)
+
+
 def test_what_leaves_the_image_is_told(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert edit(folder, tmp_path, "program=place 1 4 0.5", "scenes=1") == cli.OK
     assert "warning: blob 1 of scene 0001 lies outside the image" in capsys.readouterr().err
@@ -155,7 +172,9 @@ def other_files(folder: Path, tmp_path: Path) -> dict[str, Path]:
         (["keep=[5]"], "cannot be kept; give some of 0 to 2"),
         (["program=remove 0", "move=1:0,0"], "give one of move=, program=, script=, vector=, keep="),
         ([], "give one of move="),
-        (["program=remove 0", "image=x.png"], "image= does not go with layout="),
+        (["layout=", "image=/no/such.png", "program=remove 0"], "image=/no/such.png is neither an image nor a folder"),
+        (["program=remove 0", "image=x.png"], "give one of layout= and image="),
+        (["program=remove 0", "paste=poisson"], "paste= does not go with layout="),
         (["program=remove 0", "generator=null"], "layout= needs generator=FILE"),
         (["program=remove 0", "strength=[1,2]"], "must be one number"),
         (["program=remove 0", "strength=nan"], "strength=nan"),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from datamodules.scenes import SCENE_CLASSES
-from launch import cli, evaluate_blobs
-from launch.evaluate_blobs import Judge, Seen, associations
+from launch import cli
+from launch.evaluate_blobs import Judge, Seen, Trial
 from launch.figures import read_figures
 from networks.blobgan import BlobGenerator, Layout
 from networks.checkpoints.classes import ClassList
@@ -56,20 +56,18 @@ def test_blobs_that_are_what_they_draw_get_ideal_figures() -> None:
     )
     judge = Judge("itself", CLASSES, lambda latent: by_weights(generator, latent))
     latent = layout.latent()
-    seen = judge.see(latent)
-    association, shares = associations(generator, latent, seen.masks, 3, 1)
-    assert association.label.tolist() == [1, 2]
-    assert association.consistency.tolist() == [1.0, 1.0]
-    cfg = SimpleNamespace(recipe=SimpleNamespace(move=0.125))
+    trial = Trial(generator, judge, latent, frozenset({0}), 0.125, batch=1)
+    assert trial.association.label.tolist() == [1, 2]
+    assert trial.association.consistency.tolist() == [1.0, 1.0]
     for blob in (0, 1):
-        found = evaluate_blobs._outcome(cfg, generator, judge, latent, seen, shares, association, blob, {0})
+        found = trial.outcome(blob)
         assert found.follows.all()
-        torch.testing.assert_close(found.followed.share, torch.ones(2), atol=0.02, rtol=0)
-        torch.testing.assert_close(found.followed.error, torch.zeros(2), atol=2e-3, rtol=0)
+        torch.testing.assert_close(found.followed.share, torch.ones(2), atol=0.1, rtol=0)   # edges are pixels
+        torch.testing.assert_close(found.followed.error, torch.zeros(2), atol=0.0125, rtol=0)
         assert (found.gone == 1).all()
-        assert (found.removal.psnr > found.move.psnr.new_tensor(15.0)).all()
+        assert (found.removal.psnr > 15).all()
         # Nothing is measured of what counts as background.
-        found = evaluate_blobs._outcome(cfg, generator, judge, latent, seen, shares, association, blob, {0, 1, 2})
+        found = replace(trial, background=frozenset({0, 1, 2})).outcome(blob)
         assert found.followed is None
         assert len(found.gone) == 0
 
