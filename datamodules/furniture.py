@@ -9,19 +9,17 @@ import hashlib
 import io
 import json
 import re
-import tarfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from datamodules.debian import files_of_deb, package_named
 from networks.checkpoints.errors import GanvasError
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
-WANTED = ("the Debian package sweethome3d-furniture, as a .deb that `apt-get download sweethome3d-furniture` fetches "
-          "or a folder that `dpkg-deb -x` unpacked it into")  # fmt: skip
-_AR, _AR_HEADER = b"!<arch>\n", 60
+WANTED = package_named("sweethome3d-furniture")
 _PROPERTY = re.compile(r"(\w+)#(\d+)\s*=\s*(.*)")
 
 
@@ -73,7 +71,8 @@ def read_furniture(path: str | Path) -> dict[str, Library]:
     if path.is_dir():
         found = [(file.stem, file) for file in sorted(path.rglob("*.sh3f"))]
     elif path.is_file():
-        found = [(name, io.BytesIO(data)) for name, data in sorted(_libraries_of_deb(path))]
+        files = files_of_deb(path, lambda name: name.endswith(".sh3f"), "data.furniture", WANTED)
+        found = [(name, io.BytesIO(data)) for name, data in sorted((Path(name).stem, data) for name, data in files)]
     else:
         raise GanvasError(f"data.furniture={path} does not exist: give {WANTED}.")
     if not found:
@@ -111,32 +110,3 @@ def _entries(text: str) -> dict[str, CatalogueEntry]:
             float(row.get("dropOnTopElevation", 100 * height)) / 100, turn,
         )  # fmt: skip
     return entries
-
-
-def _libraries_of_deb(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each library in a ``.deb``: an ar archive with a tar in it."""
-    try:
-        with path.open("rb") as file:
-            name = _seek_data(file)
-            if not name.endswith((".xz", ".gz", ".bz2", ".tar")):
-                raise GanvasError(f"data.furniture={path} is packed as {name}, which is not read here: unpack it with "
-                                  f"`dpkg-deb -x {path} FOLDER` and give the folder.")
-            with tarfile.open(fileobj=file, mode="r|*") as tar:
-                for member in tar:
-                    if member.isfile() and member.name.endswith(".sh3f"):
-                        yield Path(member.name).stem, tar.extractfile(member).read()
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise GanvasError(f"data.furniture={path} is no Debian package, or damaged ({error}): give "
-                          f"{WANTED}.") from error
-
-
-def _seek_data(file: io.BufferedReader) -> str:
-    """Go to the start of a ``.deb``'s data, and say what its member is called."""
-    if file.read(len(_AR)) != _AR:
-        raise ValueError("it does not begin as an ar archive")
-    while header := file.read(_AR_HEADER):
-        name, size = header[:16].decode("ascii").strip().rstrip("/"), int(header[48:58])
-        if name.startswith("data.tar"):
-            return name
-        file.seek(size + size % 2, io.SEEK_CUR)
-    raise ValueError("it holds no data.tar")

@@ -2,12 +2,14 @@
 
 Both may be as the dataset tool of NVIDIA's StyleGAN releases writes them: ``00000/img00000000.png``, ..., and
 ``dataset.json`` with ``{"labels": [["00000/img00000000.png", 6], ...]}``, where a label is a class id or a vector.
+Without that file the sub-folders are the classes: ``cat/1.png``, ``dog/2.png``, ....
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.images import read_image
 
 LABELS = "dataset.json"
+NUMBERED = re.compile(r"\d{5}")
 MOST_CLASSES = 65536   # a larger class id is rather a number of something else
 
 
@@ -64,12 +67,35 @@ class ImageFiles:
         """
         return read_image(self.path / name, None if self._archive is None else self._bytes(name))
 
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes, in their order: those of the sub-folders; () where the labels are in a file.
+
+        Raises:
+            GanvasError: if neither gives labels.
+        """
+        if self._has_labels:
+            return ()
+        folders = {name.partition("/")[0] for name in self.marks if "/" in name}
+        # Folders with numbers are the parts that the dataset tool cuts its images into, and no classes.
+        if not folders or all(NUMBERED.fullmatch(folder) for folder in folders):
+            raise GanvasError(f"There are no labels in {self.path}: add a {LABELS} to it, put each class into a folder "
+                              "of its name, or leave data.labels out.")  # fmt: skip
+        if stray := next((name for name in self.marks if "/" not in name), None):
+            raise GanvasError(f"{self.path / stray} lies in no folder of a class, and other images do: move it into "
+                              "one of them.")  # fmt: skip
+        if len(folders) == 1:
+            raise GanvasError(f"{self.path} has one class, {folders.pop()}, and labels need two: add a folder of "
+                              "images, or leave data.labels out.")  # fmt: skip
+        return tuple(sorted(folders))
+
     def labels(self) -> np.ndarray:
         """One row an image: class ids become one-hot rows, vectors stay as they are. ``float32 [N, c_dim]``.
 
         Raises:
             GanvasError: if there are no labels, an image has none, or they are neither all ids nor all vectors.
         """
+        if names := self.label_names():
+            return np.eye(len(names), dtype=np.float32)[[names.index(name.partition("/")[0]) for name in self.marks]]
         where = self.path / LABELS
         given = self._stored_labels(where)
         missing = next((name for name in self.marks if name not in given), None)
@@ -88,8 +114,6 @@ class ImageFiles:
         return vectors
 
     def _stored_labels(self, where: Path) -> Mapping[str, Any]:
-        if not self._has_labels:
-            raise GanvasError(f"There are no labels in {self.path}: add a {LABELS} to it, or leave data.labels out.")
         try:
             stored = json.loads(self._bytes(LABELS))
             labels = stored.get("labels")

@@ -46,8 +46,8 @@ class ImageSet:
 
     images: np.ndarray                 # uint8 [N, C, R, R], in memory or mapped into it
     labels: np.ndarray | None = None   # float32 [N, c_dim]
-    label_names: tuple[str, ...] = ()  # of the classes, where they have names
     mirror: bool = False               # each image is also there from right to left, with the same label
+    label_names: tuple[str, ...] = ()  # of the classes, where they have names
 
     def __post_init__(self) -> None:
         if len(self.images) < 2:

@@ -7,6 +7,7 @@
 
 from editors.blob_completion import CompletionSettings
 from editors.blobs import BlobEdited, BlobEditor
+from editors.collage import Collaged, CollageEditor
 from editors.generator import GeneratorEditor
 from editors.inversion_cache import InversionCache
 from editors.invert import Inversion, InversionSettings
@@ -19,13 +20,17 @@ from editors.text_directions import RelevanceSettings, measure_relevance
 from editors.text_optimise import TextEdited, TextOptimiser, TextSettings
 from editors.text_relevance import relevance_of
 from networks.checkpoints.classes import ClassList
+from networks.checkpoints.collages import load_collage, save_collage
 from networks.checkpoints.edits import load_edit, save_edit
+from networks.collage import Transform
 from networks.latent_edit import LatentEdit
 
 __all__ = [
     "BlobEdited",
     "BlobEditor",
     "ClassList",
+    "CollageEditor",
+    "Collaged",
     "CompletionSettings",
     "EditSequence",
     "EditSettings",
@@ -41,10 +46,13 @@ __all__ = [
     "TextEdited",
     "TextOptimiser",
     "TextSettings",
+    "Transform",
     "load",
+    "load_collage",
     "load_edit",
     "measure_relevance",
     "parse_program",
     "relevance_of",
+    "save_collage",
     "save_edit",
 ]

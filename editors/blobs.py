@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from editors.blob_completion import Completed, CompletionSettings, complete
+from editors.changes import Changed
 from editors.generator import GeneratorEditor
 from editors.ownership import require_owner
 from networks.blobgan import BlobGenerator, BlobProgram, Layout
@@ -31,38 +32,12 @@ Steps = str | Sequence[str | Mapping[str, Any]]   # see networks.blobgan.program
 
 
 @dataclass(frozen=True)
-class BlobEdited:
-    """Scenes before and after an edit."""
+class BlobEdited(Changed):
+    """Scenes before and after an edit; the region is that of :func:`edited_region`."""
 
     before: Latent
     after: Latent
-    image_before: Tensor = field(repr=False)   # [N, C, R, R] in [-1, 1]
-    image: Tensor = field(repr=False)          # the same, edited
-    region: Tensor = field(repr=False)         # [N, R, R] in [0, 1], see edited_region
     unseen: tuple[tuple[int, int], ...]        # scene and number of blobs that were moved out of sight
-
-    def __len__(self) -> int:
-        return len(self.before)
-
-    @property
-    def change(self) -> Tensor:
-        """Mean absolute difference of each pixel, of values scaled to [0, 1]: ``[N, R, R]``."""
-        return (self.image - self.image_before).abs().mean(dim=1) / 2
-
-    @property
-    def inside(self) -> Tensor:
-        """The mean change where the edit is, ``[N]``; 0 where it is nowhere."""
-        return _mean(self.change, self.region)
-
-    @property
-    def outside(self) -> Tensor:
-        """The mean change elsewhere, ``[N]``: what an edit should not do."""
-        return _mean(self.change, 1 - self.region)
-
-    def figures(self) -> dict[str, float]:
-        """``inside``, ``outside``, and the region's share of the image, each as a mean over the scenes."""
-        shares = {"inside": self.inside, "outside": self.outside, "region": self.region.mean(dim=(1, 2))}
-        return {name: float(each.mean()) for name, each in shares.items()}
 
 
 class BlobEditor(GeneratorEditor):
@@ -126,8 +101,8 @@ class BlobEditor(GeneratorEditor):
         device = self.generator.device
         layouts = Layout.of(before.to(device)), Layout.of(after.to(device))
         return BlobEdited(
-            before, after, self.render(before).cpu(), self.render(after).cpu(),
-            edited_region(self.generator, *layouts).cpu(), unseen(self.generator, *layouts),
+            self.render(before).cpu(), self.render(after).cpu(), edited_region(self.generator, *layouts).cpu(),
+            before, after, unseen(self.generator, *layouts),
         )  # fmt: skip
 
     def partners(self, latent: Latent, edit: LatentEdit, strength: float = 1.0) -> dict[str, Layout]:
@@ -243,8 +218,3 @@ def _weights(generator: BlobGenerator, layout: Layout, k: int) -> Tensor:
     """The weights of background and blobs in each pixel, ``[N, k + 1, R, R]``; 0 for blobs that are not there."""
     found = generator.synthesis.weights(layout)[generator.img_resolution]
     return torch.nn.functional.pad(found, (0, 0, 0, 0, 0, k - layout.k))
-
-
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of each ``[H, W]``, ``[N]``; 0 where all weights are 0."""
-    return (values * weights).sum(dim=(1, 2)) / weights.sum(dim=(1, 2)).clamp(min=1e-12)

@@ -1,6 +1,7 @@
 """Where inversion looks for codes: what is free there, in units of how much it varies, and what codes that makes.
 
-W+ is that of Abdal et al. 2019 (Image2StyleGAN, arXiv 1904.03189). A BlobGAN has its hidden code, and the blobs
+W+ is that of Abdal et al. 2019 (Image2StyleGAN, arXiv 1904.03189). The class-conditional GAN has z, for a class that is
+given or found (``class_codes.py``). A BlobGAN has its hidden code, and the blobs
 themselves, which reach scenes that no code has: as in OCTET (Zemni et al. 2023, arXiv 2211.12380) they are moved
 directly, sizes faster than the rest, since hardly any gradient comes through a blob that can hardly be seen.
 """
@@ -11,17 +12,19 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from editors.class_codes import ClassCodes
 from networks.blobgan import BlobGenerator, Layout
 from networks.blobgan.layout_network import normalised
 from networks.checkpoints.errors import GanvasError
 from networks.latent import HIDDEN, Latent, Space
 from networks.latent_statistics import code_statistics, w_statistics
 from networks.protocol import Generator
+from networks.sngan import ConditionalGenerator
 
-InversionSpaceName = Literal["auto", "w+", "w", "layout"]
+InversionSpaceName = Literal["auto", "w+", "w", "layout", "z"]
 
 
 class InversionSpace(Protocol):
@@ -30,6 +33,8 @@ class InversionSpace(Protocol):
     space: Space               # of the codes found
     samples: Latent            # a start is chosen from these; in units of their spread steps are measured
     rates: tuple[float, ...]   # of the free tensors, as factors of the settings' rate
+    starts: int                # how many begin where the settings do not say
+    groups: Tensor | None      # [S], a number for each sample: starts are of different ones; None: of any
 
     def of(self, latent: Latent) -> Latent:
         """Codes to start from, as this space has them.
@@ -38,8 +43,8 @@ class InversionSpace(Protocol):
             ValueError: if they are in a space that does not lead here.
         """
 
-    def encoded(self, codes: Tensor) -> Latent:
-        """What an encoder says, ``[N, D]`` or ``[N, rows, D]``, as :meth:`of`."""
+    def encoded(self, encoder: nn.Module, images: Tensor) -> list[Latent]:
+        """What an encoder says of images ``[N, C, R, R]``, as :meth:`of`: one answer or several to choose from."""
 
     def mean(self, count: int) -> Latent:
         """The mean, so many times."""
@@ -60,14 +65,16 @@ def space_name(generator: Generator, asked: InversionSpaceName) -> InversionSpac
     Raises:
         GanvasError: if this generator does not have the space that is asked for.
     """
-    choices = ("layout", "w") if isinstance(generator, BlobGenerator) else ("w+", "w")
+    own = {BlobGenerator: ("layout", "w"), ConditionalGenerator: ("z",)}
+    choices = own.get(type(generator), ("w+", "w"))
     if asked not in ("auto", *choices):
         raise GanvasError(f"inversion space={asked} does not fit this generator: choose of {', '.join(choices)}")
     return choices[0] if asked == "auto" else asked
 
 
 def inversion_space(
-    generator: Generator, name: InversionSpaceName, samples: int = 1000, seed: int = 0, size_rate: float = 1.0
+    generator: Generator, name: InversionSpaceName, samples: int = 1000, seed: int = 0, size_rate: float = 1.0,
+    label: str | None = None,
 ) -> InversionSpace:  # fmt: skip
     """The space of this name.
 
@@ -77,11 +84,17 @@ def inversion_space(
         samples: how many tell the spread.
         seed: of these.
         size_rate: rate of blobs' sizes, as a factor.
+        label: in z, the class of all images; None: it is found.
 
     Raises:
-        GanvasError: if the generator does not have it.
+        GanvasError: if the generator does not have it, or no such class.
     """
     name = space_name(generator, name)
+    if isinstance(generator, ConditionalGenerator):
+        return ClassCodes(generator, samples, seed, label)
+    if label is not None:
+        raise GanvasError(f"inversion label={label} is for a class-conditional GAN, and this generator is none: leave "
+                          "it out")  # fmt: skip
     if isinstance(generator, BlobGenerator):
         drawn = (generator, samples, seed)
         return HiddenCodes(*drawn) if name == "w" else Layouts(*drawn, size_rate)
@@ -93,6 +106,7 @@ class WPlus:
 
     space: Space = "w+"
     rates = (1.0,)
+    starts, groups = 1, None
 
     def __init__(self, generator: Generator, samples: int, seed: int, one_code: bool) -> None:
         self._mean, self._std, self.samples = w_statistics(generator, samples, seed)
@@ -101,9 +115,12 @@ class WPlus:
     def of(self, latent: Latent) -> Latent:
         if latent.space not in ("w", "w+"):
             raise ValueError(f"an inversion starts in w or w+, not in {latent.space}")
-        return self.encoded(latent.tensors["ws" if latent.space == "w+" else "w"])
+        return self._wide(latent.tensors["ws" if latent.space == "w+" else "w"])
 
-    def encoded(self, codes: Tensor) -> Latent:
+    def encoded(self, encoder: nn.Module, images: Tensor) -> list[Latent]:
+        return [self._wide(encoder(images))]
+
+    def _wide(self, codes: Tensor) -> Latent:
         ws = codes[:, None] if codes.ndim == 2 else codes
         return Latent("w+", {"ws": self._rows(ws.to(self._mean.device))})
 
@@ -129,6 +146,7 @@ class HiddenCodes:
 
     space: Space = "layout"
     rates = (1.0,)
+    starts, groups = 1, None
 
     def __init__(self, generator: BlobGenerator, samples: int, seed: int) -> None:
         mean, self._std, self.samples = code_statistics(generator, samples, seed)
@@ -140,8 +158,8 @@ class HiddenCodes:
             raise ValueError("an inversion in w starts from hidden codes, and these layouts have none")
         return latent
 
-    def encoded(self, codes: Tensor) -> Latent:
-        return self._generator.latent_of(codes.flatten(1))
+    def encoded(self, encoder: nn.Module, images: Tensor) -> list[Latent]:
+        return [self._generator.latent_of(encoder(images).flatten(1))]
 
     def mean(self, count: int) -> Latent:
         return self._generator.latent_of(self._mean.expand(count, -1))
@@ -180,6 +198,7 @@ class Layouts:
     """Blobs themselves, each number for itself; the unit of a kind is its spread around the mean of each blob."""
 
     space: Space = "layout"
+    starts, groups = 1, None
 
     def __init__(self, generator: BlobGenerator, samples: int, seed: int, size_rate: float) -> None:
         self._generator, self.samples = generator, generator.sample(samples, seed)
@@ -194,8 +213,8 @@ class Layouts:
             raise ValueError(f"an inversion starts from layouts of {self._generator.k} blobs, and these have {k}")
         return Layout.of(latent).latent()
 
-    def encoded(self, codes: Tensor) -> Latent:
-        return self._generator.latent_of(codes.flatten(1))
+    def encoded(self, encoder: nn.Module, images: Tensor) -> list[Latent]:
+        return [self._generator.latent_of(encoder(images).flatten(1))]
 
     def mean(self, count: int) -> Latent:
         return self._generator.sample(1, 0, truncation=0.0)[[0] * count]

@@ -4,8 +4,8 @@ Abdal et al. 2019 (Image2StyleGAN, arXiv 1904.03189) optimise W+ under a pixel a
 the learning rate is that of Karras et al. 2020 (arXiv 1912.04958, appendix D). Two things are ours: codes are measured
 in standard deviations around their mean, so that one learning rate fits every generator, and the search starts from
 what an encoder says, or else from the most similar of many samples. What is searched depends on the generator
-(``inversion_spaces.py``): W+ and W, or a BlobGAN's blobs and its hidden code. Noise maps are optimised on request
-alone: what hides in them is lost to every edit. They then belong to the latent, and go wherever it goes.
+(``inversion_spaces.py``): W+ and W, a BlobGAN's blobs and its hidden code, or z of a class. Noise maps are optimised on
+request alone: what hides in them is lost to every edit. They then belong to the latent, and go wherever it goes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from editors.ownership import require_owner
 from editors.target import Target
 from networks.checkpoints.encoders import find_encoder
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.latents import LABEL
 from networks.critics import PERCEPTUAL, perceptual
 from networks.critics.lpips_distance import Embedding, PerceptualCritic
 from networks.critics.sizes import for_critic
@@ -50,12 +51,14 @@ class InversionSettings:
     perceptual: float = 0.1                         # weight of the perceptual distance
     pixel: float = 1.0                              # weight of the mean squared pixel difference
     delta: float = 1e-3                             # weight of the mean squared distance from the mean of the codes
-    space: InversionSpaceName = "auto"              # auto: w+, or of a BlobGAN layout; w: one code for all of it
+    space: InversionSpaceName = "auto"              # auto: w+, layout, or z; w: one code for all of it
     size_rate: float = 2.0                          # in layout: rate of blobs' sizes, as a factor
     noise: bool = False                             # optimise noise maps too; they become part of the latent
     noise_weight: float = 1.0                       # with noise: weight of the correlations inside a map
     start: Start = "auto"                           # auto: the generator's encoder if there is one, else nearest
     samples: int = 1000                             # how many samples the start is chosen from
+    starts: int | None = None                       # how many of them begin; the best ending is kept. None: 1, in z 4
+    label: str | None = None                        # in z: the class of the images; None: the one that fits best
     seed: int = 0                                   # of the samples
     critic: str = "stlpips-alex"                    # see networks.critics.perceptual
     batch: int = field(default=16, metadata={"changes_result": False})  # images optimised at once
@@ -68,6 +71,8 @@ class InversionSettings:
         for name in ("samples", "batch", "rate", "size_rate"):
             if getattr(self, name) <= 0:
                 raise GanvasError(f"inversion {name} must be greater than 0, got {getattr(self, name)}")
+        if self.starts is not None and self.starts < 1:
+            raise GanvasError(f"inversion starts must be at least 1, got {self.starts}")
         if self.steps < 0:
             raise GanvasError(f"inversion steps must be at least 0, got {self.steps}")
 
@@ -79,6 +84,8 @@ class InversionSettings:
         """The settings that change the result, as plain values."""
         idle = {"batch"} if self.noise else {"batch", "noise", "noise_weight"}
         idle |= set() if self.space == "layout" else {"size_rate"}
+        idle |= set() if self.space == "z" else {"label"}
+        idle |= {"starts"} if self.starts is None else set()
         return {name: value for name, value in asdict(self).items() if name not in idle}
 
 
@@ -86,7 +93,7 @@ class InversionSettings:
 class Inversion:
     """Codes of real images, and how well they reproduce them."""
 
-    latent: Latent                                      # in W+ or layout, with noise maps if asked for
+    latent: Latent                                      # in W+, layout or z; with noise maps if asked for
     target: Tensor = field(repr=False)                  # the images in the generator's form, [N, C, R, R]
     reconstruction: Tensor = field(repr=False)          # [N, C, R, R]
     psnr: Tensor                                        # [N], dB, of values scaled to [0, 1], without margins
@@ -124,18 +131,20 @@ def invert(
     keys = _keys(problem, target, first) if cache is not None else []
     found = [cache.get(key) if cache is not None else None for key in keys] or [None] * len(target)
     todo = [i for i, codes in enumerate(found) if codes is None]
-    with tqdm(total=len(todo) * settings.steps, desc="invert", unit="step", disable=not (progress and todo)) as bar:
+    total = len(todo) * settings.steps * (problem.starts if first is None else 1)
+    with tqdm(total=total, desc="invert", unit="step", disable=not (progress and todo)) as bar:
         for chunk in _chunks(todo, settings.batch):
-            begin = problem.begin(target[chunk]) if first is None else first[chunk]
-            labels = [names[i] if names else f"image {i}" for i in chunk]
-            codes = problem.optimise(target[chunk], begin, labels, bar).tensors
+            begins = problem.begins(target[chunk]) if first is None else [first[chunk]]
+            called = [names[i] if names else f"image {i}" for i in chunk]
+            codes = _with_label(problem.best(target[chunk], begins, called, bar))
             for place, i in enumerate(chunk):
                 found[i] = {name: t[place] for name, t in codes.items()}
                 if cache is not None:
                     cache.put(keys[i], found[i], generator.hash)
     device = target.image.device  # what the cache gave lies on the CPU
     tensors = {name: torch.stack([item[name].to(device) for item in found]) for name in found[0]}
-    latent = Latent(problem.space.space, tensors, generator_hash=generator.hash or None)
+    label = tensors.pop(LABEL, None)
+    latent = Latent(problem.space.space, tensors, label, generator.hash or None)
     return _assess(problem, latent, target)
 
 
@@ -144,11 +153,20 @@ class _Problem:
 
     def __init__(self, generator: Generator, settings: InversionSettings, critic: PerceptualCritic) -> None:
         self.generator, self.settings = generator, settings
-        self.space = inversion_space(generator, settings.space, settings.samples, settings.seed, settings.size_rate)
+        self.space = inversion_space(
+            generator, settings.space, settings.samples, settings.seed, settings.size_rate, settings.label
+        )
         self.critic = critic.to(generator.device)
         self.encoder = encoder_for(generator, settings)
         self.maps = noise_of(generator) if settings.noise else {}
         self._thumbnails: Tensor | None = None
+
+    @property
+    def starts(self) -> int:
+        """How many codes an image begins from: the mean is one, and what an encoder says of a class is one."""
+        if self.settings.start == "mean" or (self.encoder is not None and self.space.groups is None):
+            return 1
+        return min(self.settings.starts or self.space.starts, self._different())
 
     def start_at(self, start: Latent) -> Latent:
         """Given codes as the space has them."""
@@ -186,25 +204,55 @@ class _Problem:
         latent = self.space.latent(best[: len(codes)], begin)
         return latent.with_noise(dict(zip(maps, best[len(codes) :], strict=True)))
 
-    @torch.no_grad()
-    def begin(self, target: Target) -> Latent:
-        """The codes to start from."""
-        if self.encoder is not None:
-            return self.space.encoded(self.encoder(target.image))
-        return self.nearest(target) if self.settings.start != "mean" else self.space.mean(len(target))
+    def best(self, target: Target, begins: Sequence[Latent], names: Sequence[str], bar: tqdm) -> Latent:
+        """Of each image the codes of the lowest loss that any of its beginnings leads to."""
+        found = [self.optimise(target, begin, names, bar) for begin in begins]
+        if len(found) == 1:
+            return found[0]
+        with torch.no_grad():
+            embedding = self.embed(target.image)
+            losses = [self.loss(self.space.free(each), each, target, embedding, each.noise) for each in found]
+        choice = torch.stack(losses).argmin(0).tolist()
+        return Latent.cat([found[k][i] for i, k in enumerate(choice)])
 
-    def nearest(self, target: Target) -> Latent:
-        """The most similar samples: all are compared as thumbnails, and the few nearest of each by the whole loss."""
+    @torch.no_grad()
+    def begins(self, target: Target) -> list[Latent]:
+        """The codes to start from, one or more for each image."""
+        if self.encoder is not None:
+            return self._lowest(target, self.space.encoded(self.encoder, target.image))
+        return self.nearest(target, self.starts) if self.settings.start != "mean" else [self.space.mean(len(target))]
+
+    def nearest(self, target: Target, count: int = 1) -> list[Latent]:
+        """The most similar samples: all are compared as thumbnails, and the few nearest of each by the whole loss.
+
+        Where samples are in groups, as classes are, those of an image are of different ones.
+        """
         samples = self.space.samples
         if self._thumbnails is None:
             pieces = samples.split(max(self.settings.batch, 16))
             self._thumbnails = torch.cat([_thumbnail(self.generator.render(piece)) for piece in pieces])
         pixels = target.distances(self._thumbnails, _thumbnail)
-        shortlist = pixels.topk(min(SHORTLIST, len(samples)), largest=False).indices  # [N, k]
+        if self.space.groups is not None:
+            pixels = _nearest_of_each(pixels, self.space.groups)
+        shortlist = pixels.topk(min(max(SHORTLIST, count), self._different()), largest=False).indices  # [N, k]
         embedding = self.embed(target.image)
         losses = [self.loss(self.space.free(samples[pick]), samples[pick], target, embedding) for pick in shortlist.T]
-        choice = torch.stack(losses, dim=1).argmin(1, keepdim=True)
-        return samples[shortlist.gather(1, choice)[:, 0]]
+        choice = torch.stack(losses, dim=1).topk(count, largest=False).indices  # [N, count]
+        return [samples[each] for each in shortlist.gather(1, choice).T]
+
+    def _lowest(self, target: Target, candidates: Sequence[Latent]) -> list[Latent]:
+        """Of candidates for each image as many as begin, those of the lowest loss."""
+        if len(candidates) <= self.starts:
+            return list(candidates)
+        embedding = self.embed(target.image)
+        losses = torch.stack([self.loss(self.space.free(each), each, target, embedding) for each in candidates])
+        ranks = losses.topk(self.starts, dim=0, largest=False).indices.tolist()  # [starts, N]
+        return [Latent.cat([candidates[k][i] for i, k in enumerate(row)]) for row in ranks]
+
+    def _different(self) -> int:
+        """How many starts there can be."""
+        groups = self.space.groups
+        return len(self.space.samples) if groups is None else len(groups.unique())
 
 
 @torch.no_grad()
@@ -242,9 +290,24 @@ def _keys(problem: _Problem, target: Target, start: Latent | None) -> list[str]:
     keys = []
     for i, (image, window) in enumerate(zip(target.image, target.windows.tolist(), strict=True)):
         margin = {} if window[2:] == [size, size] else {"window": window}
-        at = None if start is None else {name: tensor[i] for name, tensor in start.tensors.items()}
+        at = None if start is None else {name: tensor[i] for name, tensor in _with_label(start).items()}
         keys.append(InversionCache.key(problem.generator.hash, image, settings | margin, at))
     return keys
+
+
+def _with_label(latent: Latent) -> dict[str, Tensor]:
+    """The tensors of codes, their label among them where they have one."""
+    return latent.tensors if latent.label is None else {**latent.tensors, LABEL: latent.label}
+
+
+def _nearest_of_each(distances: Tensor, groups: Tensor) -> Tensor:
+    """Distances ``[N, S]`` with all but the smallest of each group infinite."""
+    kept = torch.full_like(distances, torch.inf)
+    for group in groups.unique():
+        at = (groups == group).nonzero().flatten()
+        best = at[distances[:, at].argmin(1)][:, None]  # [N, 1]
+        kept.scatter_(1, best, distances.gather(1, best))
+    return kept
 
 
 def _chunks(items: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from editors.blobs import BlobEditor
+from editors.collage import CollageEditor
 from editors.generator import GeneratorEditor
 from editors.inversion_cache import InversionCache
 from editors.invert import InversionSettings
@@ -20,6 +21,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import GENERATORS, find_generator, generator_from_bundle, load_generator
 from networks.checkpoints.zoo import resolve
 from networks.protocol import Generator
+from networks.sngan import ConditionalGenerator
 
 
 def load(
@@ -39,7 +41,8 @@ def load(
     bundle = read_bundle(resolve(path))
     if bundle.kind in GENERATORS:
         found = generator_from_bundle(bundle).to(device)
-        return BlobEditor(found) if isinstance(found, BlobGenerator) else GeneratorEditor(found)
+        own = {BlobGenerator: BlobEditor, ConditionalGenerator: CollageEditor}
+        return own.get(type(found), GeneratorEditor)(found)
     if bundle.kind == heads.KIND:
         return SegmentationEditor(
             heads.head_from_bundle(bundle).to(device),

@@ -173,8 +173,13 @@ def _origin(source: Path, form: str, network: str, cfg: DictConfig) -> dict[str,
 @torch.no_grad()
 def agreement(encoder: nn.Module, generator: Generator) -> list[str]:
     """The encoder's hash, and how near the generator's samples come when they are encoded and rendered again."""
-    images = generator.render(generator.sample(CHECKED, seed=0)).clamp(-1, 1)
-    again = generator.render(Latent("w+", {"ws": encoder(images)})).clamp(-1, 1)
+    drawn = generator.sample(CHECKED, seed=0)
+    images = generator.render(drawn).clamp(-1, 1)
+    if drawn.space == "z":
+        codes = drawn.replace(z=encoder(images, drawn.label))
+    else:
+        codes = Latent("w+", {"ws": encoder(images)})
+    again = generator.render(codes).clamp(-1, 1)
     return [f"hash: {encoder.hash}", f"psnr of samples: {psnr(again, images).mean().item():.2f}"]
 
 

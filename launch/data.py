@@ -12,11 +12,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from datamodules.avatar_render import style_definition
-from datamodules.avatar_styles import render_styles
 from datamodules.image_cache import prepared_images, spread
 from datamodules.image_files import ImageFiles
 from datamodules.images import ImageSet
 from datamodules.rooms import rooms_licence
+from launch.classed import CLASSED, classed_images, classed_name
 from launch.figures import Protocol, Source
 from launch.rendered import RENDERED, name_of, render
 from networks.checkpoints.errors import GanvasError
@@ -61,18 +61,20 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
     """
     if _kind(cfg) in RENDERED:
         return ImageSet(render(cfg.data, cfg.data.count, "train", cfg.seed, masks=False).images)
-    if _kind(cfg) == "styles":
-        drawn = render_styles(cfg.data.styles, cfg.data.count, "train", cfg.seed, cfg.data.resolution)
-        return ImageSet(drawn.images, drawn.labels, label_names=tuple(cfg.data.styles))
+    if _kind(cfg) in CLASSED:
+        drawn = classed_images(cfg.data, cfg.data.count, "train", cfg.seed)
+        return ImageSet(drawn.images, drawn.labels, label_names=drawn.names)
     files = _files(cfg)
-    labels = files.labels() if cfg.data.labels else None  # first: a mistake in them is found at once
-    return ImageSet(prepared_images(files, cfg.data.resolution or size, cfg.data.fit), labels, mirror=cfg.data.mirror)
+    # First: a mistake in them is found at once.
+    labels, names = (files.labels(), files.label_names()) if cfg.data.labels else (None, ())
+    images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit)
+    return ImageSet(images, labels, cfg.data.mirror, names)
 
 
 def training_data(cfg: DictConfig) -> str:
     """What :func:`training_images` gives, as it is called beside figures."""
-    if _kind(cfg) == "styles":
-        return f"rendered avatars of {len(cfg.data.styles)} styles"
+    if _kind(cfg) in CLASSED:
+        return classed_name(cfg.data)
     return name_of(cfg.data) if _kind(cfg) in RENDERED else f"images of {cfg.images}"
 
 
@@ -92,10 +94,10 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
     if _kind(cfg) in RENDERED:
         images = render(cfg.data, n, "heldout", 0, masks=False).images
         source = Source(f"held-out {cfg.data.get('style', cfg.data.kind)}", "split heldout, seed 0")
-    elif _kind(cfg) == "styles":
-        drawn = render_styles(cfg.data.styles, n, "heldout", 0, cfg.data.resolution)
+    elif _kind(cfg) in CLASSED:
+        drawn = classed_images(cfg.data, n, "heldout", 0)
         images, labels = drawn.images, torch.from_numpy(drawn.labels)
-        source = Source(f"held-out avatars of {len(cfg.data.styles)} styles", "split heldout, seed 0")
+        source = Source(f"held-out {classed_name(cfg.data)}", "split heldout, seed 0")
     else:
         files = _files(cfg)
         images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
@@ -146,6 +148,8 @@ def licence(cfg: DictConfig) -> str:
         return "Apache-2.0; trained on scenes drawn by Ganvas"
     if _kind(cfg) == "rooms":
         return f"Apache-2.0; trained on images rendered from furniture of Sweet Home 3D: {rooms_licence()}"
+    if _kind(cfg) == "fashion_mnist":
+        return "Apache-2.0; trained on Fashion-MNIST by Zalando SE: MIT"
     if _kind(cfg) == "styles":
         return f"Apache-2.0; trained on images rendered from DiceBear's {'; '.join(map(_terms, cfg.data.styles))}"
     if _kind(cfg) != "avatars":

@@ -1,4 +1,7 @@
-"""``ganvas edit``: images changed by a wished mask, a program that makes one, or editing vectors; scenes by blobs."""
+"""``ganvas edit``: images changed by a wished mask, a program that makes one, or editing vectors.
+
+Scenes are edited by their blobs in :mod:`launch.edit_blobs`, regions as a collage in :mod:`launch.edit_collage`.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +24,24 @@ from editors.mask_programs import parse_program
 from editors.regions import edited_classes
 from editors.segmentation import Segmentation, SegmentationEditor
 from editors.sequence import EditSequence
-from launch import edit_blobs, edit_text
+from launch import edit_blobs, edit_collage, edit_text
 from launch.edit_vectors import check_strengths, vectors_of
 from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
-from launch.files import files_of
+from launch.files import file_of_each, files_of
 from launch.hardware import machine, require_device
 from launch.limits import require_at_least
 from launch.loggers import check_loggers, log_result
 from launch.options import arguments
 from launch.reports.edits import change_sheet, strip
+from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.foreign import is_foreign
 from networks.checkpoints.images import read_image
 from networks.checkpoints.landmarks import SUFFIXES, read_landmarks
 from networks.checkpoints.latents import load_latent, save_latent
 from networks.checkpoints.masks import read_mask, write_mask
+from networks.checkpoints.zoo import resolve
 from networks.grids import save_png, to_uint8
 from networks.metrics.uncertainty import image_uncertainty
 
@@ -46,14 +52,17 @@ BLOBS_ONLY = ("source", "scenes", "script", "move", "keep", "video")
 def run(cfg: DictConfig) -> None:
     """Edit, and write ``images/``, ``masks/``, the codes, a sheet, ``figures.json``, and a strip or the vector.
 
-    Everything is written when all images are done. For a BlobGAN's scenes see :mod:`launch.edit_blobs`, with ``text=``
-    or ``mapper=`` :mod:`launch.edit_text`.
+    Everything is written when all images are done. For other things than masks and vectors see :mod:`launch.edit_text`,
+    :mod:`launch.edit_collage` and :mod:`launch.edit_blobs`.
 
     Raises:
         GanvasError: if nothing or two things say what to change or where, or what is given cannot be used.
     """
     if cfg.text is not None or cfg.mapper:
         edit_text.run(cfg)
+        return
+    if _is_collage(cfg):
+        edit_collage.run(cfg)
         return
     if cfg.layout or (cfg.generator and not cfg.segmentation):
         edit_blobs.run(cfg)
@@ -74,6 +83,19 @@ def run(cfg: DictConfig) -> None:
     log_result(cfg, "edit", out, values(figures), {"sheet": out / SHEET}, each, [out / LATENTS])
 
 
+def _is_collage(cfg: DictConfig) -> bool:
+    """Whether regions are edited. Scripts of regions and of blobs are told apart by the generator."""
+    if cfg.layout:
+        return False
+    if cfg.classmap or cfg.reference:
+        return True
+    return bool(cfg.script and not cfg.segmentation and not (cfg.generator and _draws_blobs(resolve(cfg.generator))))
+
+
+def _draws_blobs(path: Path) -> bool:
+    return path.is_file() and not is_foreign(path) and read_manifest(path)["kind"] == "blobgan"
+
+
 def check(cfg: DictConfig) -> None:
     """Refuse what can be refused before a network is read.
 
@@ -83,8 +105,9 @@ def check(cfg: DictConfig) -> None:
     check_loggers(cfg)
     require_device(cfg.device)
     if not cfg.segmentation:
-        raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or text=TEXT and "
-                          "generator=FILE; or for blobs generator=FILE, with layout=FILE or image=FILE.")  # fmt: skip
+        raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or generator=FILE with "
+                          "text=, with layout= or image= for blobs, or with classmap=, reference= or script= for a "
+                          "collage.")  # fmt: skip
     if given := [key for key in BLOBS_ONLY if cfg[key]]:
         raise GanvasError(f"{given[0]}= is for blobs: give layout=FILE, scenes as `ganvas sample` drew them, and no "
                           "segmentation=.")
@@ -146,26 +169,12 @@ def images_of(
     names = tuple(path.stem for path in paths)
     alignments: list[Alignment | None] = [None] * len(paths)
     if cfg.landmarks:
-        files = _by_name(Path(cfg.landmarks), "landmarks", names, SUFFIXES)
+        files = file_of_each(Path(cfg.landmarks), "landmarks", names, SUFFIXES)
         alignments = [Alignment.of(read_landmarks(file)) for file in files]
     pixels = (np.ascontiguousarray(read_image(path).transpose(1, 2, 0)) for path in paths)
     photos = [Photo(*pair) for pair in zip(pixels, alignments, strict=True)]
     seen = editor.segment([to_tensor(photo.seen(editor.generator.img_resolution)) for photo in photos])
     return seen, names, photos, Source(f"images of {cfg.image}" + (", aligned" if cfg.landmarks else ""))
-
-
-def _by_name(path: Path, key: str, names: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
-    """The file of each image: the only one, or the one of its name in a folder."""
-    if path.is_file():
-        if len(names) != 1:
-            raise GanvasError(f"{key}={path} is one file for {len(names)} images: give a folder of files named like "
-                              "them.")  # fmt: skip
-        return [path]
-    files = {file.stem: file for file in files_of(path, key, suffixes)}
-    missing = [name for name in names if name not in files]
-    if missing:
-        raise GanvasError(f"{key}={path} has nothing for {missing[0]}: name it {missing[0]}{suffixes[0]}.")
-    return [files[name] for name in names]
 
 
 def _edited(
@@ -183,7 +192,7 @@ def _masks(
     cfg: DictConfig, editor: SegmentationEditor, names: Sequence[str], photos: Sequence[Photo]
 ) -> list[np.ndarray]:
     """The wished mask of each image, found by its name."""
-    files = _by_name(Path(cfg.mask), "mask", names, IMAGE_SUFFIXES)
+    files = file_of_each(Path(cfg.mask), "mask", names, IMAGE_SUFFIXES)
     masks = (read_mask(file, editor.classes) for file in files)
     size = editor.generator.img_resolution
     return [photo.fitted(mask, size) for photo, mask in zip(photos, masks, strict=True)]

@@ -7,34 +7,33 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from omegaconf import DictConfig
 
 from editors.blobs import BlobEdited, BlobEditor, Steps, require_layout
 from editors.invert import invert
 from editors.loading import load
+from launch.edit_changes import LATENTS, SHEET, record_changes, save_pictures
+from launch.edit_scripts import read_script
 from launch.edit_vectors import check_strengths, vector_of
-from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
-from launch.hardware import machine, require_device
+from launch.figures import Figure, Protocol, Source, all_by, write_config
+from launch.hardware import require_device
 from launch.invert import read_images
 from launch.limits import require_at_least
-from launch.loggers import check_loggers, log_result
+from launch.loggers import check_loggers
 from launch.reports.blobs import blob_change_sheet, blob_strip, blob_video
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.latents import load_latent, save_latent
+from networks.checkpoints.latents import load_latent
 from networks.grids import save_png, to_uint8
 from networks.latent import Latent
 from networks.latent_edit import LatentEdit
 
 WAYS = ("move", "program", "script", "vector", "keep")
-MASKS_ONLY = ("segmentation", "landmarks", "latents", "mask", "classes", "refine", "paste")
-SHEET, STRIP, VIDEO = "sheet.png", "strip.png", "video.gif"
-LATENTS, VECTOR = "latents.safetensors", "vector.safetensors"
+MASKS_ONLY = ("segmentation", "landmarks", "latents", "mask", "classes", "refine", "paste", "classmap", "reference")
+STRIP, VIDEO, VECTOR = "strip.png", "video.gif", "vector.safetensors"
 SECONDS = 2.0  # that a video lasts, and the last picture stays for another
 
 
@@ -64,7 +63,7 @@ def run(cfg: DictConfig) -> None:
         distance = float(completed.distance.mean())
         figures["distance"] = Figure(distance, figures["inside"].protocol)
         lines.insert(0, f"distance: {distance:.4g}")
-    _record(cfg, edited, names, figures, source, time.monotonic() - begun)
+    record_changes(cfg, edited, names, figures, source, time.monotonic() - begun, "pictures included")
     print("\n".join([f"scenes: {len(edited)}", *lines]))
 
 
@@ -106,16 +105,7 @@ def steps_of(cfg: DictConfig) -> Steps:
         return [f"move {' '.join(found.groups())}"]
     if cfg.program:
         return cfg.program
-    try:
-        # JSON is YAML, too. Scalars stay text, which steps read: YAML would take scene and blob `1:5` for 65 seconds.
-        steps = yaml.load(Path(cfg.script).read_text(), yaml.BaseLoader)  # noqa: S506 - makes text, lists and tables
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise GanvasError(f"script={cfg.script} cannot be read: {reason}.") from error
-    if not isinstance(steps, list) or not all(isinstance(step, str | dict) for step in steps):
-        raise GanvasError(f"script={cfg.script} must be a list of steps, as `- {{do: move, blobs: 3, right: 0.2, "
-                          "down: 0}`.")  # fmt: skip
-    return steps
+    return read_script(cfg.script, "{do: move, blobs: 3, right: 0.2, down: 0}", words=True)
 
 
 def _editor(cfg: DictConfig) -> BlobEditor:
@@ -168,7 +158,7 @@ def write(
 ) -> list[str]:  # fmt: skip
     """Write the results; returns the lines that end the command."""
     out = Path(cfg.out)
-    _save_scenes(cfg, out / "images", out / LATENTS, to_uint8(edited.image), edited.after, names)
+    save_pictures(cfg, out, to_uint8(edited.image), edited.after, names)
     write_config(out, cfg)
     save_png(np.asarray(blob_change_sheet(editor, edited)), out / SHEET)
     lines = [f"{name}: {value:.4g}" for name, value in edited.figures().items()]
@@ -178,8 +168,7 @@ def write(
         lines.append(f"strip: {out / STRIP}")
         for scene, layout in editor.partners(edited.before, edit).items():
             partner, folder = layout.latent(editor.generator.hash), out / f"scene_{scene}"
-            pixels = to_uint8(editor.render(partner))
-            _save_scenes(cfg, folder / "images", folder / LATENTS, pixels, partner, names)
+            save_pictures(cfg, folder, to_uint8(editor.render(partner)), partner, names)
             lines.append(f"scene {scene}, which was changed too: {folder}")
         if cfg.video:
             first, *rest = blob_video(editor, edited.before, edit, cfg.video)
@@ -189,25 +178,3 @@ def write(
                 first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=pauses, loop=0)
             lines.append(f"video: {out / VIDEO}")
     return [*lines, f"sheet: {out / SHEET}", f"layout: {out / LATENTS}"]
-
-
-def _save_scenes(
-    cfg: DictConfig, images: Path, latents: Path, pixels: np.ndarray, latent: Latent, names: Sequence[str]
-) -> None:  # fmt: skip
-    for name, image in zip(names, pixels, strict=True):
-        save_png(image, images / f"{name}.png")
-    save_latent(latents, latent.to("cpu"), names, {"command": cfg.command})
-
-
-def _record(
-    cfg: DictConfig, edited: BlobEdited, names: Sequence[str], figures: dict[str, Figure], source: Source,
-    seconds: float,
-) -> None:  # fmt: skip
-    columns = {"inside": edited.inside.tolist(), "outside": edited.outside.tolist()}
-    each: list[dict[str, Any]] = [
-        {"name": name, **{key: column[i] for key, column in columns.items()}} for i, name in enumerate(names)
-    ]
-    out = Path(cfg.out)
-    figures = figures | {"seconds": Figure(seconds, Protocol(*source, len(edited), how="pictures included"))}
-    write_figures(out, "edit", cfg, figures, seconds, machine(cfg.device), each)
-    log_result(cfg, "edit", out, values(figures), {"sheet": out / SHEET}, each, [out / LATENTS])

@@ -70,7 +70,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def inversion_settings(options: DictConfig) -> InversionSettings:
-    """The settings that ``options`` (``launch.schemas.InversionConfig``) stand for.
+    """The settings that ``options`` (``launch.schema_inversion.InversionConfig``) stand for.
 
     Raises:
         GanvasError: if a value makes no sense. Hydra's own ``instantiate`` would hide that sentence in a page.

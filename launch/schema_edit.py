@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from launch.options import MANDATORY, option
 from launch.schema_bases import LoggedConfig
+from launch.schema_inversion import InversionConfig
 
 
 @dataclass
@@ -95,17 +96,21 @@ class TextEditConfig(LoggedConfig):
 
 @dataclass
 class EditConfig(TextEditConfig):
-    """Edit images: by a text, a wished mask, a program that makes one, or vectors; scenes by their blobs."""
+    """Edit images: by a text, a wished mask, a program that makes one, or vectors; scenes by blobs; or as a collage.
+
+    Scenes of a BlobGAN are edited by their blobs; with classmap=, reference= or script= regions take classes, or
+    features of other pictures.
+    """
 
     method: str | None = option(
         None, "of text=: mapper, optimise (each image by descent) or direction (channels of the generator that the "
         "text is about); null: mapper if mapper= is given, else direction"
     )  # fmt: skip
 
-    segmentation: str | None = option(None, "segmentation bundle; needed but for blobs", bundle=True)
+    segmentation: str | None = option(None, "segmentation bundle; needed but for blobs and collages", bundle=True)
     generator: str | None = option(
-        None, "generator bundle, if it lies neither beside that bundle nor in a zoo; for blobs a BlobGAN's, without "
-        "segmentation=", bundle=True,
+        None, "generator bundle, if it lies neither beside that bundle nor in a zoo; without segmentation= for blobs a "
+        "BlobGAN's, for a collage a class-conditional GAN's or StyleGAN2's", bundle=True,
     )  # fmt: skip
     layout: str | None = option(None, "scenes of blobs as `ganvas sample` drew them from a BlobGAN, instead of image=")
     scenes: list[int] = option(list, "of blobs: numbers of the scenes that are edited; [] for all")
@@ -113,7 +118,10 @@ class EditConfig(TextEditConfig):
         None, "of blobs: scenes that steps take from, named by their numbers; null: those that are edited"
     )  # fmt: skip
     move: str | None = option(None, "of blobs: move=3:+0.2,0 is short for program='move 3 0.2 0'")
-    script: str | None = option(None, "of blobs: a file of steps as data, .yaml or .json, instead of program=")
+    script: str | None = option(
+        None, "a file of steps as data, .yaml or .json: of blobs instead of program=, or a collage's, also a recorded "
+        "collage.safetensors"
+    )  # fmt: skip
     keep: list[int] = option(list, "of blobs: those that stay, while the rest of the scene is drawn anew")
     seed: int = option(0, "with keep=: of what is drawn anew")
     video: int = option(0, "of blobs: frames of video.gif, from no edit to all of it; 0 for none")
@@ -125,17 +133,27 @@ class EditConfig(TextEditConfig):
         "named like the images (.json, .txt, .npz, .npy); the face is cut out, and paste= puts it back"
     )  # fmt: skip
     latents: str | None = option(None, "codes as `ganvas sample` or `ganvas invert` wrote them, instead of image=")
-    mask: str | None = option(None, "the wished mask, or a folder of masks named like the images")
+    mask: str | None = option(
+        None, "the wished mask, or a folder of masks named like the images; with reference= where its features arrive"
+    )
     program: str | None = option(
         None, "how to make the wished mask from the one that the branch sees, e.g. `grow hair 0.05; remove glasses`; "
         "actions are grow, shrink, scale, shift, remove, replace; of blobs what happens to them, e.g. "
         "`move 3 0.2 0; remove 5` (docs/blobs.md)"
     )  # fmt: skip
-    classes: list[str] = option(list, "classes that are edited wherever they are; [] for those that come or go")
+    classes: list[str] = option(
+        list, "classes that are edited wherever they are; [] for those that come or go; with classmap= what its ids "
+        "from 1 on stand for, [] for all of the generator's"
+    )  # fmt: skip
     vector: list[str] = option(list, "editing vectors, applied together: bundles, or EditGAN's .npy")
-    strength: list[float] = option(lambda: [1.0], "of each vector; one for all; negative for the opposite")
+    strength: list[float] = option(
+        lambda: [1.0], "of each vector; one for all; negative for the opposite; of a collage one from 0 to 1"
+    )
     refine: int = option(0, "steps of descent after a vector, which take back what it changed beside")
-    strip: list[float] = option(lambda: [-1.0, 0.0, 0.5, 1.0, 1.5], "factors of the strength that strip.png shows")
+    strip: list[float] = option(
+        lambda: [-1.0, 0.0, 0.5, 1.0, 1.5],
+        "factors of the strength that strip.png shows; of a collage those from 0 to 1",
+    )
     paste: str | None = option(
         None, "feather, poisson or poisson-mixed: show the edit in the image itself; null: as rendered"
     )
@@ -143,3 +161,18 @@ class EditConfig(TextEditConfig):
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda")
     edit: MaskEditConfig = option(MaskEditConfig, "how a mask is edited")
+    classmap: str | None = option(None, "a collage: a map of classes (docs/collage.md), or a folder of them")
+    reference: str | None = option(
+        None, "a collage: codes or an image whose features are pasted where mask= is; with layout= see source="
+    )
+    item: str | None = option(None, "with reference=: which of its pictures, by name or number")
+    layers: list[str] = option(
+        lambda: ["all"], "of a collage: all, first, all but the first, or names of layers, each also as NAME:WEIGHT"
+    )
+    feather: float = option(0.0, "of a collage: soft edge of its regions, as a share of the image's width")
+    right: float = option(0.0, "with reference=: its features are moved to the right, in widths of the image")
+    down: float = option(0.0, "with reference=: and downwards")
+    scale: float = option(1.0, "with reference=: and made so many times as large")
+    mirror: bool = option(False, "with reference=: and turned from right to left")
+    preserve_variance: bool = option(False, "of a collage: keep the spread of features that soft masks mix")
+    inversion: InversionConfig = option(InversionConfig, "of a collage: how images are inverted")

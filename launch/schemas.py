@@ -29,6 +29,7 @@ from launch.schema_bases import (
 )
 from launch.schema_edit import EditConfig
 from launch.schema_evaluate import EvaluateConfig
+from launch.schema_inversion import InversionConfig
 
 
 @dataclass
@@ -76,8 +77,9 @@ class ConvertConfig(VerbConfig):
 
     source: str = option(
         MANDATORY, "a .pkl of stylegan2-ada-pytorch or stylegan3, a .pt of rosinality's stylegan2-pytorch, pSp, e4e or "
-        "StyleCLIP's mapper, EditGAN's encoder or classifier .pth; any generator or discriminator, or a mapper of "
-        "StyleCLIP's kind, for out=*.pt; a segmentation bundle, for out=*.pth; or a segmenter's bundle, for out=*.onnx"
+        "StyleCLIP's mapper, a .ckpt of BlobGAN, an .npz of neural-collage, EditGAN's encoder or classifier .pth; any "
+        "generator or discriminator, or a mapper of StyleCLIP's kind, for out=*.pt; a segmentation bundle, for "
+        "out=*.pth; or a segmenter's bundle, for out=*.onnx"
     )  # fmt: skip
     out: str = option(
         MANDATORY, "file to write: .safetensors for a bundle, .pt for rosinality's format, .pth for EditGAN's, .onnx"
@@ -90,33 +92,6 @@ class ConvertConfig(VerbConfig):
     classes: str | None = option(None, "of a branch: the file of its classes, as in `ganvas train`; null numbers them")
     resolution: int | None = option(None, "of an .onnx: pixels a side; null for what it was trained on")
     check: bool = option(False, "also render fixed codes and print a fingerprint")
-
-
-@dataclass
-class InversionConfig:
-    """Arguments of ``editors.invert.InversionSettings``."""
-
-    _target_: str = option("editors.invert.InversionSettings", "class")
-    steps: int = option(60, "Adam steps for each image; 0 for the codes it starts from")
-    rate: float = option(0.2, "largest step, in standard deviations of the codes")
-    ramp_up: float = option(0.05, "share of the steps in which the rate rises")
-    ramp_down: float = option(0.25, "share of the steps in which it falls")
-    perceptual: float = option(0.1, "weight of the perceptual distance")
-    pixel: float = option(1.0, "weight of the mean squared pixel difference")
-    delta: float = option(1e-3, "weight of the mean squared distance from the mean of the codes")
-    space: str = option(
-        "auto", "w+, or w: one code for all layers; of a BlobGAN layout, or w: its hidden code; auto: the first of each"
-    )
-    size_rate: float = option(2.0, "in layout: rate of blobs' sizes, as a factor")
-    noise: bool = option(False, "optimise noise maps too; they become part of the codes")
-    noise_weight: float = option(1.0, "with noise=true: weight of the correlations inside a map, which keeps it noise")
-    start: str = option(
-        "auto", "encoder, nearest (sample), mean (of the codes); auto: encoder if there is one, else nearest"
-    )
-    samples: int = option(1000, "how many samples the start is chosen from")
-    seed: int = option(0, "of the samples")
-    critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
-    batch: int = option(16, "images optimised at once", memory=True, free=True)
 
 
 @dataclass

@@ -35,6 +35,16 @@ class StylesConfig(DataConfig):
 
 
 @dataclass
+class FashionMnistConfig(DataConfig):
+    """Fashion-MNIST from the Debian package dataset-fashion-mnist: grey pictures of clothes in ten classes."""
+
+    kind: str = option("fashion_mnist", "fashion_mnist", hidden=True)
+    fashion_mnist: str | None = option(None, "the .deb, or the folder that `dpkg-deb -x` unpacked it into")
+    resolution: int = option(32, "pixels a side")
+    count: int | None = option(None, "training images of a generator; null for all 60,000")
+
+
+@dataclass
 class ScenesConfig(DataConfig):
     """Rooms drawn here with flat shapes, with exact masks."""
 
@@ -64,7 +74,9 @@ class FolderConfig(DataConfig):
     fit: str = option("pad", "how a picture becomes square: pad (black), crop (its middle) or stretch")
     heldout: int = option(0, "labelled images that a branch is scored on; it learns from task.labels others")
     mirror: bool = option(False, "train on each image from right to left too")
-    labels: bool = option(False, "use the labels in dataset.json, as NVIDIA's dataset tool writes it")
+    labels: bool = option(
+        False, "use the labels in dataset.json, as NVIDIA's dataset tool writes it; without it sub-folders are classes"
+    )
 
 
 @dataclass
@@ -81,4 +93,5 @@ class SynthesizedConfig(DataConfig):
 SCHEMAS = {
     "data/synthesized": SynthesizedConfig, "data/avatars": AvatarsConfig, "data/folder": FolderConfig,
     "data/scenes": ScenesConfig, "data/rooms": RoomsConfig, "data/styles": StylesConfig,
+    "data/fashion_mnist": FashionMnistConfig,
 }  # fmt: skip

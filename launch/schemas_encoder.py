@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from launch.options import option
-from launch.schemas import InversionConfig, TaskConfig
+from launch.schema_inversion import InversionConfig
+from launch.schemas import TaskConfig
 
 
 @dataclass

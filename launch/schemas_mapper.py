@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from launch.options import option
 from launch.schema_edit import PreserveConfig
-from launch.schemas import InversionConfig, TaskConfig
+from launch.schema_inversion import InversionConfig
+from launch.schemas import TaskConfig
 
 
 @dataclass

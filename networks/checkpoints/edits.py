@@ -13,13 +13,14 @@ from networks.blobgan.program import BlobProgram
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.bundle import Bundle, read_bundle, save_bundle
 from networks.checkpoints.errors import GanvasError
+from networks.collage.towards import Towards
 from networks.edit_modules import EditModule
 from networks.latent_edit import LatentEdit
 from networks.mapper import MapperEdit
 
 KIND = "edit"
 # Every module that an edit may have.
-MODULES: dict[str, type[EditModule]] = {module.kind: module for module in (BlobProgram, MapperEdit)}
+MODULES: dict[str, type[EditModule]] = {module.kind: module for module in (BlobProgram, MapperEdit, Towards)}
 
 
 def save_edit(path: str | Path, edit: LatentEdit, extra: Mapping[str, Any] | None = None) -> Path:

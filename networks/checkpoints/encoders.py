@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from networks.checkpoints.bundle import Bundle, Manifest, read_bundle, require_finite, save_bundle, tensors_hash
+from networks.checkpoints.chainer import read_chainer_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import is_foreign
 from networks.checkpoints.foreign_encoders import read_foreign_encoder
@@ -45,9 +46,15 @@ def _fpn() -> type[nn.Module]:
     return FPNEncoder
 
 
+def _conditional() -> type[nn.Module]:
+    from networks.sngan import ConditionalEncoder
+
+    return ConditionalEncoder
+
+
 # Name -> the class behind it. Closed, and imported when asked for: a bundle can name an encoder but no code.
 ENCODERS: Mapping[str, Callable[[], type[nn.Module]]] = {
-    "lean": _lean, "w_plus": _w_plus, "irse": _irse, "fpn": _fpn
+    "lean": _lean, "w_plus": _w_plus, "irse": _irse, "fpn": _fpn, "conditional": _conditional
 }  # fmt: skip
 
 
@@ -96,7 +103,7 @@ def _empty(name: str, arguments: Mapping[str, Any]) -> nn.Module:
 
 
 def load_encoder(path: str | Path, generator: Generator) -> nn.Module:
-    """An encoder for ``generator``, from its bundle or from a checkpoint of pSp, e4e or EditGAN.
+    """An encoder for ``generator``, from its bundle or from a checkpoint of pSp, e4e, EditGAN or neural-collage.
 
     Returns:
         As :func:`encoder_from_bundle`; from a foreign file also with ``source``, the name of the format.
@@ -116,9 +123,13 @@ def load_encoder(path: str | Path, generator: Generator) -> nn.Module:
 
 def load_foreign_encoder(path: Path, generator: Generator) -> nn.Module:
     """As :func:`load_encoder`, from a foreign file alone."""
-    found = read_foreign_encoder(path, generator)
-    rows, w_dim = w_statistics(generator, samples=2).mean.shape[1:]
-    wanted = {"num_ws": rows, "w_dim": w_dim, "img_channels": generator.img_channels}
+    if generator.sample(1, seed=0).space == "z":
+        found = read_chainer_encoder(path)
+        wanted = {"c_dim": generator.c_dim, "z_dim": generator.z_dim, "img_channels": generator.img_channels}
+    else:
+        found = read_foreign_encoder(path, generator)
+        rows, w_dim = w_statistics(generator, samples=2).mean.shape[1:]
+        wanted = {"num_ws": rows, "w_dim": w_dim, "img_channels": generator.img_channels}
     for name, value in wanted.items():
         if found.config[name] != value:
             raise GanvasError(f"the encoder in {path} has {name}={found.config[name]}, and the generator {value}: give "

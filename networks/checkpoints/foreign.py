@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -14,12 +15,14 @@ from networks.checkpoints.errors import GanvasError
 
 Network = Literal["G_ema", "G", "D"]  # the averaged generator, the trained one, the discriminator
 LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began files before version 1.6
+ZIP = b"PK\x03\x04"
 # What a file begins with -> the module of its adapter and the function in it, (path, network) -> Found.
 ADAPTERS: Mapping[bytes, tuple[str, str]] = {
     LEGACY_TORCH: ("networks.checkpoints.torch_files", "read_torch_file"),
-    b"PK\x03\x04": ("networks.checkpoints.torch_files", "read_torch_file"),
+    ZIP: ("networks.checkpoints.torch_files", "read_torch_file"),
     b"\x80": ("networks.checkpoints.official", "read_official"),
 }
+ARRAYS = "networks.checkpoints.chainer", "read_chainer"   # of a zip that holds arrays alone
 
 
 class NetworkMissingError(GanvasError):
@@ -58,7 +61,8 @@ def read_foreign(path: Path, network: Network) -> Found:
     adapter = _adapter(path)
     if adapter is None:
         raise GanvasError(f"{path} is no checkpoint that Ganvas converts; give a .pkl of stylegan2-ada-pytorch or "
-                          "stylegan3, a .pt of rosinality's stylegan2-pytorch, or a .ckpt of BlobGAN.")  # fmt: skip
+                          "stylegan3, a .pt of rosinality's stylegan2-pytorch, a .ckpt of BlobGAN, or an .npz of "
+                          "neural-collage.")  # fmt: skip
     module, function = adapter
     return getattr(import_module(module), function)(path, network)
 
@@ -72,4 +76,16 @@ def _adapter(path: Path) -> tuple[str, str] | None:
     # A safetensors file begins with the length of its header, which may look like any of these, and a brace.
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
         return None
+    if start.startswith(ZIP) and _is_arrays(path):
+        return ARRAYS
     return next((adapter for beginning, adapter in ADAPTERS.items() if start.startswith(beginning)), None)
+
+
+def _is_arrays(path: Path) -> bool:
+    """Whether a zip holds arrays and nothing else, as ``numpy.savez`` writes it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)

@@ -170,7 +170,7 @@ def load_foreign(path: str | Path, network: Network = "G_ema") -> nn.Module:
     """
     path = Path(path)
     found = read_foreign(path, network)
-    tensors = {name: value.float() for name, value in found.tensors.items()}
+    tensors = {name: t.float() if t.is_floating_point() else t for name, t in found.tensors.items()}
     require_finite(tensors, path)
     module = _build(path, found.kind, found.config, tensors, tensors_hash(tensors))
     module.source = found.source
@@ -196,7 +196,12 @@ def load_discriminator(path: str | Path) -> nn.Module:
 def generator_from_bundle(bundle: Bundle) -> nn.Module:
     """As :func:`load_generator`, from a bundle that was read already."""
     if bundle.kind in GENERATORS:
-        return _build(bundle.path, bundle.kind, bundle.manifest.get("config"), bundle.tensors, bundle.manifest["hash"])
+        generator = _build(
+            bundle.path, bundle.kind, bundle.manifest.get("config"), bundle.tensors, bundle.manifest["hash"]
+        )
+        if names := bundle.manifest.get("label_names"):
+            generator.label_names = tuple(map(str, names))
+        return generator
     entry = bundle.manifest.get("generator") or {}
     if not entry.get("embedded"):
         raise GanvasError(

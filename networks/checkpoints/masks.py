@@ -145,3 +145,31 @@ def _by_color(rgb: np.ndarray, path: Path, classes: ClassList) -> np.ndarray:
                 "correct the mask (no smoothing, no JPEG), or add the colour to classes.json."
             )
     return np.array([known[c] for c in colors.tolist()], dtype=np.uint8)[inverse].reshape(packed.shape)
+
+
+def read_soft_mask(path: str | Path) -> np.ndarray:
+    """Read where something is, ``float32 [H, W]`` from 0 to 1: white is inside, black outside, grey in between.
+
+    Of an index PNG every id but 0 is inside.
+
+    Raises:
+        GanvasError: an unreadable file, colours, transparency, or no pixel that is at least half inside.
+    """
+    path = Path(path)
+    image = open_mask(path)
+    if image.mode == "P":
+        mask = (np.asarray(image) > 0).astype(np.float32)
+    elif image.mode in ("1", "L"):
+        mask = np.asarray(image.convert("L"), dtype=np.float32) / 255
+    elif image.mode == "RGB":
+        rgb = np.asarray(image)
+        if (rgb != rgb[..., :1]).any():
+            raise GanvasError(f"The mask {path} has colours, and a mask is white inside and black outside; a map of "
+                              "classes goes to classmap=.")  # fmt: skip
+        mask = rgb[..., 0].astype(np.float32) / 255
+    else:
+        raise GanvasError(f"The mask {path} is of kind {image.mode}; save it as an index, grey or RGB PNG.")
+    if mask.max() < 0.5:
+        raise GanvasError(f"The mask {path} is empty: paint white where something is to change (its brightest pixel is "
+                          f"{round(255 * float(mask.max()))} of 255).")  # fmt: skip
+    return mask

@@ -57,7 +57,7 @@ class ConditionalStages:
 
     def __init__(self, generator: ConditionalGenerator) -> None:
         self.generator, self.synthesis = generator, generator.synthesis
-        self.sites = [FIRST, *self.synthesis.blocks]
+        self.sites = self.blends = [FIRST, *self.synthesis.blocks]
         self.layers = {path: size for path, (_, size) in self.synthesis.norms.items()}
 
     def styles(self, latent: Latent, repainted: Sequence[Repainted]) -> Mapping[str, Affine]:

@@ -70,6 +70,7 @@ class Stages(Protocol):
     """A generator in stages, between which features can be blended."""
 
     sites: Sequence[str]            # where: the first map, and the output of each stage
+    blends: Sequence[str]           # those of them where maps of two pictures differ
     layers: Mapping[str, int]       # what a region may be repainted in -> the resolution of its input
 
     def styles(self, latent: Latent, repainted: Sequence[Repainted]) -> Any:

@@ -37,7 +37,8 @@ class StyleGAN2Stages:
 
     def __init__(self, generator: Generator) -> None:
         self.generator, self.synthesis = generator, generator.synthesis
-        self.sites = [FIRST, *(f"b{r}" for r in self.synthesis.block_resolutions)]
+        self.blends = [f"b{r}" for r in self.synthesis.block_resolutions]
+        self.sites = [FIRST, *self.blends]
         self.layers = {path: self._input(path) for path in self.synthesis.style_rows()}
 
     def _input(self, path: str) -> int:

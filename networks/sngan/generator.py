@@ -151,6 +151,7 @@ class ConditionalGenerator(nn.Module):
         self.img_resolution, self.img_channels, self.z_dim, self.c_dim = img_resolution, img_channels, z_dim, c_dim
         self.synthesis = ConditionalSynthesis(z_dim, c_dim, channels, img_channels, channels_last)
         self.hash = ""  # of the file it came from; networks.checkpoints sets it
+        self.label_names: tuple[str, ...] = ()  # of the classes, likewise; () where the file has none
 
     @property
     def device(self) -> torch.device:

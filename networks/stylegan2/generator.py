@@ -63,6 +63,7 @@ class Generator(nn.Module):
             z_dim, c_dim, w_dim, self.num_ws, mapping_layers, mapping_lr_mult, w_avg_beta
         )  # fmt: skip
         self.hash = ""  # of the file it came from; networks.checkpoints sets it
+        self.label_names: tuple[str, ...] = ()  # of the classes, likewise; () where the file has none
 
     @property
     def device(self) -> torch.device:

@@ -124,6 +124,23 @@ def test_labels_that_cannot_be_used(labels: Any, sentence: str, tmp_path: Path) 
     assert sentence in str(error.value)
 
 
+def test_sub_folders_are_classes_where_no_file_says_otherwise(tmp_path: Path) -> None:
+    for i, name in enumerate(("dog/old/a.png", "cat/b.png", "dog/c.png")):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(i)).save(tmp_path / "set" / name)
+    files = ImageFiles(tmp_path / "set")
+    assert files.label_names() == ("cat", "dog")
+    np.testing.assert_array_equal(files.labels(), [[1, 0], [0, 1], [0, 1]])
+    assert ImageFiles(dataset(tmp_path / "other")).label_names() == ()
+    Image.fromarray(picture(3)).save(tmp_path / "set" / "d.png")
+    with pytest.raises(GanvasError, match=r"d\.png lies in no folder of a class"):
+        ImageFiles(tmp_path / "set").labels()
+    (tmp_path / "set" / "d.png").unlink()
+    (tmp_path / "set" / "cat" / "b.png").unlink()
+    with pytest.raises(GanvasError, match="has one class, dog, and labels need two"):
+        ImageFiles(tmp_path / "set").labels()
+
+
 def test_a_folder_without_labels_says_so(tmp_path: Path) -> None:
     (dataset(tmp_path / "set") / "dataset.json").unlink()
     with pytest.raises(GanvasError, match=r"There are no labels in .*set: add a dataset.json"):

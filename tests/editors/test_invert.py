@@ -369,7 +369,7 @@ def framed(images: Tensor, windows: Tensor, value: float) -> Tensor:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"space": "z"}, r"space must be one of auto, w\+, w, layout"), ({"start": "far"}, "start must be"),
+        ({"space": "s"}, r"space must be one of auto, w\+, w, layout, z"), ({"start": "far"}, "start must be"),
         ({"steps": -1}, "steps"), ({"size_rate": 0}, "size_rate must be greater than 0"),
     ],
 )

@@ -136,7 +136,7 @@ def refused(images: Path, words: list[str], capsys: pytest.CaptureFixture[str]) 
         (damaged_zip, [], "b.png in {path} cannot be read"),
         (an_image_for_a_folder, [], "{path} is neither a folder nor a whole zip"),
         (nowhere, [], "There is no folder {path} and no such zip"),
-        (without_labels, ["data.labels=true"], "There are no labels in {path}: add a dataset.json to it, or leave"),
+        (without_labels, ["data.labels=true"], "{path}/a.png lies in no folder of a class, and other images do"),
         (null_labels, ["data.labels=true"], "{path}/dataset.json holds no labels: add them, or leave data.labels out."),
         (a_label_missing, ["data.labels=true"], "{path}/dataset.json has no label for more/d.png: add it, or leave"),
         (broken_labels, ["data.labels=true"], "{path}/dataset.json cannot be used ("),

@@ -18,6 +18,7 @@ from launch.rendered import RENDERED
 from launch.schemas import VERBS
 from launch.sweep_plan import plan
 from networks.checkpoints.errors import GanvasError
+from tests.fashion_mnist import write_fashion_mnist
 from tests.furniture import write_furniture
 from tests.launch.conftest import SIZE, tiny_clip, tiny_judges
 
@@ -61,7 +62,8 @@ MOMENT = {  # task -> what makes a run of it last seconds
         "task.training.r1_interval=2", *(f"task.generator.{word}" for word in BLOBS),
     ],
     "sngan": [
-        "data.resolution=16", "task.batch_size=4", "task.training.total_images=8", "task.metrics_samples=8",
+        "data.resolution=16", "data.count=16", "task.batch_size=4", "task.training.total_images=8",
+        "task.metrics_samples=8",
         "task.generator.channels=[8,6,4]", "task.discriminator.channels=[4,4]",
     ],
 }  # fmt: skip
@@ -130,6 +132,15 @@ def of_texts(cfg: DictConfig, folder: Path) -> Sequence[str]:
     return [*(["task.training.pretrained=2"] if cfg.task.conditioned else []), *tiny_judges(folder)]
 
 
+def of_debian(kind: str, folder: Path) -> list[str]:
+    """The packages that some data come from."""
+    if kind == "rooms":
+        return [f"data.furniture={write_furniture(folder.parent / 'furniture')}"]
+    if kind == "fashion_mnist":
+        return [f"data.fashion_mnist={write_fashion_mnist(folder.parent / 'fashion')}"]
+    return []
+
+
 def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[str]:
     """The words of a run that lasts seconds."""
     cfg = compose("train", [f"experiment={name}"])
@@ -141,7 +152,7 @@ def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[
     if cfg.task.name in ("segmentation", "encoder"):
         words.append(f"generator={generator}")
         words += [f"data.resolution={SIZE}"] if cfg.data.kind in RENDERED else []
-    words += [f"data.furniture={write_furniture(folder.parent / 'furniture')}"] if cfg.data.kind == "rooms" else []
+    words += of_debian(cfg.data.kind, folder)
     if cfg.task.name == "encoder" and cfg.data.kind in RENDERED:
         words.append("data.count=4")
     if cfg.task.name == "segmentation":

@@ -15,7 +15,7 @@ from editors.invert import InversionSettings
 from launch import cli
 from launch import invert as verb
 from launch.figures import read_figures, values
-from launch.schemas import InversionConfig
+from launch.schema_inversion import InversionConfig
 from networks.checkpoints.generators import load_generator, save_generator
 from networks.checkpoints.latents import load_latent
 from networks.grids import save_png, to_uint8
