@@ -125,7 +125,7 @@ def tiny_clip(folder: Path) -> Path:
     clip = folder / "tiny_clip.safetensors"
     if not clip.exists():
         torch.manual_seed(0)
-        save_avatar_clip(clip, AvatarClip(SIZE, width=4, dim=16, hidden=8), MiniLM().hash, {})
+        save_avatar_clip(clip, AvatarClip(SIZE, width=4, dim=16, hidden=8), MiniLM().hash, [], {})
     return clip
 
 

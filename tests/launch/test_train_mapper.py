@@ -129,7 +129,7 @@ def test_a_conditioned_mapper_takes_other_texts(train, frozen: list[str], tiny_g
     ws = [edit.apply(G.sample(2, seed=0)).tensors["ws"] for edit in edits]
     assert not torch.allclose(*ws)
     torch.manual_seed(1)
-    save_avatar_clip(tmp_path / "other.safetensors", AvatarClip(32, width=4, dim=16, hidden=8), MiniLM().hash, {})
+    save_avatar_clip(tmp_path / "other.safetensors", AvatarClip(32, width=4, dim=16, hidden=8), MiniLM().hash, [], {})
     with pytest.raises(GanvasError, match="was trained with avatar:dense4-32"):
         text_edit(bundle, "a hat", load_clip(str(tmp_path / "other.safetensors")))
 
