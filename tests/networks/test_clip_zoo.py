@@ -1,4 +1,4 @@
-"""The encoders of avatars that ship know held-out avatars by words."""
+"""The encoders of avatars that ship: they know held-out avatars by words, and one can judge the other's use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from networks.checkpoints.bundle import read_manifest
 from networks.clip import ClipModel, load_clip
 
 ZOO = Path(__file__).parents[2] / "zoo"
-NAMES = ("clip_avatars64",)
+NAMES = ("clip_avatars64", "clip_judge_avatars64")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,14 @@ def test_words_tell_avatars_apart(
     said = torch.stack([clips[name].encode_prompt(text) for text in texts])
     right = ((clips[name].encode_images(images) @ said.T).argmax(1) == truth).float().mean()
     assert right > truth.bincount().max() / len(truth) + 0.05   # more than always saying the commonest
+
+
+def test_the_judge_is_another(clips: dict[str, ClipModel]) -> None:
+    ours, judge = (clips[name] for name in NAMES)
+    assert load_clip("avatar").identity == ours.identity != judge.identity
+    assert type(ours.image_tower.trunk) is not type(judge.image_tower.trunk)
+    manifests = [read_manifest(ZOO / f"{name}.safetensors") for name in NAMES]
+    assert manifests[0]["trained_on"]["seed"] != manifests[1]["trained_on"]["seed"]
 
 
 @pytest.mark.parametrize("name", NAMES)
