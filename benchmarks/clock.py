@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from statistics import median
 
 import torch
 
@@ -32,3 +33,11 @@ def spent(device: torch.device | str, work: Callable[[], object]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
+
+
+def in_turn(device: torch.device | str, works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each, one after the other, after a round that is not timed."""
+    for work in works.values():
+        work()
+    rounds = [{name: spent(device, work) for name, work in works.items()} for _ in range(repeats)]
+    return {name: median(one[name] for one in rounds) for name in works}

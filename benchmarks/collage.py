@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the script runs from any folder, uninstalled
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import report
-from benchmarks.clock import spent
+from benchmarks.clock import in_turn
 from benchmarks.settings import ROOT
 from benchmarks.workloads import random_generator
 from launch.prepare import keep_freed_memory
@@ -99,22 +98,18 @@ def spatial_cost(generator: Generator, repeats: int) -> float:
     def run(collage: Collage) -> Tensor:
         return render_collage(generator, latent[:1], collage)
 
-    works = {"plain": Collage(), "regions": Collage(regions)}
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for name, collage in [*works.items()] * (repeats + 1):
-        seconds[name].append(spent(device, lambda collage=collage: run(collage)))
-    return median(seconds["regions"][1:]) / median(seconds["plain"][1:])
+    works = {"plain": lambda: run(Collage()), "regions": lambda: run(Collage(regions))}
+    seconds = in_turn(device, works, repeats)
+    return seconds["regions"] / seconds["plain"]
 
 
 def measure(size: Size, device: str, zoo: Generator) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """The headline figures, and a row for each side of the mix of classes."""
     mix = ClassMix(size)
-    arms: dict[str, Callable[[], int]] = {"ours": mix.ours, "original": mix.recipe}
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
     held: dict[str, int] = {}
-    for name, work in [*arms.items()] * (size.repeats + 1):
-        seconds[name].append(spent("cpu", lambda name=name, work=work: held.update({name: work()})))
-    rows = [{"side": name, "seconds": median(seconds[name][1:]), "maps_mb": held[name] / 1e6} for name in arms]
+    arms = {"ours": lambda: held.update(ours=mix.ours()), "original": lambda: held.update(original=mix.recipe())}
+    seconds = in_turn("cpu", arms, size.repeats)
+    rows = [{"side": name, "seconds": seconds[name], "maps_mb": held[name] / 1e6} for name in arms]
     ours, theirs = rows
     figures = {
         "class_mix_memory_ratio": theirs["maps_mb"] / ours["maps_mb"],

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import report
-from benchmarks.clock import spent
+from benchmarks.clock import in_turn, spent
 from benchmarks.original_edit import OriginalEdit
 from benchmarks.original_recipe import MEMBERS, PixelClassifier
 from benchmarks.settings import ROOT
@@ -207,14 +207,6 @@ def batch_ratio(generator: Generator, repeats: int) -> float:
         arm.our_step()
     seconds = {name: median(arm.our_step() for _ in range(repeats)) for name, arm in arms.items()}
     return seconds[str(BATCH)] / seconds["1"]
-
-
-def in_turn(device: torch.device, works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, one after the other, after a round that is not timed."""
-    for work in works.values():
-        work()
-    rounds = [{name: spent(device, work) for name, work in works.items()} for _ in range(repeats)]
-    return {name: median(one[name] for one in rounds) for name in works}
 
 
 if __name__ == "__main__":
