@@ -60,8 +60,7 @@ class StyleGAN2Stages:
         return Drawing(found, noise)
 
     def begin(self, latent: Latent) -> State:
-        const = self.synthesis.b4.const
-        return (const.expand(len(latent), *const.shape).contiguous(memory_format=self.synthesis.memory_format),)
+        return (self.synthesis.first_map(len(latent)),)
 
     def advance(self, site: str, state: State, styles: Drawing) -> State:
         x, img = state if len(state) > 1 else (state[0], None)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from networks.sngan.generator import require_label
 from networks.stylegan2.discriminator import require_image
 
 
@@ -96,9 +97,7 @@ class ProjectionDiscriminator(nn.Module):
 
     def forward(self, img: Tensor, c: Tensor | None) -> Tensor:
         """``img`` ``[N, C, R, R]`` in [-1, 1] and weights of the classes ``c`` ``[N, c_dim]`` to logits ``[N, 1]``."""
-        if c is None or c.shape != (len(img), self.c_dim):
-            has = None if c is None else list(c.shape)
-            raise ValueError(f"the label must be [{len(img)}, {self.c_dim}], got {has}")
+        require_label(c, len(img), self.c_dim)
         phi = self.features(img)[self.blocks[-1]].float().sum(dim=(2, 3))
         return self.last(phi) + (self.classes(phi) * c).sum(dim=1, keepdim=True)
 

@@ -228,13 +228,17 @@ class SynthesisNetwork(nn.Module):
         if missing:
             raise ValueError(f"styles lack {', '.join(sorted(missing))}")
         n = len(styles["b4.conv1"])
-        x = self.b4.const.expand(n, *self.b4.const.shape).contiguous(memory_format=self.memory_format)
+        x = self.first_map(n)
         img, maps = None, {"b4.const": x}
         for block in self.blocks():
             x, img = block(x, img, styles, noise, maps if features else None)
             if block.resolution == last:
                 break
         return (img, maps) if features else img
+
+    def first_map(self, n: int) -> Tensor:
+        """The constant, once for each of ``n`` images: ``[n, C, 4, 4]``."""
+        return self.b4.const.expand(n, *self.b4.const.shape).contiguous(memory_format=self.memory_format)
 
     def last_resolution(self, up_to: int | None) -> int:
         """The finest block that is computed for an image of at most ``up_to`` pixels a side; all for None.
