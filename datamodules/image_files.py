@@ -52,7 +52,8 @@ class ImageFiles:
         self.marks = {name: found[name] for name in sorted(found) if _is_image(name)}
         if not self.marks:
             what = "folder" if self._archive is None else "zip"
-            raise GanvasError(f"The {what} {self.path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+            raise GanvasError(f"The {what} {self.path} holds no images ({', '.join(IMAGE_SUFFIXES)}); "
+                              "put some there, or name another path.")  # fmt: skip
 
     @property
     def names(self) -> list[str]:

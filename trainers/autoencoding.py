@@ -41,6 +41,9 @@ class AutoencodingTrainer(AdversarialTrainer):
         super().__init__(generator, *game)
         if generator.c_dim and lesson.encoder is not None:
             raise ValueError("the game of codes knows no labels: train a conditional generator with task.encoder=null")
+        if lesson.encoder is not None and lesson.encoder.w_dim != code_dim:
+            raise ValueError(f"task.encoder.w_dim={lesson.encoder.w_dim} is not the width of the generator's codes, "
+                             f"{code_dim}: leave it out, or give that")  # fmt: skip
         self.E = lesson.encoder
         self.reconstruction, self.lr_codes, self.code_steps = lesson[1:]
         if self.E is not None:

@@ -34,7 +34,7 @@ class LeanEncoder(nn.Module):
         self.config: dict[str, Any] = {
             "img_resolution": img_resolution, "w_dim": w_dim, "img_channels": img_channels, "channels": channels,
         }  # fmt: skip
-        self.img_resolution, self.img_channels = img_resolution, img_channels
+        self.img_resolution, self.img_channels, self.w_dim = img_resolution, img_channels, w_dim
         self.stem, self.blocks = lean_trunk(img_resolution, img_channels, channels)
         self.fc = FullyConnected(channels[-1] * 16, 256, act="lrelu")
         self.out = FullyConnected(256, w_dim)

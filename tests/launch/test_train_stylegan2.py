@@ -352,6 +352,7 @@ def test_a_folder_against_frozen_features(tmp_path: Path) -> None:
     [
         (["task.batch_size=6"], "task.batch_size=6 must be a multiple of 4, the discriminator's mbstd_group_size."),
         (["task.training.r1_interval=0"], "the networks of task=stylegan2 cannot be built: r1_interval"),
+        (["task.encoder.w_dim=3"], "the networks of task=stylegan2 cannot be built: task.encoder.w_dim=3 is not the"),
         (["generator=zoo/avatars64.safetensors"], "the encoder of task.encoder would start from nothing"),
         (["seed=-1"], "seed=-1 must be at least 0."),
         (["task.training.lr_g=-1"], "task.training.lr_g=-1.0 must be at least 0."),
