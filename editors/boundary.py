@@ -23,13 +23,14 @@ from networks.rendering import render_batches
 CONFIDENT = 0.9   # probability from which a sample counts as showing the attribute, or not
 LEAST = 20        # samples that are needed on each side
 HELDOUT = 4       # every fourth sample tests the boundary
+REACH = 3.0       # how far the original's tool moves codes of Z, whose numbers have variance 1
 WEIGHT = 1.0      # C of the support vector machine, over the number of samples
 
 
 class Boundary(NamedTuple):
     """A direction in W, and how well its boundary tells samples that it was not fitted to."""
 
-    edit: LatentEdit   # strength 1 leads from the mean of those without to the mean of those with the attribute
+    edit: LatentEdit   # strength 1 is REACH standard deviations of the codes along the normal
     accuracy: float    # on held-out samples, where chance gives 1/2
     samples: int       # that it was fitted to, half of them on each side
 
@@ -63,8 +64,7 @@ def boundary_edit(
     train = torch.arange(count) % HELDOUT != 0
     normal, offset = linear_boundary(without[train], those[train])
     test = [without[~train] @ normal < offset, those[~train] @ normal > offset]
-    span = (those.mean(0) - without.mean(0)) @ normal
-    delta = (span * normal).float().expand(codes.shape[1], -1).contiguous()
+    delta = (REACH * (ws @ normal).std() * normal).float().expand(codes.shape[1], -1).contiguous()
     edit = LatentEdit("w+", {"ws": delta}, generator.hash, region, name)
     return Boundary(edit, float(torch.cat(test).double().mean()), 2 * int(train.sum()))
 

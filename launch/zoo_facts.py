@@ -28,6 +28,12 @@ PEOPLE = {  # name in a manifest -> what people call it, unit, factor
     r"same": ("mean cosine of one person", "", 1), r"different": ("mean cosine of two persons", "", 1),
     r"psnr": ("PSNR of the codes as they come", " dB", 1), r"psnr_(\d+)": ("PSNR after {} steps", " dB", 1),
     r"perceptual": ("perceptual distance of the codes as they come", "", 1),
+    r"success": ("images that show it after the edit", " %", 100),
+    r"success_before": ("images that show it before, by the same judge", " %", 100),
+    r"leakage": ("change of verdicts on all that it is not to change, mean", " %", 100),
+    r"outside": ("mean change outside the edited region, of values in [0, 1]", "", 1),
+    r"identity": ("cosine of the person after the edit", "", 1),
+    r"identity_before": ("cosine of the person after inversion alone", "", 1),
     r"perceptual_(\d+)": ("perceptual distance after {} steps", "", 1),
 }  # fmt: skip
 ELSEWHERE = {"miou_datasetgan", "mIoU_datasetgan_rule", "n"}  # another count of the same, and what the protocol says

@@ -13,6 +13,7 @@ from networks.blobgan.program import BlobProgram
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.bundle import Bundle, read_bundle, save_bundle
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.zoo import resolve
 from networks.collage.towards import Towards
 from networks.edit_modules import EditModule
 from networks.latent_edit import LatentEdit
@@ -54,10 +55,12 @@ def save_edit(path: str | Path, edit: LatentEdit, extra: Mapping[str, Any] | Non
 def load_edit(path: str | Path) -> LatentEdit:
     """Read an edit: its bundle, or a vector of EditGAN, which names neither its generator nor its region.
 
+    ``zoo/NAME`` is also looked for in the zoo.
+
     Raises:
         GanvasError: if the file is unusable or holds something else.
     """
-    path = Path(path)
+    path = resolve(path)
     return _load_vector(path) if path.suffix == ".npy" else edit_from_bundle(read_bundle(path))
 
 

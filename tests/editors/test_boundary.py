@@ -43,6 +43,10 @@ def test_the_edit_leads_from_one_side_to_the_other(generator: Generator) -> None
     found = boundary_edit(generator, bright, 400, seed=3, name="bright", region=("sky",))
     assert found.accuracy > 0.8
     assert (found.edit.space, found.edit.region, found.edit.name) == ("w+", ("sky",), "bright")
+    rows = found.edit.delta["ws"]
+    torch.testing.assert_close(rows, rows[:1].expand_as(rows))
+    along = latent.tensors["ws"][:, 0] @ torch.nn.functional.normalize(rows[0], dim=0)
+    assert float(rows[0].norm()) == pytest.approx(3 * float(along.std()), rel=1e-4)
     other = generator.sample(20, 8)
     with torch.no_grad():
         before, after, back = (
