@@ -30,7 +30,7 @@ WEIGHT = 1.0      # C of the support vector machine, over the number of samples
 class Boundary(NamedTuple):
     """A direction in W, and how well its boundary tells samples that it was not fitted to."""
 
-    edit: LatentEdit   # strength 1 is REACH standard deviations of the codes along the normal
+    edit: LatentEdit   # strength 1 is REACH standard deviations of a number of a code
     accuracy: float    # on held-out samples, where chance gives 1/2
     samples: int       # that it was fitted to, half of them on each side
 
@@ -64,7 +64,7 @@ def boundary_edit(
     train = torch.arange(count) % HELDOUT != 0
     normal, offset = linear_boundary(without[train], those[train])
     test = [without[~train] @ normal < offset, those[~train] @ normal > offset]
-    delta = (REACH * (ws @ normal).std() * normal).float().expand(codes.shape[1], -1).contiguous()
+    delta = (REACH * ws.var(0).mean().sqrt() * normal).float().expand(codes.shape[1], -1).contiguous()
     edit = LatentEdit("w+", {"ws": delta}, generator.hash, region, name)
     return Boundary(edit, float(torch.cat(test).double().mean()), 2 * int(train.sum()))
 

@@ -45,8 +45,8 @@ def test_the_edit_leads_from_one_side_to_the_other(generator: Generator) -> None
     assert (found.edit.space, found.edit.region, found.edit.name) == ("w+", ("sky",), "bright")
     rows = found.edit.delta["ws"]
     torch.testing.assert_close(rows, rows[:1].expand_as(rows))
-    along = latent.tensors["ws"][:, 0] @ torch.nn.functional.normalize(rows[0], dim=0)
-    assert float(rows[0].norm()) == pytest.approx(3 * float(along.std()), rel=1e-4)
+    spread = latent.tensors["ws"][:, 0].var(0).mean().sqrt()
+    assert float(rows[0].norm()) == pytest.approx(3 * float(spread), rel=1e-4)
     other = generator.sample(20, 8)
     with torch.no_grad():
         before, after, back = (
