@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from launch.edit_scripts import read_script
 from launch.figures import Figure, Protocol, Source, all_by, write_config
 from launch.files import file_of_each, files_of
 from launch.hardware import require_device
-from launch.invert import inversion_settings, read_images
+from launch.invert import inversion_settings, read_images, warn_of_poor
 from launch.limits import require_at_least
 from launch.loggers import check_loggers
 from launch.reports.collage import collage_sheet, collage_strip
@@ -40,7 +39,6 @@ from networks.latent import Latent
 OTHERS = ("segmentation", "landmarks", "program", "vector", "refine", "source", "scenes", "move", "keep", "video")
 PLACING = {"item": None, "right": 0.0, "down": 0.0, "scale": 1.0, "mirror": False}   # of reference= alone, by default
 STRIP, COLLAGE, VECTOR = "strip.png", "collage.safetensors", "vector.safetensors"
-POOR = 15.0  # dB: a projection below it shows another picture
 
 
 class Pictures(NamedTuple):
@@ -148,10 +146,7 @@ def _projected(cfg: DictConfig, editor: CollageEditor, path: Path) -> tuple[Late
     found = invert(
         editor.generator, images, settings, cache=editor.cache, names=names, progress=True, windows=windows
     )
-    for name, psnr in zip(names, found.psnr.tolist(), strict=True):
-        if psnr < POOR:
-            print(f"warning: the projection of {name} did not converge: {psnr:.1f} dB; its best codes are kept (raise "
-                  "inversion.steps or inversion.starts)", file=sys.stderr)  # fmt: skip
+    warn_of_poor(names, found)
     return found.latent, names, found.psnr.tolist()
 
 

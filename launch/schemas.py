@@ -88,7 +88,9 @@ class ConvertConfig(VerbConfig):
         None, "which network of the source: G_ema, G, D, E, an encoder, S, a segmentation branch, or M, a mapper; null "
         "for the mapper that there is, for E or S with generator=, else G_ema or the one that a bundle holds"
     )  # fmt: skip
-    generator: str | None = option(None, "of an encoder, a branch or a mapper: the generator that it belongs to")
+    generator: str | None = option(
+        None, "of an encoder, a branch, a mapper or a discriminator: the generator that it belongs to"
+    )
     classes: str | None = option(None, "of a branch: the file of its classes, as in `ganvas train`; null numbers them")
     resolution: int | None = option(None, "of an .onnx: pixels a side; null for what it was trained on")
     check: bool = option(False, "also render fixed codes and print a fingerprint")
