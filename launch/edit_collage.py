@@ -14,6 +14,7 @@ from datamodules.folder import IMAGE_SUFFIXES
 from editors.collage import Collaged, CollageEditor
 from editors.collage_scripts import Codes, Sources, collage_steps
 from editors.compositing import PASTES, paste
+from editors.generator import GeneratorEditor
 from editors.invert import invert
 from launch.edit_changes import LATENTS, SHEET, record_changes, save_pictures
 from launch.edit_scripts import read_script
@@ -59,7 +60,7 @@ def run(cfg: DictConfig) -> None:
     """
     check(cfg)
     begun, editor = time.monotonic(), _editor(cfg)
-    pictures = _pictures(cfg, editor)
+    pictures = pictures_of(cfg, editor)
     program = _program(cfg, editor, pictures)
     edited = editor.edit(pictures.latent, program)
     lines = write(cfg, editor, edited, pictures)
@@ -94,8 +95,9 @@ def check(cfg: DictConfig) -> None:
         raise GanvasError(f"{beside[0]}= is about what is pasted: it goes with reference= only.")
     if cfg.mask and not cfg.reference:
         raise GanvasError("mask= says where reference= arrives; what becomes another class is painted in classmap=.")
-    if cfg.classes and not cfg.classmap:
-        raise GanvasError("classes= says what the colours of classmap= stand for: give classmap=FILE, too.")
+    for key in ("classes", "codes"):
+        if cfg[key] and not cfg.classmap:
+            raise GanvasError(f"{key}= says what the colours of classmap= stand for: give classmap=FILE, too.")
     _check_values(cfg)
 
 
@@ -124,8 +126,12 @@ def _editor(cfg: DictConfig) -> CollageEditor:
     return CollageEditor(generator)
 
 
-def _pictures(cfg: DictConfig, editor: CollageEditor) -> Pictures:
-    """What is to be edited; images are projected first."""
+def pictures_of(cfg: DictConfig, editor: GeneratorEditor) -> Pictures:
+    """What ``latents=`` or ``image=`` says is to be edited; images are projected first.
+
+    Raises:
+        GanvasError: if it cannot be used.
+    """
     if cfg.latents:
         latent, names = read_codes(cfg.latents, editor.generator)
         return Pictures(latent, _named(latent, names), [], Source(f"codes of {cfg.latents}"), [])
@@ -139,7 +145,7 @@ def _named(latent: Latent, names: tuple[str, ...]) -> tuple[str, ...]:
     return names or tuple(f"{i:04d}" for i in range(len(latent)))
 
 
-def _projected(cfg: DictConfig, editor: CollageEditor, path: Path) -> tuple[Latent, tuple[str, ...], list[float]]:
+def _projected(cfg: DictConfig, editor: GeneratorEditor, path: Path) -> tuple[Latent, tuple[str, ...], list[float]]:
     """Codes of an image or a folder of them, their names, and how near they come; says of each that is not near."""
     images, windows, names = read_images(path, editor.generator)
     settings = inversion_settings(cfg.inversion)
@@ -168,7 +174,8 @@ def _data(cfg: DictConfig) -> list[dict[str, Any]]:
     both: dict[str, Any] = {"feather": cfg.feather, "layers": list(cfg.layers)}
     steps: list[dict[str, Any]] = []
     if cfg.classmap:
-        steps.append({"map": cfg.classmap, "classes": list(cfg.classes), **both})
+        codes = {"codes": cfg.codes} if cfg.codes else {}
+        steps.append({"map": cfg.classmap, "classes": list(cfg.classes), **codes, **both})
     if cfg.reference:
         steps.append({"paste": cfg.reference, "mask": cfg.mask, **{key: cfg[key] for key in PLACING}, **both})
     return steps

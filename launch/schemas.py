@@ -101,7 +101,9 @@ class InvertConfig(LoggedConfig):
     """Find the codes of real images: latents, reconstructions, a contact sheet and figures for each image."""
 
     images: str | None = option(None, "an image, or a folder of images")
-    data: DataConfig = option(DataConfig, "data=avatars, rooms or scenes inverts held-out ones instead of images=")
+    data: DataConfig = option(
+        DataConfig, "data=avatars, styles, rooms or scenes inverts held-out ones instead of images="
+    )
     n: int | None = option(None, "how many held-out images; null for 100")
     seed: int = option(0, "which held-out images")
     generator: str = option(MANDATORY, "generator bundle", bundle=True)
