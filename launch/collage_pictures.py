@@ -42,10 +42,10 @@ def conditional_editor(cfg: DictConfig) -> CollageEditor:
         GanvasError: if it is missing, or another kind of generator.
     """
     if not cfg.generator:
-        raise GanvasError(f"recipe={cfg.recipe.kind} needs generator=FILE, the bundle of a class-conditional GAN.")
+        raise GanvasError(f"recipe={cfg.recipe.name} needs generator=FILE, the bundle of a class-conditional GAN.")
     editor = load(cfg.generator, device=cfg.device)
     if not isinstance(editor, CollageEditor) or not isinstance(editor.generator, ConditionalGenerator):
-        raise GanvasError(f"generator={cfg.generator} has no classes: recipe={cfg.recipe.kind} is for "
+        raise GanvasError(f"generator={cfg.generator} has no classes: recipe={cfg.recipe.name} is for "
                           "class-conditional GANs.")  # fmt: skip
     if editor.generator.img_channels != 3:
         raise GanvasError(f"generator={cfg.generator} draws {editor.generator.img_channels} channels, and judges see "

@@ -41,6 +41,7 @@ class CollageRecipeConfig(RecipeConfig):
     """Another class, or features of a picture of another class, in a region of each picture."""
 
     kind: str = option("collage", "launch/evaluate_<kind>.py measures it", hidden=True)
+    name: str = option("collage", "of the recipe", hidden=True)
     of: str = option("samples", "samples of the generator, or images: held-out ones of data=, which are projected")
     region: str = option("disc", "disc in the middle, left half, or whole: all of the picture")
     size: float = option(0.7, "of the disc, in widths of the image")
@@ -56,6 +57,7 @@ class ReconstructionRecipeConfig(RecipeConfig):
     """Held-out images, each projected as every class of the generator."""
 
     kind: str = option("reconstruction", "launch/evaluate_<kind>.py measures it", hidden=True)
+    name: str = option("reconstruction", "of the recipe", hidden=True)
 
 
 SCHEMAS = {

@@ -51,7 +51,8 @@ def examples(cfg: DictConfig) -> Examples:
             found = _synthesized(cfg)
         case _:
             raise GanvasError("task=segmenter learns from images with masks: give data=avatars, styles, rooms or "
-                              "scenes, data=folder images=DIR masks=DIR, or data=synthesized data.folder=DIR.")  # fmt: skip
+                              "scenes, data=folder images=DIR masks=DIR, or data=synthesized "
+                              "data.folder=DIR.")  # fmt: skip
     _check(cfg, found)
     return found
 

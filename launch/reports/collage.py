@@ -47,22 +47,22 @@ def collage_strip(editor: CollageEditor, edited: Collaged, factors: Sequence[flo
 
 
 def trial_sheet(trial: Trial, changed: Changed, shown: Tensor) -> Image.Image:
-    """The first pictures of a trial: given, projected, what they take something of, on the way, as they end."""
+    """The first pictures of a trial, the most telling columns first: reports show the beginning of each row."""
     n = min(len(trial.given), SHOWN)
     columns = {"given": to_uint8(trial.given.images[:n])}
-    if trial.near:
-        columns["projected"] = to_uint8(changed.image_before[:n])
     if trial.others is not None:
         columns["other"] = to_uint8(trial.others.images[:n])
-    region = np.repeat((255 * changed.region[:n].numpy())[..., None], 3, axis=-1).astype(np.uint8)
-    columns["region"] = region
+    columns["region"] = np.repeat((255 * changed.region[:n].numpy())[..., None], 3, axis=-1).astype(np.uint8)
+    columns["collage"] = to_uint8(shown[:n])
+    if trial.near:
+        columns["projected"] = to_uint8(changed.image_before[:n])
+    if shown is not changed.image:
+        columns["as drawn"] = to_uint8(changed.image[:n])
     if isinstance(changed, Collaged):
         way = trial.editor.morph(changed.before[:n], changed.program.rows(slice(0, n)), PARTS)
         columns |= {f"{part:.0%}": to_uint8(images) for part, images in zip(PARTS, way, strict=True)}
-    if shown is not changed.image:
-        columns["drawn"] = to_uint8(changed.image[:n])
     change = (shown[:n] - trial.given.images[:n]).abs().mean(1) / 2
-    columns |= {"collage": to_uint8(shown[:n]), "change": heat(change.numpy(), LARGEST_CHANGE)}
+    columns["change"] = heat(change.numpy(), LARGEST_CHANGE)
     return panels(columns, across=1)
 
 

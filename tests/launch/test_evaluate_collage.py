@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from editors import load
+from editors import CollageEditor, load
 from editors.invert import InversionSettings
-from launch import cli
+from launch import cli, collage_trial
 from launch.class_judge import ClassJudge
 from launch.collage_pictures import Pictures, halves, matching, other_classes, project
 from launch.compose import compose
+from launch.evaluate_collage import judged
 from launch.figures import read_figures
 from launch.sweep_plan import plan, put_in
 from networks.attributes import AttributeClassifier, save_attributes
@@ -225,3 +227,37 @@ def test_the_quick_size_of_each_paper_measures_its_table(
         seen |= read_figures(tmp_path / job.name).figures.keys()
         assert list((tmp_path / job.name / "images").glob("*.png"))
     assert {name for name in found.figures if not name.startswith("kid_")} <= seen
+
+
+def flat_colors() -> ConditionalGenerator:
+    """Each class is one colour everywhere, made by the last normalisation that knows classes, whatever z is."""
+    generator = ConditionalGenerator(R, 3, [3, 3, 3], z_dim=4)
+    for name, parameter in generator.named_parameters():
+        if name.startswith("synthesis") and "norm" not in name:
+            nn.init.zeros_(parameter)
+    last, block = generator.synthesis.last, generator.synthesis.block3
+    for convolution in (last, block.c2):
+        convolution.weight.data[:, :, 1, 1] = torch.eye(3)
+    last.bias.data.fill_(-1.0)
+    block.b2.betas.data.copy_(2 * torch.eye(3))
+    return generator.eval()
+
+
+@pytest.mark.parametrize(("words", "takes"), [
+    ([], True), (["recipe.layers=[block3.b2]"], True), (["recipe.layers=[all but the first]"], True),
+    (["recipe.layers=[first]"], False), (["strength=0.3"], False), (["method=lerp"], True), (["method=pixels"], True),
+    (["method=features", "recipe.layers=[block3]"], True), (["method=features", "recipe.layers=[l1]"], False),
+])  # fmt: skip
+def test_a_generator_of_flat_colours_gives_ideal_figures(words: list[str], takes: bool) -> None:
+    editor = CollageEditor(flat_colors(), None)
+    middle = SimpleNamespace(probabilities=lambda images: {"class": images[:, :, R // 2, R // 2].softmax(1)})
+    judge = ClassJudge(middle, "class", torch.arange(3), "the middle")
+    cfg = compose("evaluate", ["recipe=collage", "metrics_features=[]", *words])
+    trial = collage_trial.trial_of(cfg, editor, 6)
+    changed = collage_trial.run(cfg, trial)
+    rates = judged(trial, judge, changed.image)
+    assert rates["own_rate"] == 1.0
+    assert rates["target_rate"] == 1 - rates["top1_error"] == float(takes)
+    assert rates["top5_error"] == 0.0
+    assert changed.outside.max() == 0.0
+    assert (changed.inside > 0.3).all() == takes
