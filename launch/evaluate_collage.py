@@ -75,8 +75,8 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
 def how(cfg: DictConfig) -> str:
     """What was done, beside figures."""
     recipe = cfg.recipe
-    where = f"disc of {recipe.size:g} widths" if recipe.region == "disc" else f"region {recipe.region}"
-    parts = [f"{cfg.method or 'classes'} at strength {cfg.strength:g} in a {where}"]
+    where = {"disc": f"in a disc of {recipe.size:g} widths", "left": "in the left half", "whole": "everywhere"}
+    parts = [f"{cfg.method or 'classes'} at strength {cfg.strength:g} {where[recipe.region]}"]
     parts += [f"layers {', '.join(recipe.layers)}"] if cfg.method in (None, "classes", "features") else []
     parts += [f"feather {recipe.feather:g}"] if recipe.feather else []
     parts += [f"pasted by {recipe.paste}"] if recipe.paste else []
