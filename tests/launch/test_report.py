@@ -375,7 +375,8 @@ def test_the_picture_of_an_arm_is_the_last_of_the_one_that_tells_most(sweep: Swe
 
 
 @pytest.mark.parametrize(
-    ("name", "lower"), [("mIoU", False), ("kid_efficientnet", True), ("psnr", False), ("train_seconds", True)]
+    ("name", "lower"),
+    [("mIoU", False), ("kid_efficientnet", True), ("psnr", False), ("train_seconds", True), ("top1_error", True)],
 )
 def test_less_is_better_of_distances_and_times(name: str, lower: bool) -> None:
     assert lower_is_better(name) == lower
