@@ -202,7 +202,9 @@ def test_a_mistake_gets_one_sentence(
     assert says in said[0]
 
 
-PAPERS = ("layers", "blending", "classes", "real", "gallery")
+# What the slow ones do on top of the others is data.
+SLOW = ("blending", "gallery")
+PAPERS = ["layers", "classes", "real", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 @pytest.fixture(scope="module")
