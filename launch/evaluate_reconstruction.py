@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from editors.invert import InversionSettings
 from launch.class_judge import ClassJudge
 from launch.collage_pictures import Pictures, conditional_editor, heldout, of_class
 from launch.figures import Figure, Protocol, all_by
@@ -42,10 +43,7 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     found = {name: of_class(editor, given.images, i, settings) for i, name in enumerate(editor.classes)}
     drawn = {name: each.reconstruction.cpu() for name, each in found.items()}
 
-    seen = "discriminator, " if settings.features else ""
-    how = f"projected in {settings.steps} steps by {seen}pixels and critic at {settings.features:g}, " \
-          f"{settings.pixel:g} and {settings.perceptual:g}"  # fmt: skip
-    base = Protocol(*source, len(given), generator=editor.generator.hash, how=how)
+    base = Protocol(*source, len(given), generator=editor.generator.hash, how=how(settings))
     psnr, distance = (torch.stack([getattr(each, name).cpu() for each in found.values()], dim=1)
                       for name in ("psnr", "distance"))  # fmt: skip
     figures = all_by(base, by_class("psnr", psnr, given.labels))
@@ -59,6 +57,14 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
         save_png(np.asarray(class_sheet(given.images, given.labels, drawn)), Path(cfg.out) / SHEET)
         print(f"sheet: {Path(cfg.out) / SHEET}")
     return figures
+
+
+def how(settings: InversionSettings) -> str:
+    """What projections heed, beside figures."""
+    weights = {"pixels": settings.pixel, "critic": settings.perceptual,
+               f"discriminator ({', '.join(settings.feature_layers) or 'last block'})": settings.features}  # fmt: skip
+    said = ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
+    return f"projected in {settings.steps} steps by {said}"
 
 
 def by_class(name: str, values: Tensor, labels: Tensor) -> dict[str, float]:

@@ -122,7 +122,8 @@ def test_images_are_reconstructed_as_each_class(folder: Path, tmp_path: Path) ->
                           "seen_own", "seen_others"}  # fmt: skip
     sheet = np.asarray(Image.open(tmp_path / "images" / "classes.png"))
     assert (sheet == (220, 40, 40)).all(2).any()
-    assert "discriminator" in read_figures(tmp_path).figures["psnr_own"].protocol.how
+    said = read_figures(tmp_path).figures["psnr_own"].protocol.how
+    assert said == "projected in 2 steps by pixels 1, critic 0.1, discriminator (all) 1"
 
 
 def test_projections_come_back_in_order(folder: Path) -> None:
