@@ -1,4 +1,4 @@
-"""Avatars of several styles, with the style as their class: what a class-conditional GAN learns from."""
+"""Avatars of several styles: with the style as their class, for a class-conditional GAN, or with masks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datamodules.avatars import render_avatars
+from datamodules.avatars import AVATAR_CLASSES, render_avatars
+from datamodules.masks import LabelledImages
 from networks.checkpoints.errors import GanvasError
 
 
@@ -32,12 +33,37 @@ def render_styles(styles: Sequence[str], count: int, split: str, seed: int, reso
         GanvasError: for fewer than two styles, one that is named twice, fewer images than styles, and as
             :func:`datamodules.avatars.render_avatars`.
     """
-    if len(styles) < 2 or len(set(styles)) < len(styles):
-        raise GanvasError(f"data.styles must name at least two styles, none twice, got {', '.join(styles) or 'none'}.")
-    if count < len(styles):
-        raise GanvasError(f"{count} images cannot show {len(styles)} styles: raise the number, or name fewer styles.")
-    k = len(styles)
+    k = _number(styles)
+    if count < k:
+        raise GanvasError(f"{count} images cannot show {k} styles: raise the number, or name fewer styles.")
     images = np.empty([count, 3, resolution, resolution], np.uint8)
     for i, style in enumerate(styles):
         images[i::k] = render_avatars(len(images[i::k]), split, seed, resolution, style=style).images
     return StyledAvatars(images, np.eye(k, dtype=np.float32)[np.arange(count) % k])
+
+
+def label_styles(
+    styles: Sequence[str], count: int, split: str, seed: int, resolution: int, masks: bool = True
+) -> LabelledImages:  # fmt: skip
+    """The images of :func:`render_styles`, with masks if wanted; their names begin with the style.
+
+    Raises:
+        GanvasError: as :func:`render_styles`, but for few images, and for masks of a style whose parts have no classes.
+    """
+    k = _number(styles)
+    found = [
+        render_avatars(len(range(i, count, k)), split, seed, resolution, masks, style)
+        for i, style in enumerate(styles[:count])
+    ]
+    order = [(i % k, i // k) for i in range(count)]
+    images = np.stack([found[style].images[row] for style, row in order])
+    names = tuple(f"{styles[style]}-{found[style].names[row]}" for style, row in order)
+    if not masks:
+        return LabelledImages(images, None, names, None)
+    return LabelledImages(images, np.stack([found[style].masks[row] for style, row in order]), names, AVATAR_CLASSES)
+
+
+def _number(styles: Sequence[str]) -> int:
+    if len(styles) < 2 or len(set(styles)) < len(styles):
+        raise GanvasError(f"data.styles must name at least two styles, none twice, got {', '.join(styles) or 'none'}.")
+    return len(styles)

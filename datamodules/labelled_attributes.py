@@ -17,6 +17,7 @@ from networks.checkpoints.attributes import UNKNOWN, Attribute, column_of
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.squares import Fit
 
+CLASS = "class"                     # the attribute of images that have nothing but a class
 CELEBA = {"-1": "no", "1": "yes"}   # values of CelebA's list_attr_celeba.txt
 
 
@@ -28,6 +29,16 @@ class AttributeImages:
     labels: np.ndarray                  # uint8 [N, attributes]: numbers of values, UNKNOWN where nothing is known
     attributes: tuple[Attribute, ...]
     names: tuple[str, ...]
+
+    @classmethod
+    def of_classes(cls, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> AttributeImages:
+        """Images ``uint8 [N, 3, R, R]`` with a class each, one-hot ``[N, classes]``: one attribute, ``class``.
+
+        Raises:
+            ValueError: if there are fewer than two classes, or one is named twice.
+        """
+        numbers, names = labels.argmax(1).astype(np.uint8), tuple(f"{i:06d}" for i in range(len(images)))
+        return cls(images, numbers[:, None], (Attribute(CLASS, tuple(classes)),), names)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -92,7 +92,7 @@ class CollageEditor(GeneratorEditor):
 
     def paint_map(
         self, ids: np.ndarray | Tensor, what: Sequence[str | Latent | Tensor], strength: float = 1.0,
-        feather: float = 0.0, layers: Layers = ALL,
+        feather: float = 0.0, layers: Layers = ALL, names: Sequence[str] = (),
     ) -> list[Paint]:  # fmt: skip
         """The regions of a map, each drawn as something else.
 
@@ -103,6 +103,7 @@ class CollageEditor(GeneratorEditor):
             strength: of all, as the rest.
             feather: as there.
             layers: as there.
+            names: of each, for people; a class has its own.
 
         Raises:
             GanvasError: as :meth:`paint`, and if the map shows none of them.
@@ -111,7 +112,8 @@ class CollageEditor(GeneratorEditor):
         shown = [i for i in range(1, len(what) + 1) if (ids == i).any()]
         if not shown:
             raise GanvasError("the class map is empty: paint the colour of a class where something is to change")
-        return [self.paint(what[i - 1], (ids == i).float(), strength, feather, layers) for i in shown]
+        called = names or [""] * len(what)
+        return [self.paint(what[i - 1], (ids == i).float(), strength, feather, layers, called[i - 1]) for i in shown]
 
     def paste(
         self, reference: Latent, mask: MaskLike = None, strength: float = 1.0, feather: float = 0.0,

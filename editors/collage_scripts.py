@@ -2,6 +2,7 @@
 
 - {paint: micah, mask: face.png, strength: 1, feather: 0.02, layers: all}
 - {map: classes.png, classes: [micah, personas]}
+- {map: regions.png, classes: ["0003", "0007"], codes: samples/latents.safetensors}
 - {paste: other.safetensors, item: 3, mask: hat.png, layers: [block2, block3], right: 0.1, mirror: true}
 """
 
@@ -28,7 +29,7 @@ from networks.latent import Latent
 UNCHANGED = "(as it is)"   # what the id 0 of a class map stands for
 COMMON = ("mask", "strength", "feather", "layers")
 KEYS = {  # kind of step -> what else it may say
-    "paint": (*COMMON, "codes"), "map": ("classes", "strength", "feather", "layers"),
+    "paint": (*COMMON, "codes"), "map": ("classes", "codes", "strength", "feather", "layers"),
     "paste": (*COMMON, "item", "right", "down", "scale", "mirror", "painted"),
 }  # fmt: skip
 
@@ -86,20 +87,21 @@ def parse_layers(value: Any) -> Layers:
     return {name: _number(f"layer {name}", weight, 0, 1) for name, weight in named}
 
 
-def map_classes(editor: CollageEditor, names: Sequence[str]) -> ClassList:
+def map_classes(editor: CollageEditor, names: Sequence[str], items: Sequence[str] = ()) -> ClassList:
     """What the ids and colours of a class map stand for: 0 is left as it is, then come the classes.
 
     Args:
         editor: whose classes they are.
         names: which; () for all, in their order.
+        items: or what else they are of: the items of a file of codes.
 
     Raises:
         GanvasError: if there are too many, or one is named twice.
     """
-    chosen = tuple(names) or editor.classes
+    chosen = tuple(names) or tuple(items) or editor.classes
     if not chosen:
-        raise GanvasError("this generator has no classes: paint its regions with codes, in a script")
-    if unknown := [name for name in chosen if name not in editor.classes]:
+        raise GanvasError("this generator has no classes: paint its regions with codes=FILE")
+    if not items and (unknown := [name for name in chosen if name not in editor.classes]):
         raise GanvasError(f"there is no class {unknown[0]!r}; there are {', '.join(editor.classes)}")
     try:
         return ClassList.of_names((UNCHANGED, *chosen))
@@ -115,10 +117,15 @@ def _paint(data: Mapping[str, Any], editor: CollageEditor, sources: Sources) -> 
 
 def _map(data: Mapping[str, Any], editor: CollageEditor, sources: Sources) -> list[Paint]:
     named = data.get("classes", [])
-    classes = map_classes(editor, [named] if isinstance(named, str) else list(map(str, named)))
+    names = [named] if isinstance(named, str) else list(map(str, named))
+    path = _path(data["codes"], sources) if data.get("codes") else None
+    classes = map_classes(editor, names, () if path is None else _names(*sources.codes(path)))
+    what: Sequence[str | Latent] = classes.names[1:]
+    if path is not None:
+        what = [_item(path, name, sources) for name in classes.names[1:]]
     ids = _per_picture(_path(data["map"], sources), sources, lambda file: read_mask(file, classes))
     ids[ids == IGNORE] = 0
-    return editor.paint_map(ids, classes.names[1:], *_common(data))
+    return editor.paint_map(ids, what, *_common(data), classes.names[1:])
 
 
 def _paste(data: Mapping[str, Any], editor: CollageEditor, sources: Sources) -> list[Paste]:
@@ -203,10 +210,14 @@ def _item(path: Path, item: Any, sources: Sources) -> Latent:
             raise GanvasError(f"{path} holds {len(latent)} pictures for the {sources.count} that are edited: say which "
                               "by item=")  # fmt: skip
         return latent
-    known = names or tuple(f"{i:04d}" for i in range(len(latent)))
-    text = str(item)
+    known, text = _names(latent, names), str(item)
     if text in known:
         return latent[known.index(text)]
     if text.isdecimal() and int(text) < len(latent):
         return latent[int(text)]
     raise GanvasError(f"{path} has no item {text}: it has {known[0]} to {known[-1]}, or 0 to {len(latent) - 1}")
+
+
+def _names(latent: Latent, names: Sequence[str]) -> tuple[str, ...]:
+    """What the items of a file are called."""
+    return tuple(names) or tuple(f"{i:04d}" for i in range(len(latent)))

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from editors.descent import Schedule, descend
 from editors.inversion_cache import InversionCache
 from editors.inversion_spaces import InversionSpaceName, inversion_space, space_name
+from editors.likeness import Likeness, Seen, Weights, discriminator_for
 from editors.noise_maps import autocorrelation, noise_of, normalise_
 from editors.ownership import require_owner
 from editors.target import Target
@@ -29,7 +30,7 @@ from networks.checkpoints.encoders import find_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.latents import LABEL
 from networks.critics import PERCEPTUAL, perceptual
-from networks.critics.lpips_distance import Embedding, PerceptualCritic
+from networks.critics.lpips_distance import PerceptualCritic
 from networks.critics.sizes import for_critic
 from networks.latent import Latent
 from networks.protocol import Generator
@@ -50,6 +51,8 @@ class InversionSettings:
     ramp_down: float = 0.25                         # share of the steps in which it falls (cosine)
     perceptual: float = 0.1                         # weight of the perceptual distance
     pixel: float = 1.0                              # weight of the mean squared pixel difference
+    features: float = 0.0                           # in z: weight of 1 - cosine of the discriminator's features ...
+    feature_layers: tuple[str, ...] = ()            # ... in these blocks of it; (): the last; all: every one
     delta: float = 1e-3                             # weight of the mean squared distance from the mean of the codes
     space: InversionSpaceName = "auto"              # auto: w+, layout, or z; w: one code for all of it
     size_rate: float = 2.0                          # in layout: rate of blobs' sizes, as a factor
@@ -64,6 +67,7 @@ class InversionSettings:
     batch: int = field(default=16, metadata={"changes_result": False})  # images optimised at once
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "feature_layers", tuple(self.feature_layers))  # a list in files
         choices = {"space": get_args(InversionSpaceName), "start": get_args(Start), "critic": PERCEPTUAL}
         for name, known in choices.items():
             if getattr(self, name) not in known:
@@ -86,6 +90,7 @@ class InversionSettings:
         idle |= set() if self.space == "layout" else {"size_rate"}
         idle |= set() if self.space == "z" else {"label"}
         idle |= {"starts"} if self.starts is None else set()
+        idle |= set() if self.features else {"features", "feature_layers"}
         return {name: value for name, value in asdict(self).items() if name not in idle}
 
 
@@ -157,6 +162,9 @@ class _Problem:
             generator, settings.space, settings.samples, settings.seed, settings.size_rate, settings.label
         )
         self.critic = critic.to(generator.device)
+        self.discriminator = discriminator_for(generator) if settings.features else None
+        weights = Weights(settings.pixel, settings.perceptual, settings.features)
+        self.likeness = Likeness(weights, self.critic, self.discriminator, settings.feature_layers)
         self.encoder = encoder_for(generator, settings)
         self.maps = noise_of(generator) if settings.noise else {}
         self._thumbnails: Tensor | None = None
@@ -173,21 +181,15 @@ class _Problem:
         require_owner(start, self.generator)
         return self.space.of(start)
 
-    def embed(self, images: Tensor) -> Embedding:
-        """Perceptual features."""
-        return self.critic.features(for_critic(images))
-
     def loss(
-        self, free: Sequence[Tensor], begin: Latent, target: Target, embedding: Embedding,
+        self, free: Sequence[Tensor], begin: Latent, target: Target, seen: Seen,
         maps: Mapping[str, Tensor] | None = None,
     ) -> Tensor:  # fmt: skip
         """The loss of each image, ``[N]``, for what is free of codes (see ``InversionSpace``), and noise."""
         s = self.settings
         latent = self.space.latent(free, begin).with_noise(maps or {})
         image = target.framed(self.generator.render(latent))
-        pixel = (image - target.image).square().flatten(1).mean(1)
-        distance = self.critic.distance(self.embed(image), embedding)
-        loss = s.pixel * pixel + s.perceptual * distance + s.delta * self.space.prior(free)
+        loss = self.likeness.loss(image, target.image, seen) + s.delta * self.space.prior(free)
         return loss + s.noise_weight * autocorrelation(maps) if maps else loss
 
     def optimise(self, target: Target, begin: Latent, names: Sequence[str], bar: tqdm) -> Latent:
@@ -195,9 +197,9 @@ class _Problem:
         codes = [value.detach().clone().requires_grad_() for value in self.space.free(begin)]
         maps = {layer: m.repeat(len(target), 1, 1).requires_grad_() for layer, m in self.maps.items()}
         with torch.no_grad():
-            embedding = self.embed(target.image)
+            seen = self.likeness.see(target.image)
         best = descend(
-            [*codes, *maps.values()], lambda: self.loss(codes, begin, target, embedding, maps),
+            [*codes, *maps.values()], lambda: self.loss(codes, begin, target, seen, maps),
             self.settings.schedule(), "the inversion", names, bar, lambda: normalise_(maps.values()),
             [*self.space.rates, *[1.0] * len(maps)],
         )  # fmt: skip
@@ -210,8 +212,8 @@ class _Problem:
         if len(found) == 1:
             return found[0]
         with torch.no_grad():
-            embedding = self.embed(target.image)
-            losses = [self.loss(self.space.free(each), each, target, embedding, each.noise) for each in found]
+            seen = self.likeness.see(target.image)
+            losses = [self.loss(self.space.free(each), each, target, seen, each.noise) for each in found]
         choice = torch.stack(losses).argmin(0).tolist()
         return Latent.cat([found[k][i] for i, k in enumerate(choice)])
 
@@ -235,8 +237,8 @@ class _Problem:
         if self.space.groups is not None:
             pixels = _nearest_of_each(pixels, self.space.groups)
         shortlist = pixels.topk(min(max(SHORTLIST, count), self._different()), largest=False).indices  # [N, k]
-        embedding = self.embed(target.image)
-        losses = [self.loss(self.space.free(samples[pick]), samples[pick], target, embedding) for pick in shortlist.T]
+        seen = self.likeness.see(target.image)
+        losses = [self.loss(self.space.free(samples[pick]), samples[pick], target, seen) for pick in shortlist.T]
         choice = torch.stack(losses, dim=1).topk(count, largest=False).indices  # [N, count]
         return [samples[each] for each in shortlist.gather(1, choice).T]
 
@@ -244,8 +246,8 @@ class _Problem:
         """Of candidates for each image as many as begin, those of the lowest loss."""
         if len(candidates) <= self.starts:
             return list(candidates)
-        embedding = self.embed(target.image)
-        losses = torch.stack([self.loss(self.space.free(each), each, target, embedding) for each in candidates])
+        seen = self.likeness.see(target.image)
+        losses = torch.stack([self.loss(self.space.free(each), each, target, seen) for each in candidates])
         ranks = losses.topk(self.starts, dim=0, largest=False).indices.tolist()  # [starts, N]
         return [Latent.cat([candidates[k][i] for i, k in enumerate(row)]) for row in ranks]
 
@@ -263,7 +265,7 @@ def _assess(problem: _Problem, latent: Latent, target: Target) -> Inversion:
     for i, piece in enumerate(latent.split(size)):
         image, truth = problem.generator.render(piece).clamp(-1, 1), target[i * size : (i + 1) * size]
         images.append(image)
-        distances.append(problem.critic.distance(problem.embed(truth.framed(image)), problem.embed(truth.image)))
+        distances.append(problem.critic(for_critic(truth.framed(image)), for_critic(truth.image)))
     reconstruction = torch.cat(images)
     return Inversion(
         latent, target.image, reconstruction, target.psnr(reconstruction), torch.cat(distances), problem.settings
@@ -286,6 +288,8 @@ def _keys(problem: _Problem, target: Target, start: Latent | None) -> list[str]:
         raise ValueError("a generator without a hash cannot be cached for: save it and load it again")
     # The encoder's name and not its codes: their last bits depend on the batch.
     settings = problem.settings.of_result() | {"encoder": problem.encoder.hash if problem.encoder is not None else None}
+    if problem.discriminator is not None:
+        settings["discriminator"] = problem.discriminator.hash
     size = target.image.shape[-1]
     keys = []
     for i, (image, window) in enumerate(zip(target.image, target.windows.tolist(), strict=True)):

@@ -40,7 +40,7 @@ from networks.segmenters import load_segmenter
 # What a bundle becomes, by the ending of out=.
 TARGETS = {".pt": "rosinality's format", SUFFIX: "EditGAN's classifiers", ".onnx": "for a segmenter"}
 CHECKED = 4    # images that check=true renders
-ENCODER, BRANCH = "E", "S"  # network= for one
+ENCODER, BRANCH, DISCRIMINATOR = "E", "S", "D"  # network= for one
 
 
 def run(cfg: DictConfig) -> None:
@@ -108,18 +108,20 @@ def _network(cfg: DictConfig) -> str:
     known = (*get_args(Network), ENCODER, BRANCH, convert_mapper.MAPPER)
     if name not in known:
         raise GanvasError(f"network={name} must be one of {', '.join(known)}.")
-    if (name in (ENCODER, BRANCH)) != bool(cfg.generator):
+    belongs = name in (ENCODER, BRANCH)
+    if (belongs and not cfg.generator) or (cfg.generator and not belongs and name != DISCRIMINATOR):
         raise GanvasError("network=E, an encoder, and network=S, a segmentation branch, need generator=FILE, the one "
-                          "that they belong to; the other networks have none.")  # fmt: skip
+                          "that they belong to, and network=D may have it; the other networks have none.")  # fmt: skip
     if cfg.classes and name != BRANCH:
         raise GanvasError("classes= names the classes of a segmentation branch: it goes with network=S only.")
     return name
 
 
 def _plain(source: Path, out: Path, name: str, cfg: DictConfig) -> list[str]:
-    """A generator or a discriminator."""
+    """A generator, or a discriminator, which may say whose it is."""
     network = load_foreign(source, name)
-    save_generator(out, network, _origin(source, network.source, name, cfg))
+    owner = {"generator": {"hash": load_generator(cfg.generator).hash}} if cfg.generator else {}
+    save_generator(out, network, {**_origin(source, network.source, name, cfg), **owner})
     return [*(fingerprint(network) if cfg.check else ()), f"written: {out}"]
 
 

@@ -34,7 +34,8 @@ class Reference(NamedTuple):
 
     images: Tensor                # uint8 [N, 3, R, R]
     source: Source                # which they are
-    labels: Tensor | None = None  # float [N, c_dim], if data.labels
+    labels: Tensor | None = None  # float [N, c_dim], of images with classes or if data.labels
+    label_names: tuple[str, ...] = ()  # of these, where they have any
 
     @property
     def what(self) -> str:
@@ -59,11 +60,11 @@ def training_images(cfg: DictConfig, size: int | None = None) -> ImageSet:
     Raises:
         GanvasError: if there is no ``data=``, ``images=`` is missing for a folder, or the folder is unusable.
     """
-    if _kind(cfg) in RENDERED:
-        return ImageSet(render(cfg.data, cfg.data.count, "train", cfg.seed, masks=False).images)
     if _kind(cfg) in CLASSED:
         drawn = classed_images(cfg.data, cfg.data.count, "train", cfg.seed)
         return ImageSet(drawn.images, drawn.labels, label_names=drawn.names)
+    if _kind(cfg) in RENDERED:
+        return ImageSet(render(cfg.data, cfg.data.count, "train", cfg.seed, masks=False).images)
     files = _files(cfg)
     # First: a mistake in them is found at once.
     labels, names = (files.labels(), files.label_names()) if cfg.data.labels else (None, ())
@@ -90,26 +91,26 @@ def reference_images(cfg: DictConfig, n: int, size: int | None = None) -> Refere
     few = "a comparison needs at least 2 images, got {}: add images or raise their number."
     if n < 2:
         raise GanvasError(few.format(n))
-    labels = None
-    if _kind(cfg) in RENDERED:
+    labels, names = None, ()
+    if _kind(cfg) in CLASSED:
+        drawn = classed_images(cfg.data, n, "heldout", 0)
+        images, labels, names = drawn.images, torch.from_numpy(drawn.labels), drawn.names
+        source = Source(f"held-out {classed_name(cfg.data)}", "split heldout, seed 0")
+    elif _kind(cfg) in RENDERED:
         images = render(cfg.data, n, "heldout", 0, masks=False).images
         source = Source(f"held-out {cfg.data.get('style', cfg.data.kind)}", "split heldout, seed 0")
-    elif _kind(cfg) in CLASSED:
-        drawn = classed_images(cfg.data, n, "heldout", 0)
-        images, labels = drawn.images, torch.from_numpy(drawn.labels)
-        source = Source(f"held-out {classed_name(cfg.data)}", "split heldout, seed 0")
     else:
         files = _files(cfg)
         images = prepared_images(files, cfg.data.resolution or size, cfg.data.fit, first=n)
         which = f" of {len(files.names)}, evenly by name" if len(images) < len(files.names) else ""
         source = Source(f"images of {cfg.images}{which}, which training may have seen")
         if cfg.data.labels:
-            labels = torch.from_numpy(files.labels()[spread(len(files.names), n)])
+            labels, names = torch.from_numpy(files.labels()[spread(len(files.names), n)]), files.label_names()
     if len(images) < 2:
         raise GanvasError(few.format(len(images)))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to them
-        return Reference(torch.from_numpy(images), source, labels)
+        return Reference(torch.from_numpy(images), source, labels, names)
 
 
 def refuse_image_options(cfg: DictConfig, purpose: str, keys: Sequence[str] = tuple(FOR)) -> None:

@@ -24,7 +24,7 @@ from editors.mask_programs import parse_program
 from editors.regions import edited_classes
 from editors.segmentation import Segmentation, SegmentationEditor
 from editors.sequence import EditSequence
-from launch import edit_blobs, edit_collage, edit_text
+from launch import edit_blobs, edit_codes, edit_collage, edit_text
 from launch.edit_vectors import check_strengths, vectors_of
 from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
 from launch.files import file_of_each, files_of
@@ -53,7 +53,7 @@ def run(cfg: DictConfig) -> None:
     """Edit, and write ``images/``, ``masks/``, the codes, a sheet, ``figures.json``, and a strip or the vector.
 
     Everything is written when all images are done. For other things than masks and vectors see :mod:`launch.edit_text`,
-    :mod:`launch.edit_collage` and :mod:`launch.edit_blobs`.
+    :mod:`launch.edit_collage` and :mod:`launch.edit_blobs`; for vectors without a branch :mod:`launch.edit_codes`.
 
     Raises:
         GanvasError: if nothing or two things say what to change or where, or what is given cannot be used.
@@ -63,6 +63,9 @@ def run(cfg: DictConfig) -> None:
         return
     if _is_collage(cfg):
         edit_collage.run(cfg)
+        return
+    if cfg.vector and _of_codes(cfg):
+        edit_codes.run(cfg)
         return
     if cfg.layout or (cfg.generator and not cfg.segmentation):
         edit_blobs.run(cfg)
@@ -92,6 +95,11 @@ def _is_collage(cfg: DictConfig) -> bool:
     return bool(cfg.script and not cfg.segmentation and not (cfg.generator and _draws_blobs(resolve(cfg.generator))))
 
 
+def _of_codes(cfg: DictConfig) -> bool:
+    """Whether there is a generator alone, of no blobs."""
+    return bool(cfg.generator and not cfg.segmentation and not cfg.layout and not _draws_blobs(resolve(cfg.generator)))
+
+
 def _draws_blobs(path: Path) -> bool:
     return path.is_file() and not is_foreign(path) and read_manifest(path)["kind"] == "blobgan"
 
@@ -106,8 +114,8 @@ def check(cfg: DictConfig) -> None:
     require_device(cfg.device)
     if not cfg.segmentation:
         raise GanvasError("`ganvas edit` needs segmentation=FILE, the bundle of a branch; or generator=FILE with "
-                          "text=, with layout= or image= for blobs, or with classmap=, reference= or script= for a "
-                          "collage.")  # fmt: skip
+                          "text= or vector=, with layout= or image= for blobs, or with classmap=, reference= or "
+                          "script= for a collage.")  # fmt: skip
     if given := [key for key in BLOBS_ONLY if cfg[key]]:
         raise GanvasError(f"{given[0]}= is for blobs: give layout=FILE, scenes as `ganvas sample` drew them, and no "
                           "segmentation=.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +14,14 @@ from datamodules.folder import IMAGE_SUFFIXES
 from editors.collage import Collaged, CollageEditor
 from editors.collage_scripts import Codes, Sources, collage_steps
 from editors.compositing import PASTES, paste
+from editors.generator import GeneratorEditor
 from editors.invert import invert
 from launch.edit_changes import LATENTS, SHEET, record_changes, save_pictures
 from launch.edit_scripts import read_script
 from launch.figures import Figure, Protocol, Source, all_by, write_config
 from launch.files import file_of_each, files_of
 from launch.hardware import require_device
-from launch.invert import inversion_settings, read_images
+from launch.invert import inversion_settings, read_images, warn_of_poor
 from launch.limits import require_at_least
 from launch.loggers import check_loggers
 from launch.reports.collage import collage_sheet, collage_strip
@@ -40,7 +40,6 @@ from networks.latent import Latent
 OTHERS = ("segmentation", "landmarks", "program", "vector", "refine", "source", "scenes", "move", "keep", "video")
 PLACING = {"item": None, "right": 0.0, "down": 0.0, "scale": 1.0, "mirror": False}   # of reference= alone, by default
 STRIP, COLLAGE, VECTOR = "strip.png", "collage.safetensors", "vector.safetensors"
-POOR = 15.0  # dB: a projection below it shows another picture
 
 
 class Pictures(NamedTuple):
@@ -61,7 +60,7 @@ def run(cfg: DictConfig) -> None:
     """
     check(cfg)
     begun, editor = time.monotonic(), _editor(cfg)
-    pictures = _pictures(cfg, editor)
+    pictures = pictures_of(cfg, editor)
     program = _program(cfg, editor, pictures)
     edited = editor.edit(pictures.latent, program)
     lines = write(cfg, editor, edited, pictures)
@@ -96,8 +95,9 @@ def check(cfg: DictConfig) -> None:
         raise GanvasError(f"{beside[0]}= is about what is pasted: it goes with reference= only.")
     if cfg.mask and not cfg.reference:
         raise GanvasError("mask= says where reference= arrives; what becomes another class is painted in classmap=.")
-    if cfg.classes and not cfg.classmap:
-        raise GanvasError("classes= says what the colours of classmap= stand for: give classmap=FILE, too.")
+    for key in ("classes", "codes"):
+        if cfg[key] and not cfg.classmap:
+            raise GanvasError(f"{key}= says what the colours of classmap= stand for: give classmap=FILE, too.")
     _check_values(cfg)
 
 
@@ -126,8 +126,12 @@ def _editor(cfg: DictConfig) -> CollageEditor:
     return CollageEditor(generator)
 
 
-def _pictures(cfg: DictConfig, editor: CollageEditor) -> Pictures:
-    """What is to be edited; images are projected first."""
+def pictures_of(cfg: DictConfig, editor: GeneratorEditor) -> Pictures:
+    """What ``latents=`` or ``image=`` says is to be edited; images are projected first.
+
+    Raises:
+        GanvasError: if it cannot be used.
+    """
     if cfg.latents:
         latent, names = read_codes(cfg.latents, editor.generator)
         return Pictures(latent, _named(latent, names), [], Source(f"codes of {cfg.latents}"), [])
@@ -141,17 +145,14 @@ def _named(latent: Latent, names: tuple[str, ...]) -> tuple[str, ...]:
     return names or tuple(f"{i:04d}" for i in range(len(latent)))
 
 
-def _projected(cfg: DictConfig, editor: CollageEditor, path: Path) -> tuple[Latent, tuple[str, ...], list[float]]:
+def _projected(cfg: DictConfig, editor: GeneratorEditor, path: Path) -> tuple[Latent, tuple[str, ...], list[float]]:
     """Codes of an image or a folder of them, their names, and how near they come; says of each that is not near."""
     images, windows, names = read_images(path, editor.generator)
     settings = inversion_settings(cfg.inversion)
     found = invert(
         editor.generator, images, settings, cache=editor.cache, names=names, progress=True, windows=windows
     )
-    for name, psnr in zip(names, found.psnr.tolist(), strict=True):
-        if psnr < POOR:
-            print(f"warning: the projection of {name} did not converge: {psnr:.1f} dB; its best codes are kept (raise "
-                  "inversion.steps or inversion.starts)", file=sys.stderr)  # fmt: skip
+    warn_of_poor(names, found)
     return found.latent, names, found.psnr.tolist()
 
 
@@ -173,7 +174,8 @@ def _data(cfg: DictConfig) -> list[dict[str, Any]]:
     both: dict[str, Any] = {"feather": cfg.feather, "layers": list(cfg.layers)}
     steps: list[dict[str, Any]] = []
     if cfg.classmap:
-        steps.append({"map": cfg.classmap, "classes": list(cfg.classes), **both})
+        codes = {"codes": cfg.codes} if cfg.codes else {}
+        steps.append({"map": cfg.classmap, "classes": list(cfg.classes), **codes, **both})
     if cfg.reference:
         steps.append({"paste": cfg.reference, "mask": cfg.mask, **{key: cfg[key] for key in PLACING}, **both})
     return steps

@@ -34,8 +34,7 @@ def run(cfg: DictConfig) -> None:
     check_loggers(cfg)
     if cfg.logger not in ([], ["none"]) and not cfg.out:
         raise GanvasError("logger= writes into out=, and there is none: give out=DIR.")
-    judged = "blobs" if "move" in cfg.recipe else "edit"
-    kind = "mapper" if texts else judged if edits else "segmentation" if cfg.segmentation else "generator"
+    kind = "mapper" if texts else cfg.recipe.kind if edits else "segmentation" if cfg.segmentation else "generator"
     if kind != "blobs" and (extra := [key for key in ("segmenter", "layout") if cfg[key]]):
         raise GanvasError(f"{extra[0]}= is for recipe=blobs.")
     begun = time.monotonic()

@@ -65,6 +65,6 @@ def _images(cfg: DictConfig, classes: ClassList, resolution: int) -> tuple[Label
         found = read_folder(cfg.images, cfg.masks, None, resolution, otherwise=classes)
         return found.take(range(len(found))[: cfg.n]), Source(f"images of {cfg.images}")
     if not is_rendered(cfg.data):
-        raise GanvasError("a segmentation is scored on images=DIR with masks=DIR, or with data=avatars, rooms or "
-                          "scenes.")  # fmt: skip
+        raise GanvasError("a segmentation is scored on images=DIR with masks=DIR, or with data=avatars, styles, "
+                          "rooms or scenes.")  # fmt: skip
     return render(cfg.data, cfg.n or IMAGES, "heldout", 0, resolution), heldout_source(cfg.data, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ from networks.checkpoints.latents import save_latent
 from networks.grids import save_png, to_uint8
 from networks.protocol import Generator
 
+POOR = 15.0          # dB: codes below it show another picture
+NAMED = 4            # of these so many are named
 HELDOUT = 100        # rendered images where n= says nothing
 SHOWN = 64           # images on the contact sheet
 PANEL = 128          # pixels a side of a panel on it, at least
@@ -58,6 +61,7 @@ def run(cfg: DictConfig) -> None:
         found = invert(generator, images, settings, cache=cache, names=names, progress=True, windows=windows)
     except KeyboardInterrupt as stop:
         raise Interrupted(f"stopped; finished images are kept in {cache.folder}, the same command goes on.") from stop
+    warn_of_poor(names, found)
     out, figures = Path(cfg.out), figures_of(found, source)
     for line in write(out, found, names, cfg):
         print(line)
@@ -76,6 +80,16 @@ def inversion_settings(options: DictConfig) -> InversionSettings:
         GanvasError: if a value makes no sense. Hydra's own ``instantiate`` would hide that sentence in a page.
     """
     return InversionSettings(**arguments(options))
+
+
+def warn_of_poor(names: Sequence[str], found: Inversion) -> None:
+    """Say of which images the codes did not come near, by their figures; their best codes are used all the same."""
+    poor = sorted((psnr, name) for name, psnr in zip(names, found.psnr.tolist(), strict=True) if psnr < POOR)
+    if poor:
+        said = ", ".join(f"{name} ({psnr:.1f} dB)" for psnr, name in poor[:NAMED])
+        more = f" and {len(poor) - NAMED} more" if len(poor) > NAMED else ""
+        print(f"warning: the projection of {said}{more} did not converge; the best codes are kept (raise "
+              "inversion.steps or inversion.starts)", file=sys.stderr)  # fmt: skip
 
 
 def images_of(cfg: DictConfig, generator: Generator) -> tuple[Tensor, Tensor | None, tuple[str, ...], Source]:

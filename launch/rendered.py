@@ -1,19 +1,21 @@
-"""Images with exact masks that are made here, by the name of their ``data`` group: avatars, rooms, scenes."""
+"""Images with exact masks that are made here, by the name of their ``data`` group: avatars, styles, rooms, scenes."""
 
 from __future__ import annotations
 
 import numpy as np
 from omegaconf import DictConfig
 
+from datamodules.avatar_styles import label_styles
 from datamodules.avatars import render_avatars, stratified_labels
 from datamodules.masks import LabelledImages
 from datamodules.rooms import render_rooms
 from datamodules.scenes import draw_scenes
 from datamodules.stratified import draw_stratified, require_draw, shown_classes
+from launch.classed import classed_name
 from launch.figures import Source
 
-RENDERED = ("avatars", "rooms", "scenes")  # kinds of data
-OFTEN = 2                                  # labelled images that every class of rooms and scenes is to occur in
+RENDERED = ("avatars", "styles", "rooms", "scenes")  # kinds of data
+OFTEN = 2              # labelled images that every class of styles, rooms and scenes is to occur in
 
 
 def is_rendered(data: DictConfig) -> bool:
@@ -41,6 +43,8 @@ def render(
     match data.kind:
         case "avatars":
             return render_avatars(count, split, seed, size, masks, data.style)
+        case "styles":
+            return label_styles(data.styles, count, split, seed, size, masks)
         case "rooms":
             return render_rooms(count, data.furniture, split, seed, size)
         case "scenes":
@@ -58,7 +62,7 @@ def label_few(
         count: how many; fewer are the beginning of more.
         seed: of the draw.
         resolution: pixels a side.
-        pool: how many candidates there are of rooms and scenes.
+        pool: how many candidates there are of styles, rooms and scenes.
 
     Raises:
         GanvasError: as :func:`render`, and for a count below 1 or a pool below 16.
@@ -74,7 +78,10 @@ def label_few(
 
 def name_of(data: DictConfig) -> str:
     """What the images are called beside figures."""
-    return {"rooms": "rendered rooms", "scenes": "drawn scenes"}.get(data.kind) or f"rendered {data.style}"
+    names = {"rooms": "rendered rooms", "scenes": "drawn scenes"}
+    if data.kind == "styles":
+        return classed_name(data)
+    return names.get(data.kind) or f"rendered {data.style}"
 
 
 def heldout_source(data: DictConfig, seed: int) -> Source:

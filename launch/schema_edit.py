@@ -110,7 +110,7 @@ class EditConfig(TextEditConfig):
     segmentation: str | None = option(None, "segmentation bundle; needed but for blobs and collages", bundle=True)
     generator: str | None = option(
         None, "generator bundle, if it lies neither beside that bundle nor in a zoo; without segmentation= for blobs a "
-        "BlobGAN's, for a collage a class-conditional GAN's or StyleGAN2's", bundle=True,
+        "BlobGAN's, for a collage a class-conditional GAN's or StyleGAN2's, for vector= any", bundle=True,
     )  # fmt: skip
     layout: str | None = option(None, "scenes of blobs as `ganvas sample` drew them from a BlobGAN, instead of image=")
     scenes: list[int] = option(list, "of blobs: numbers of the scenes that are edited; [] for all")
@@ -143,7 +143,7 @@ class EditConfig(TextEditConfig):
     )  # fmt: skip
     classes: list[str] = option(
         list, "classes that are edited wherever they are; [] for those that come or go; with classmap= what its ids "
-        "from 1 on stand for, [] for all of the generator's"
+        "from 1 on stand for, [] for all of the generator's, or of codes="
     )  # fmt: skip
     vector: list[str] = option(list, "editing vectors, applied together: bundles, or EditGAN's .npy")
     strength: list[float] = option(
@@ -162,6 +162,10 @@ class EditConfig(TextEditConfig):
     device: str = option("cpu", "cpu or cuda")
     edit: MaskEditConfig = option(MaskEditConfig, "how a mask is edited")
     classmap: str | None = option(None, "a collage: a map of classes (docs/collage.md), or a folder of them")
+    codes: str | None = option(
+        None, "with classmap=: codes that its regions are painted with, as StyleGAN2 needs them; classes= are then "
+        "items of it, by name or number, [] for all"
+    )  # fmt: skip
     reference: str | None = option(
         None, "a collage: codes or an image whose features are pasted where mask= is; with layout= see source="
     )

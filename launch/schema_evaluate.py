@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from launch.options import option
 from launch.schema_bases import DataConfig, RecipeConfig
 from launch.schema_edit import MaskEditConfig, TextEditConfig
+from launch.schema_inversion import InversionConfig
 
 
 @dataclass
@@ -14,8 +15,9 @@ class EvaluateConfig(TextEditConfig):
     """Measure a bundle: a generator by KID, FID, precision, recall; a segmentation by mIoU, accuracy, calibration.
 
     With recipe= an edit: whether it reaches what it is for, what else it changes, and whether the person stays. With
-    recipe=blobs those of a BlobGAN's blobs, with text= or mapper= an edit by text, on held-out codes at several
-    strengths.
+    recipe=blobs those of a BlobGAN's blobs, with recipe=collage regions of a class-conditional GAN's pictures, with
+    recipe=reconstruction images as each of its classes; with text= or mapper= an edit by text, on held-out codes at
+    several strengths.
     """
 
     segmentation: str | None = option(
@@ -37,7 +39,7 @@ class EvaluateConfig(TextEditConfig):
     masks: str | None = option(None, "folder of PNG index masks named like the images")
     n: int | None = option(
         None, "how many images; null for all that have masks, for 2000 of a generator, for 400 that are edited, for "
-        "100 scenes of blobs"
+        "100 scenes of blobs, for 24 images that are reconstructed"
     )
     seed: int = option(0, "seed of what a generator draws, and of the images that an edit is learned from")
     truncation: float = option(1.0, "of a generator's samples: 1 for the whole variety")
@@ -52,13 +54,16 @@ class EvaluateConfig(TextEditConfig):
     recipe: RecipeConfig = option(RecipeConfig, "which edit is measured: recipe=smile")
     method: str | None = option(
         None, "of recipe=: vector, learned from the recipe's examples (null, too); optimisation: each image by its own "
-        "wished mask; boundary: InterFaceGAN's, from a classifier's labels of samples; of text= as for `ganvas edit`"
+        "wished mask; boundary: InterFaceGAN's, from a classifier's labels of samples; of recipe=collage classes "
+        "(null), features, lerp (both classes' pictures mixed) or pixels (those of another picture); of text= as for "
+        "`ganvas edit`"
     )  # fmt: skip
     vector: list[str] = option(list, "vectors that are measured instead of learning one: bundles, or EditGAN's .npy")
     inversion_steps: int | None = option(
         None, "of the images of an edit, those that are learned from too; null: as the branch's bundle says"
     )  # fmt: skip
-    strength: float = option(1.0, "of the vector or the boundary")
+    strength: float = option(1.0, "of the vector or the boundary; of a collage from 0 to 1")
+    inversion: InversionConfig = option(InversionConfig, "of recipe=collage and reconstruction: how images project")
     strengths: list[float] = option(
         lambda: [0.25, 0.5, 1.0, 1.5, 2.0], "of an edit by text, each measured"
     )  # fmt: skip

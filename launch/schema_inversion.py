@@ -18,6 +18,11 @@ class InversionConfig:
     ramp_down: float = option(0.25, "share of the steps in which it falls")
     perceptual: float = option(0.1, "weight of the perceptual distance")
     pixel: float = option(1.0, "weight of the mean squared pixel difference")
+    features: float = option(
+        0.0, "of a class-conditional GAN: weight of 1 - cosine of its discriminator's features; neural-collage has 1, "
+        "with pixel=0.2 and perceptual=0"
+    )  # fmt: skip
+    feature_layers: list[str] = option(list, "with features=: blocks of the discriminator; [] for the last, or all")
     delta: float = option(1e-3, "weight of the mean squared distance from the mean of the codes")
     space: str = option(
         "auto", "w+, or w: one code for all layers; of a BlobGAN layout, or w: its hidden code; of a class-conditional "

@@ -88,7 +88,9 @@ class ConvertConfig(VerbConfig):
         None, "which network of the source: G_ema, G, D, E, an encoder, S, a segmentation branch, or M, a mapper; null "
         "for the mapper that there is, for E or S with generator=, else G_ema or the one that a bundle holds"
     )  # fmt: skip
-    generator: str | None = option(None, "of an encoder, a branch or a mapper: the generator that it belongs to")
+    generator: str | None = option(
+        None, "of an encoder, a branch, a mapper or a discriminator: the generator that it belongs to"
+    )
     classes: str | None = option(None, "of a branch: the file of its classes, as in `ganvas train`; null numbers them")
     resolution: int | None = option(None, "of an .onnx: pixels a side; null for what it was trained on")
     check: bool = option(False, "also render fixed codes and print a fingerprint")
@@ -99,7 +101,9 @@ class InvertConfig(LoggedConfig):
     """Find the codes of real images: latents, reconstructions, a contact sheet and figures for each image."""
 
     images: str | None = option(None, "an image, or a folder of images")
-    data: DataConfig = option(DataConfig, "data=avatars, rooms or scenes inverts held-out ones instead of images=")
+    data: DataConfig = option(
+        DataConfig, "data=avatars, styles, rooms or scenes inverts held-out ones instead of images="
+    )
     n: int | None = option(None, "how many held-out images; null for 100")
     seed: int = option(0, "which held-out images")
     generator: str = option(MANDATORY, "generator bundle", bundle=True)

@@ -112,7 +112,9 @@ class GANConfig(TaskConfig):
     batch_size: int = option(16, "images in a batch", memory=True)
     log_every: int = option(1600, "images between lines of metrics.jsonl")
     checkpoint_every: int = option(8000, "images between checkpoints and sample grids")
-    metrics: list[str] = option(lambda: ["kid"], "which figures, of kid, fid, precision, recall")
+    metrics: list[str] = option(
+        lambda: ["kid"], "which figures, of kid (where there are classes also within each), fid, precision, recall"
+    )  # fmt: skip
     metrics_every: int = option(40_000, "images between measurements")
     metrics_samples: int = option(2000, "real and generated images compared")
     metrics_features: str = option(

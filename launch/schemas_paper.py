@@ -100,6 +100,9 @@ class PaperConfig:
     varied: list[str] = option(
         list, "aspects of the protocol (data, how, ...) that the axes vary on purpose: they part no columns"
     )  # fmt: skip
+    height: int | None = option(
+        None, "pixels, from above, of each picture that the report shows, where two rows of it are too few"
+    )  # fmt: skip
     sizes: dict[str, SizeConfig] = option(MANDATORY, "quick, zoo and full")
     published: list[PublishedConfig] = option(list, "the paper's own rows")
     search: SearchConfig | None = option(None, "what sweeper=optuna varies instead of the axes")

@@ -50,8 +50,9 @@ def examples(cfg: DictConfig) -> Examples:
         case "synthesized":
             found = _synthesized(cfg)
         case _:
-            raise GanvasError("task=segmenter learns from images with masks: give data=avatars, rooms or scenes, "
-                              "data=folder images=DIR masks=DIR, or data=synthesized data.folder=DIR.")  # fmt: skip
+            raise GanvasError("task=segmenter learns from images with masks: give data=avatars, styles, rooms or "
+                              "scenes, data=folder images=DIR masks=DIR, or data=synthesized "
+                              "data.folder=DIR.")  # fmt: skip
     _check(cfg, found)
     return found
 

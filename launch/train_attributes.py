@@ -1,4 +1,7 @@
-"""``task=attributes``: a classifier of attributes, scored on held-out images beside what guessing would give."""
+"""``task=attributes``: a classifier of attributes, scored on held-out images beside what guessing would give.
+
+Of images that bring their classes the class is the one attribute.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from omegaconf import DictConfig
 
 from datamodules.image_cache import spread
 from datamodules.labelled_attributes import AttributeImages, read_attributes, rendered_attributes
-from launch.data import licence
+from launch.classed import CLASSED, classed_images, classed_name
+from launch.data import licence, training_images
 from launch.epochs import fit_epochs
 from launch.figures import Figure, Protocol, all_by
 from launch.options import arguments
@@ -83,17 +87,46 @@ def _images(cfg: DictConfig) -> tuple[AttributeImages, AttributeImages, Protocol
         seen = rendered_attributes(cfg.data.count, "teacher", cfg.seed, size, style)
         heldout = rendered_attributes(n, "heldout", HELDOUT_SEED, size, style)
         return seen, heldout, Protocol(f"rendered {style} at {size}x{size}", f"split heldout, seed {HELDOUT_SEED}", n)
-    if cfg.data.get("kind") != "folder" or not (cfg.images and cfg.task.table):
-        raise GanvasError("task=attributes learns from data=avatars, or from data=folder images=DIR task.table=FILE.")
-    found = read_attributes(cfg.images, cfg.task.table, cfg.data.resolution, cfg.data.fit)
+    if cfg.data.get("kind") in CLASSED:
+        return _classed(cfg)
+    labelled = cfg.data.get("kind") == "folder" and cfg.data.labels
+    if cfg.data.get("kind") != "folder" or not (cfg.images and bool(cfg.task.table) != labelled):
+        raise GanvasError("task=attributes learns from data=avatars, from the classes of data=styles or "
+                          "data=fashion_mnist, or from data=folder images=DIR with one of task.table=FILE and "
+                          "data.labels=true.")  # fmt: skip
+    if labelled:
+        drawn = training_images(cfg)
+        found = AttributeImages.of_classes(drawn.images, drawn.labels, drawn.label_names)
+    else:
+        found = read_attributes(cfg.images, cfg.task.table, cfg.data.resolution, cfg.data.fit)
     out = spread(len(found), min(cfg.task.heldout, len(found) // 2))
     kept = np.setdiff1d(np.arange(len(found)), out)
     protocol = Protocol(f"images of {cfg.images}", "held out evenly by name", len(out))
     return found.take(kept), found.take(out), protocol
 
 
+def _classed(cfg: DictConfig) -> tuple[AttributeImages, AttributeImages, Protocol]:
+    """Images of classes; those that are learned from a generator of ``data=styles`` has not seen."""
+    n, size = cfg.n or cfg.task.heldout, cfg.data.resolution
+    seen, heldout = (
+        AttributeImages.of_classes(*classed_images(cfg.data, count, split, seed))
+        for count, split, seed in ((cfg.data.count, _split(cfg), cfg.seed), (n, "heldout", HELDOUT_SEED))
+    )
+    what = f"{classed_name(cfg.data)} at {size}x{size}"
+    return seen, heldout, Protocol(what, f"split heldout, seed {HELDOUT_SEED}", n)
+
+
+def _split(cfg: DictConfig) -> str:
+    return "train" if cfg.data.kind == "fashion_mnist" else "teacher"
+
+
 def _trained_on(cfg: DictConfig) -> str:
-    return f"{cfg.data.style}, split teacher" if cfg.data.kind == "avatars" else f"images of {cfg.images}"
+    match cfg.data.kind:
+        case "avatars":
+            return f"{cfg.data.style}, split teacher"
+        case "folder":
+            return f"images of {cfg.images}"
+    return f"{classed_name(cfg.data)}, split {_split(cfg)}"
 
 
 def report(cfg: DictConfig, scores: Mapping[str, AttributeScore], protocol: Protocol) -> str:

@@ -13,6 +13,7 @@ PEOPLE = {  # name in a manifest -> what people call it, unit, factor
     r"miou|mIoU": ("mIoU", " %", 100), r"pixel_accuracy": ("pixel accuracy", " %", 100),
     r"ece": ("expected calibration error", "", 1),
     r"aurc": ("area under the risk-coverage curve", "", 1),
+    r"kid_intra_(.+)_x1000": ("KID x 1000 within classes ({})", "", 1),
     r"kid_(.+)_x1000": ("KID x 1000 ({})", "", 1), r"fid_(.+)": ("FID ({})", "", 1),
     r"precision_(.+)": ("precision ({})", " %", 100), r"recall_(.+)": ("recall ({})", " %", 100),
     r"accuracy": ("accuracy, mean over the attributes", " %", 100),

@@ -1,16 +1,25 @@
-"""Pictures beside their collages, and from none of a collage to all of it."""
+"""Pictures beside their collages, from none of a collage to all of it, and what they are as each class."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
+from editors.changes import Changed
 from editors.collage import Collaged, CollageEditor
 from launch.reports.edits import LARGEST_CHANGE, SHOWN, outline
 from launch.reports.pictures import heat, panels
 from networks.grids import to_uint8
+
+if TYPE_CHECKING:
+    from launch.collage_trial import Trial
+
+PARTS = (1 / 3, 2 / 3)   # of a collage, that a trial's sheet shows on the way to all of it
+FRAME = (220, 40, 40)    # around a reconstruction as the class that the image shows
 
 
 def collage_sheet(edited: Collaged) -> Image.Image:
@@ -35,3 +44,42 @@ def collage_strip(editor: CollageEditor, edited: Collaged, factors: Sequence[flo
     n = min(len(edited), SHOWN)
     images = editor.morph(edited.before[:n], edited.program.rows(slice(0, n)), factors)
     return panels({f"{factor:g}": to_uint8(each) for factor, each in zip(factors, images, strict=True)}, across=1)
+
+
+def trial_sheet(trial: Trial, changed: Changed, shown: Tensor) -> Image.Image:
+    """The first pictures of a trial, the most telling columns first: reports show the beginning of each row."""
+    n = min(len(trial.given), SHOWN)
+    columns = {"given": to_uint8(trial.given.images[:n])}
+    if trial.others is not None:
+        columns["other"] = to_uint8(trial.others.images[:n])
+    columns["region"] = np.repeat((255 * changed.region[:n].numpy())[..., None], 3, axis=-1).astype(np.uint8)
+    columns["collage"] = to_uint8(shown[:n])
+    if trial.near:
+        columns["projected"] = to_uint8(changed.image_before[:n])
+    if shown is not changed.image:
+        columns["as drawn"] = to_uint8(changed.image[:n])
+    if isinstance(changed, Collaged):
+        way = trial.editor.morph(changed.before[:n], changed.program.rows(slice(0, n)), PARTS)
+        columns |= {f"{part:.0%}": to_uint8(images) for part, images in zip(PARTS, way, strict=True)}
+    change = (shown[:n] - trial.given.images[:n]).abs().mean(1) / 2
+    columns["change"] = heat(change.numpy(), LARGEST_CHANGE)
+    return panels(columns, across=1)
+
+
+def class_sheet(images: Tensor, labels: Tensor, drawn: Mapping[str, Tensor]) -> Image.Image:
+    """Images beside what they are reconstructed as, class by class; a frame is around their own.
+
+    Args:
+        images: ``[N, 3, R, R]`` in [-1, 1].
+        labels: the class of each, int64 ``[N]``.
+        drawn: of each class the reconstructions, as ``images``.
+    """
+    n = min(len(images), SHOWN)
+    columns = {"given": to_uint8(images[:n])}
+    for number, (name, pictures) in enumerate(drawn.items()):
+        column = to_uint8(pictures[:n]).copy()
+        own = (labels[:n] == number).numpy()
+        for edge in (np.s_[own, 0], np.s_[own, -1], np.s_[own, :, 0], np.s_[own, :, -1]):
+            column[edge] = FRAME
+        columns[name] = column
+    return panels(columns, across=1)

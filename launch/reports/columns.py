@@ -19,7 +19,7 @@ from launch.reports.values import Value
 
 ASPECTS = ("data", "split", "images", "network", "generator", "how")
 LOWER = ("kid", "fid", "ece", "perceptual", "lpips", "loss", "seconds", "memory", "leakage",
-         "outside")  # in a name: less is better
+         "outside", "_error", "seam")  # in a name: less is better
 
 
 @dataclass(frozen=True)

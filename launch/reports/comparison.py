@@ -12,7 +12,7 @@ from PIL import Image
 
 from launch.reports.columns import Arm, Column, arms, columns, lower_is_better
 from launch.reports.document import Heading, Lead, Listing, Part, Picture, Table, Text
-from launch.reports.pictures import side_by_side
+from launch.reports.pictures import BEGINNING, side_by_side
 from launch.reports.plots import bars, lines
 from launch.reports.published import Paper
 from launch.reports.runs import Gathered, number
@@ -180,8 +180,10 @@ class Comparison:
             return
         name, files = found
         opened = {arm: Image.open(file) for arm, file in files.items()}
+        height = None if self.paper is None else self.paper.height
+        beside = side_by_side(opened, BEGINNING if height is None else (BEGINNING[0], height))
         yield Heading("What they look like", self.level + 1)
-        yield Picture(_file_name(name), side_by_side(opened), f"The beginning of `{name}` of each arm's first seed.")
+        yield Picture(_file_name(name), beside, f"The beginning of `{name}` of each arm's first seed.")
 
     def _published(self) -> Iterator[Part]:
         """The rows that must not stand beside ours, with what sets them apart."""

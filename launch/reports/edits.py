@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from editors.changes import Changed
+from editors.generator import GeneratorEditor
 from editors.mask_edit import Edited
 from editors.segmentation import SegmentationEditor
 from editors.sequence import EditSequence
@@ -41,6 +43,14 @@ def change_sheet(edited: Edited, classes: ClassList, given: Tensor | None = None
     return panels(columns, across=1 if n < 4 else 2, classes=classes)
 
 
+def code_sheet(changed: Changed) -> Image.Image:
+    """The first pictures before and after an edit that may change all of them, and what changed."""
+    n = min(len(changed), SHOWN)
+    columns = {"before": to_uint8(changed.image_before[:n]), "after": to_uint8(changed.image[:n]),
+               "change": heat(changed.change[:n].numpy(), LARGEST_CHANGE)}  # fmt: skip
+    return panels(columns, across=1 if n < 4 else 2)
+
+
 def outline(region: np.ndarray) -> np.ndarray:
     """The pixels of regions ``[N, H, W]`` that have a neighbour outside."""
     padded = np.pad(region, ((0, 0), (1, 1), (1, 1)))
@@ -49,7 +59,8 @@ def outline(region: np.ndarray) -> np.ndarray:
 
 
 def strip(
-    editor: SegmentationEditor, latent: Latent, vector: LatentEdit | EditSequence, factors: Sequence[float]
+    editor: SegmentationEditor | GeneratorEditor, latent: Latent, vector: LatentEdit | EditSequence,
+    factors: Sequence[float],
 ) -> Image.Image:  # fmt: skip
     """The first images at several strengths of a vector."""
     moved = {factor: EditSequence.of(vector).apply(editor.generator, latent[:SHOWN], factor) for factor in factors}

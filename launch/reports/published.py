@@ -47,6 +47,7 @@ class Paper:
     question: str
     rows: tuple[PublishedRow, ...]
     varied: tuple[str, ...] = ()   # aspects of protocols that the axes vary on purpose
+    height: int | None = None      # pixels of each arm's picture that a page shows; None: as of all
 
     def beside(self, column: Column) -> list[PublishedRow]:
         """The rows that may stand beside a column of ours."""
@@ -71,7 +72,8 @@ def paper(experiment: str) -> Paper | None:
     if not experiment.startswith("paper/") or experiment not in choices_of("experiment"):
         return None
     found = compose("sweep", [f"experiment={experiment}"]).paper
-    return Paper(found.title, found.question, tuple(_row(row) for row in found.published), tuple(found.varied))
+    rows = tuple(_row(row) for row in found.published)
+    return Paper(found.title, found.question, rows, tuple(found.varied), found.height)
 
 
 def _row(row: DictConfig) -> PublishedRow:

@@ -15,7 +15,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import is_foreign
 from networks.checkpoints.foreign_encoders import read_foreign_encoder
 from networks.checkpoints.generators import load_strictly, stored_tensors
-from networks.checkpoints.zoo import find_bundle, resolve, zoo_folders
+from networks.checkpoints.zoo import find_belonging, owner_of, resolve
 from networks.latent_statistics import w_statistics
 from networks.protocol import Generator
 
@@ -115,7 +115,7 @@ def load_encoder(path: str | Path, generator: Generator) -> nn.Module:
     if is_foreign(path):
         return load_foreign_encoder(path, generator)
     bundle = read_bundle(path)
-    if not _belongs_to(bundle.manifest, generator.hash):
+    if bundle.kind != KIND or owner_of(bundle.manifest) != generator.hash:
         raise GanvasError(f"{path} is no encoder of this generator ({generator.hash[:12] or 'not from a file'}), but "
                           f"{_described(bundle.manifest)}: give the one that was trained for it.")  # fmt: skip
     return encoder_from_bundle(bundle)
@@ -146,7 +146,7 @@ def load_foreign_encoder(path: Path, generator: Generator) -> nn.Module:
 
 
 def _described(manifest: Manifest) -> str:
-    owner = (manifest.get("generator") or {}).get("hash")
+    owner = owner_of(manifest)
     return f"a bundle of kind '{manifest['kind']}'" + (f" of generator {str(owner)[:12]}" if owner else "")
 
 
@@ -156,14 +156,5 @@ def find_encoder(generator: nn.Module) -> nn.Module | None:
     Raises:
         GanvasError: if its bundle is damaged.
     """
-    if not generator.hash:
-        return None
-    source = getattr(generator, "path", None)
-    folders = [*([source.resolve().parent] if source else []), *zoo_folders()]
-    found = find_bundle(folders, lambda manifest: _belongs_to(manifest, generator.hash))
+    found = find_belonging(generator, (KIND,))
     return None if found is None else encoder_from_bundle(read_bundle(found))
-
-
-def _belongs_to(manifest: Manifest, generator_hash: str) -> bool:
-    """Whether the bundle is an encoder of that generator."""
-    return manifest["kind"] == KIND and (manifest.get("generator") or {}).get("hash") == generator_hash

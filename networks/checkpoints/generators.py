@@ -20,7 +20,7 @@ from networks.checkpoints.bundle import (
 )
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Network, is_foreign, read_foreign
-from networks.checkpoints.zoo import find_bundle, resolve, zoo_folders
+from networks.checkpoints.zoo import find_belonging, find_bundle, resolve, zoo_folders
 
 
 def _stylegan2() -> type[nn.Module]:
@@ -191,6 +191,19 @@ def load_discriminator(path: str | Path) -> nn.Module:
         raise GanvasError(f"{path} is a bundle of kind '{bundle.kind}', not a discriminator: `ganvas convert "
                           "source=CHECKPOINT network=D` makes one.")  # fmt: skip
     return _build(bundle.path, bundle.kind, bundle.manifest.get("config"), bundle.tensors, bundle.manifest["hash"])
+
+
+def find_discriminator(generator: nn.Module) -> nn.Module | None:
+    """The discriminator that a generator was trained against: beside its file, in the zoo or in ``GANVAS_ZOO``.
+
+    Returns:
+        As :func:`load_discriminator`; None if it is nowhere.
+
+    Raises:
+        GanvasError: if its bundle is damaged.
+    """
+    found = find_belonging(generator, DISCRIMINATORS)
+    return None if found is None else load_discriminator(found)
 
 
 def generator_from_bundle(bundle: Bundle) -> nn.Module:

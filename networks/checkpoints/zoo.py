@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 from networks.checkpoints.bundle import Manifest, read_manifest
 from networks.checkpoints.errors import GanvasError
@@ -28,6 +29,25 @@ def resolve(path: str | Path) -> Path:
     if path.exists() or path.parent != Path("zoo"):
         return path
     return next((folder / path.name for folder in zoo_folders() if (folder / path.name).is_file()), path)
+
+
+def find_belonging(generator: Any, kinds: Collection[str]) -> Path | None:
+    """The first bundle of one of these kinds that names a generator as its own; None if it is nowhere.
+
+    Args:
+        generator: with its ``hash``, and the ``path`` of the file that it came from, whose folder is searched first.
+        kinds: of the manifest.
+    """
+    if not generator.hash:
+        return None
+    source = getattr(generator, "path", None)
+    folders = [*([source.resolve().parent] if source else []), *zoo_folders()]
+    return find_bundle(folders, lambda manifest: manifest["kind"] in kinds and owner_of(manifest) == generator.hash)
+
+
+def owner_of(manifest: Manifest) -> str | None:
+    """The hash of the generator that a bundle belongs to."""
+    return (manifest.get("generator") or {}).get("hash")
 
 
 def find_bundle(folders: Iterable[Path], is_wanted: Callable[[Manifest], bool]) -> Path | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from networks.checkpoints.errors import GanvasError
 from networks.critics import feature_network
 from networks.metrics.fid import fid
-from networks.metrics.kid import extract_features, kid
+from networks.metrics.kid import extract_features, intra_kid, kid
 from networks.metrics.precision_recall import NEIGHBOURS, precision_recall
 from networks.protocol import Generator
 from networks.rendering import render_batches
@@ -46,7 +46,7 @@ class GeneratorMetrics:
                               "number, or leave the two out.")  # fmt: skip
         self.metrics, self.features, self.batch = tuple(metrics), features, batch
         self.network = feature_network(features, weights, allow_download)
-        self._images, self._labels = real, labels
+        self._images, self._labels, self._classes = real, labels, _classes(labels)
         self._real: Tensor | None = None
 
     @property
@@ -54,7 +54,8 @@ class GeneratorMetrics:
         """What the figures are, beside which images and samples were compared."""
         n = len(self._images)
         said = {
-            "kid": f"KID x 1000: unbiased, cubic kernel, mean of {SUBSETS} subsets of {self._subset_size}",
+            "kid": f"KID x 1000: unbiased, cubic kernel, mean of {SUBSETS} subsets of {self._subset_size}"
+                   + ("" if self._classes is None else ", and the mean over classes of the same within each"),
             "fid": f"FID: of {n} and {n} images, biased upwards the fewer they are",
             "precision": f"precision and recall: k = {NEIGHBOURS}, of {n} and {n} images",
         }
@@ -69,7 +70,8 @@ class GeneratorMetrics:
         """Every figure by its name, which tells its feature network: ``fid_efficientnet_lite0``.
 
         KID is times 1000, as it is usually printed (``kid_..._x1000``), and comes with the deviation of one subset
-        (``kid_..._x1000_std``). Features are extracted where the generator is.
+        (``kid_..._x1000_std``); where labels are of classes also within these (``kid_intra_..._x1000``).
+        Features are extracted where the generator is.
         """
         if self._real is None:
             self._real = self._extract((part.float() / 127.5 - 1 for part in self._images.split(self.batch)), generator)
@@ -87,12 +89,22 @@ class GeneratorMetrics:
         if "kid" in self.metrics:
             mean, deviation = kid(real, fake, SUBSETS, self._subset_size)
             figures |= {f"kid_{name}_x1000": 1000 * mean, f"kid_{name}_x1000_std": 1000 * deviation}
+        if "kid" in self.metrics and self._classes is not None:
+            within = intra_kid(real, fake, self._classes, SUBSETS, self._subset_size)
+            figures[f"kid_intra_{name}_x1000"] = 1000 * within
         if "fid" in self.metrics:
             figures[f"fid_{name}"] = fid(real, fake)
         if {"precision", "recall"} & {*self.metrics}:
             both = dict(zip(("precision", "recall"), precision_recall(real, fake), strict=True))
             figures |= {f"{metric}_{name}": both[metric] for metric in both if metric in self.metrics}
         return figures
+
+
+def _classes(labels: Tensor | None) -> Tensor | None:
+    """The class of each label ``[N, c_dim]``, int64 ``[N]``; None if they are not one-hot, or no class occurs twice."""
+    if labels is None or not ((labels == 0) | (labels == 1)).all() or not (labels.sum(1) == 1).all():
+        return None
+    return labels.argmax(1) if labels.sum(0).max() >= 2 else None
 
 
 def headline(figures: dict[str, float]) -> dict[str, float]:

@@ -75,6 +75,33 @@ def kid(
     return scores.mean().item(), scores.std(correction=0).item()
 
 
+def intra_kid(
+    real: Tensor, fake: Tensor, classes: Tensor, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+) -> float:  # fmt: skip
+    """The mean over classes of :func:`kid` within each, as Miyato and Koyama 2018 (arXiv 1802.05637) take it of FID.
+
+    Args:
+        real: features of real images, ``[N, D]``.
+        fake: of generated images of the same classes, ``[N, D]``.
+        classes: of both, int64 ``[N]``; one with fewer than two images counts in nothing.
+        subsets: as there.
+        subset_size: as there, at most a class.
+        seed: as there.
+
+    Returns:
+        NaN if no class has two images.
+
+    Raises:
+        ValueError: if there is not one class for each vector.
+    """
+    if not len(real) == len(fake) == len(classes):
+        raise ValueError(f"need as many vectors as classes, got {len(real)}, {len(fake)} and {len(classes)}")
+    members = [classes == value for value in classes.unique()]
+    sizes = [(mine, min(subset_size, int(mine.sum()))) for mine in members]
+    found = [kid(real[mine], fake[mine], subsets, size, seed)[0] for mine, size in sizes if size >= 2]
+    return sum(found) / len(found) if found else float("nan")
+
+
 @torch.no_grad()
 def extract_features(network: nn.Module, batches: Iterable[Tensor]) -> Tensor:
     """Features ``[N, D]`` of batches of images in [-1, 1], on the CPU."""

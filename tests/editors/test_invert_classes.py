@@ -12,10 +12,12 @@ from torch import Tensor
 from editors.inversion_cache import InversionCache
 from editors.inversion_spaces import inversion_space, space_name
 from editors.invert import InversionSettings, invert
+from editors.likeness import Likeness, Weights
 from networks.checkpoints.errors import GanvasError
-from networks.checkpoints.generators import load_generator, save_generator
+from networks.checkpoints.generators import find_discriminator, load_generator, save_generator
 from networks.latent import Latent
-from networks.sngan import ConditionalGenerator
+from networks.sngan import ConditionalGenerator, ProjectionDiscriminator
+from networks.stylegan2 import LeanDiscriminator
 from tests.editors.test_collage_editor import NAMES, conditional
 
 FAST = InversionSettings(steps=3, samples=24, batch=4)
@@ -88,6 +90,50 @@ def test_the_cache_keeps_the_class_too(gan, critic, images, tmp_path: Path) -> N
     starts = [Latent("z", first.latent.tensors, torch.eye(3)[[k] * 3]) for k in (0, 1)]
     begun = [invert(gan, images, FAST, critic, start=start, cache=cache) for start in starts]
     assert not torch.equal(begun[0].latent.label, begun[1].latent.label)
+
+
+@pytest.fixture
+def judged(gan, tmp_path: Path) -> ConditionalGenerator:
+    """The same generator, with its discriminator beside it."""
+    torch.manual_seed(5)
+    discriminator = ProjectionDiscriminator(16, 3, [6, 8], flat=1)
+    save_generator(tmp_path / "sngan.safetensors", gan, {"label_names": NAMES})
+    save_generator(tmp_path / "sngan_discriminator.safetensors", discriminator, {"generator": {"hash": gan.hash}})
+    return load_generator(tmp_path / "sngan.safetensors")
+
+
+@pytest.mark.parametrize("layers", [(), ("block1", "block3"), ("all",)])
+def test_the_discriminator_s_features_lead_to_what_it_sees(judged, critic, images, layers) -> None:
+    alone = replace(FAST, steps=30, features=1.0, feature_layers=layers, pixel=0.0, perceptual=0.0, delta=0.0)
+    begun, found = (invert(judged, images, replace(alone, steps=n), critic) for n in (0, 30))
+    likeness = Likeness(Weights(0.0, 0.0, 1.0), critic, find_discriminator(judged), layers)
+    losses = [likeness.loss(each.reconstruction, images, likeness.see(images)) for each in (begun, found)]
+    assert (losses[1] < 0.5 * losses[0]).all()
+    assert len(likeness.blocks) == (3 if layers == ("all",) else max(len(layers), 1))
+    same = likeness.loss(images, images, likeness.see(images))
+    torch.testing.assert_close(same, torch.zeros(3), atol=1e-6, rtol=0)
+
+
+def test_inversions_by_features_are_kept_apart(judged, critic, images, tmp_path: Path) -> None:
+    cache = InversionCache(tmp_path / "cache")
+    kinds = [FAST, replace(FAST, features=1.0), replace(FAST, features=1.0, feature_layers=("block1",))]
+    for kept, settings in enumerate([*kinds, replace(FAST, feature_layers=("block1",))], start=1):
+        invert(judged, images, settings, critic, cache=cache)   # the last asks for layers of nothing
+        assert len(list(cache.folder.rglob("*.safetensors"))) == 3 * min(kept, 3)
+
+
+def test_features_need_a_discriminator_that_has_them(gan, judged, generator, critic, images) -> None:
+    for network, settings, says in [
+        (gan, replace(FAST, features=1.0), "lies neither beside it nor in the zoo"),
+        (generator, replace(FAST, features=1.0), "lies neither beside it nor in the zoo"),
+        (judged, replace(FAST, features=1.0, feature_layers=("block9",)), "no block block9; there are block1, block2"),
+    ]:
+        with pytest.raises(GanvasError, match=says):
+            invert(network, images, settings, critic)
+    beside = judged.path.with_name("sngan_discriminator.safetensors")
+    save_generator(beside, LeanDiscriminator(16, channels=[4, 4]), {"generator": {"hash": judged.hash}})
+    with pytest.raises(GanvasError, match="is for class-conditional GANs"):
+        invert(judged, images, replace(FAST, features=1.0), critic)
 
 
 def test_what_it_does_not_have_is_refused(gan, generator, critic, images) -> None:

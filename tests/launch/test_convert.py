@@ -210,7 +210,7 @@ def test_what_cannot_be_converted(
         ("source=zoo/segmenter_avatars64.safetensors", f"out={tmp_path / 'g.onnx'}", "resolution=50"): "multiple of 16",
         (f"source={pickle}", f"out={new}", "network=X"): "network=X must be one of G_ema, G, D, E, S",
         (f"source={pickle}", f"out={new}", "network=E"): "network=E, an encoder, and network=S, a segm",
-        (f"source={pickle}", f"out={new}", "network=D", f"generator={pickle}"): "the other networks have none",
+        (f"source={pickle}", f"out={new}", "network=G", f"generator={pickle}"): "the other networks have none",
         (f"source={pickle}", f"out={new}", "network=S"): "a segmentation branch, need generator=FILE, the",
         (f"source={pickle}", f"out={new}", "classes=c.txt"): "it goes with network=S only",
         (f"source={pickle}", f"out={new}", encoder, "network=S"): "network.pkl holds no pixel classifier",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -156,4 +156,4 @@ def test_what_cannot_be_used_is_one_sentence_and_nothing_is_written(
 def test_the_command_line_has_the_library_s_defaults() -> None:
     schema = InversionConfig()
     settings = InversionSettings()
-    assert {f.name: getattr(schema, f.name) for f in fields(settings)} == asdict(settings)
+    assert InversionSettings(**{f.name: getattr(schema, f.name) for f in fields(settings)}) == settings

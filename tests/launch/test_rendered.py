@@ -9,6 +9,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from datamodules.avatars import AVATAR_CLASSES
 from datamodules.scenes import SCENE_CLASSES
 from editors import SegmentationEditor, load
 from launch import cli
@@ -21,10 +22,12 @@ from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator, save_generator
 from networks.checkpoints.latents import load_latent
 from networks.grids import save_grid
+from tests.editors.test_collage_editor import conditional
 from tests.furniture import write_furniture
 from tests.launch.conftest import FAST
 from tests.networks.test_blobgan import made
 
+STYLES = ("avataaars", "micah", "lorelei")
 SCENES = OmegaConf.structured(ScenesConfig(resolution=32))
 
 
@@ -146,3 +149,37 @@ def test_a_labeller_of_scenes_is_trained_and_scored(tmp_path: Path) -> None:
     assert (protocol.data, protocol.split) == (
         "drawn scenes with exact masks at 32x32", "split heldout, seed 0",
     )  # fmt: skip
+
+
+def test_a_branch_of_a_class_conditional_gan_from_styles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gan = save_generator(tmp_path / "gan.safetensors", conditional(), {"label_names": STYLES})
+    data = ["data.styles=[avataaars,micah]", "data.resolution=16"]
+    run = tmp_path / "run"
+    words = ["experiment=segmentation/styles16", f"generator={gan}", *data, "n=4", "task.labels=4", "task.pool=16",
+             "task.inversion.starts=2", f"out={run}", *FAST]  # fmt: skip
+    assert cli.main(["train", *words]) == cli.OK
+    protocol = read_figures(run).figures["mIoU"].protocol
+    assert protocol.data == "rendered avatars of 2 styles with exact masks"
+    editor = load(run / "export" / "segmentation.safetensors", gan)
+    assert isinstance(editor, SegmentationEditor)
+    assert editor.classes == AVATAR_CLASSES
+    assert {"block2", "block3"} <= set(editor.head.feature_names)   # and what the image itself shows
+    seen = editor.segment(torch.zeros(2, 3, 16, 16))
+    assert seen.mask.shape == (2, 16, 16)
+    assert seen.latent.label.shape == (2, 3)
+    capsys.readouterr()
+    named = [f"segmentation={run / 'export' / 'segmentation.safetensors'}", f"generator={gan}", "data=styles", *data]
+    assert cli.main(["evaluate", *named, "n=2"]) == cli.OK
+    assert cli.main(["evaluate", *named, "n=2", "data.styles=[avataaars,lorelei]"]) == cli.REFUSED
+    assert "lorelei" in capsys.readouterr().err
+
+
+def test_styles_are_inverted_as_the_class_that_is_given(tmp_path: Path) -> None:
+    gan = save_generator(tmp_path / "gan.safetensors", conditional(), {"label_names": STYLES})
+    words = [f"generator={gan}", "data=styles", "data.styles=[micah,lorelei]", "data.resolution=16", "n=3",
+             "inversion.steps=1", "inversion.samples=8", "inversion.label=micah",
+             f"out={tmp_path / 'out'}"]  # fmt: skip
+    assert cli.main(["invert", *words]) == cli.OK
+    latent, names = load_latent(tmp_path / "out" / "latents.safetensors")
+    assert latent.label.argmax(1).tolist() == [1, 1, 1]
+    assert [name.partition("-")[0] for name in names] == ["micah", "lorelei", "micah"]

@@ -203,6 +203,20 @@ def test_published_rows_stand_beside_ours_only_by_the_same_protocol(
     assert r"4 & a & $0.405 \pm 0.007$ & 0.456 & 2 \\" in (sweep.folder / "report" / "rows.tex").read_text()
 
 
+def test_a_page_of_pictures_shows_more_of_each(
+    sweep: SweepFolder, report: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job in sweep.jobs:
+        Image.new("RGB", (200, 900), "black").save(sweep.run(job["at"], job["seed"]) / "images" / "edits.png")
+    shown = {}
+    for height in (None, 700):
+        found = Paper("A page", "What do they look like?", (), (), height)
+        monkeypatch.setattr("launch.report.paper", lambda _, found=found: found)
+        report(f"runs={sweep.folder}")
+        shown[height] = Image.open(sweep.folder / "report" / "images" / "edits.png").height
+    assert shown[700] == shown[None] + 400
+
+
 @pytest.mark.parametrize("aspect", ["data", "split", "images", "network", "how"])
 def test_one_aspect_is_enough_to_be_not_comparable(sweep: SweepFolder, aspect: str) -> None:
     (gathered,) = gather(sweep.folder)
@@ -361,7 +375,8 @@ def test_the_picture_of_an_arm_is_the_last_of_the_one_that_tells_most(sweep: Swe
 
 
 @pytest.mark.parametrize(
-    ("name", "lower"), [("mIoU", False), ("kid_efficientnet", True), ("psnr", False), ("train_seconds", True)]
+    ("name", "lower"),
+    [("mIoU", False), ("kid_efficientnet", True), ("psnr", False), ("train_seconds", True), ("top1_error", True)],
 )
 def test_less_is_better_of_distances_and_times(name: str, lower: bool) -> None:
     assert lower_is_better(name) == lower

@@ -46,6 +46,26 @@ def test_a_folder_with_a_table_will_do(folder: Path, tmp_path: Path) -> None:
     assert manifest["trained_on"]["images"] == 2
 
 
+def test_classes_are_an_attribute(folder: Path, tmp_path: Path) -> None:
+    words = ["experiment=attributes/styles32", "data.styles=[avataaars,micah,lorelei]", "data.count=16", *TINY]
+    assert main(["train", *words, f"out={tmp_path / 'styles'}"]) == 0
+    network, manifest = load_attributes(tmp_path / "styles" / "export" / "attributes.safetensors")
+    assert [(a.name, a.values) for a in network.attributes] == [("class", ("avataaars", "micah", "lorelei"))]
+    assert manifest["metrics"]["protocol"] == "24 rendered avatars of 3 styles at 16x16 (split heldout, seed 0)"
+    assert manifest["metrics"]["majority"] == pytest.approx(1 / 3)
+    assert manifest["trained_on"]["data"] == "rendered avatars of 3 styles, split teacher"
+    images = tmp_path / "images"
+    for i, source in enumerate(sorted((folder / "images").iterdir())):
+        target = images / ("cat" if i % 2 else "dog") / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    words = ["experiment=attributes/folder", f"images={images}", "data.labels=true", "task.heldout=2",
+             "data.resolution=16", "task.batch_size=2", *TINY[3:]]  # fmt: skip
+    assert main(["train", *words, f"out={tmp_path / 'run'}"]) == 0
+    network, _ = load_attributes(tmp_path / "run" / "export" / "attributes.safetensors")
+    assert network.attributes[0].values == ("cat", "dog")
+
+
 def test_an_embedding_is_scored_on_persons_it_has_not_seen(tmp_path: Path) -> None:
     words = ["experiment=attributes/identity", "data.count=16", *TINY]
     assert main(["train", *words, f"out={tmp_path}"]) == 0
@@ -56,9 +76,11 @@ def test_an_embedding_is_scored_on_persons_it_has_not_seen(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("words", "sentence"), [
     (["experiment=attributes/avatars", "data.count=4", *TINY], "4 images are less than a batch"),
+    (["experiment=attributes/folder", "images=x", "data.labels=true", "task.table=y"], "one of task.table=FILE and"),
+    (["experiment=attributes/avatars", "data=scenes"], "learns from data=avatars, from the classes of data=styles"),
     (["experiment=attributes/avatars", "data.style=lorelei"], "'lorelei' has no table of attributes"),
     (["experiment=attributes/avatars", "data.count=16", *TINY[1:], "data.resolution=30"], "not of 30"),
-    (["experiment=attributes/folder"], "data=folder images=DIR task.table=FILE"),
+    (["experiment=attributes/folder"], "data=folder images=DIR with one of task.table=FILE"),
     (["task=identity", "data=folder"], "give data=avatars"),
     (["experiment=attributes/identity", "data.count=4"], "data.count=4 is less than a batch"),
 ])  # fmt: skip

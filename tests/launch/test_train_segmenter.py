@@ -72,7 +72,7 @@ def test_the_same_folder_resumes_and_ends_the_same(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["task=segmenter", "wandb=disabled"], "give data=avatars, rooms or scenes, data=folder images="),
+        (["task=segmenter", "wandb=disabled"], "give data=avatars, styles, rooms or scenes, data=folder images="),
         (["task=segmenter", "data=folder", "wandb=disabled"], "data=folder needs images=DIR and masks=DIR"),
         (["experiment=segmenter/distill", "wandb=disabled"], "data=synthesized needs data.folder=DIR"),
         (["experiment=segmenter/distill", "data.folder=/no", "wandb=disabled"], "was not written by `ganvas "),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
 from networks.metrics import generator_metrics
 from networks.metrics.generator_metrics import METRICS, GeneratorMetrics, headline
+from networks.metrics.kid import intra_kid
 
 KID, FID, PRECISION, RECALL = (
     "kid_mean_colour_x1000", "fid_mean_colour", "precision_mean_colour", "recall_mean_colour"
@@ -78,6 +81,29 @@ def test_a_conditional_generator_draws_for_the_images_labels(real: Tensor, monke
     G = Labelled(-1, 1)
     GeneratorMetrics(real, "mean-colour", ["fid"], labels=labels)(G)
     assert torch.equal(G.asked, labels)
+
+
+def test_within_classes_a_generator_that_mixes_them_up_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Two(Uniform):
+        """Class 0 is dark and class 1 bright, or the other way round."""
+
+        def sample(self, n: int, seed: int, label: Tensor | None = None, truncation: float = 1.0) -> Latent:
+            codes = super().sample(n, seed).tensors["z"]
+            return Latent("z", {"z": torch.where(label[:, :1] > 0, codes * 0.1 + self.low, codes * 0.1 + self.high)})
+
+    monkeypatch.setattr(generator_metrics, "feature_network", lambda *_: Mean())
+    labels, right, wrong = torch.eye(2)[torch.arange(80) % 2], Two(-0.5, 0.5), Two(0.5, -0.5)
+    real = ((right.render(right.sample(80, 1, labels)) + 1) * 127.5).round().byte()
+    score = GeneratorMetrics(real, "mean-colour", ["kid"], labels=labels)
+    good, mixed = score(right), score(wrong)
+    assert abs(mixed[KID]) < 20     # all together they are the same images
+    assert abs(good["kid_intra_mean_colour_x1000"]) < 20 < 100 < mixed["kid_intra_mean_colour_x1000"]
+    assert score.protocol.endswith("and the mean over classes of the same within each")
+    soft = GeneratorMetrics(real, "mean-colour", ["kid"], labels=labels * 0.5)
+    assert "kid_intra_mean_colour_x1000" not in soft(right)
+    assert math.isnan(intra_kid(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0, 1])))
+    with pytest.raises(ValueError, match="as many vectors as classes"):
+        intra_kid(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0]))
 
 
 def test_same_seed_same_figures(score: GeneratorMetrics) -> None:

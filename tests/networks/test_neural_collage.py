@@ -13,11 +13,12 @@ from torch import Tensor
 
 from editors.invert import InversionSettings, invert
 from launch import cli
-from networks.checkpoints.bundle import tensors_hash
+from networks.checkpoints.bundle import read_manifest, tensors_hash
 from networks.checkpoints.encoders import load_encoder, save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import NetworkMissingError
 from networks.checkpoints.generators import (
+    find_discriminator,
     load_discriminator,
     load_foreign,
     load_generator,
@@ -160,12 +161,14 @@ def test_the_auxiliary_networks_of_projection_are_left_out(tmp_path: Path) -> No
 
 
 def test_ganvas_convert_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for network, words in (("G128", ["check=true"]), ("D128", ["network=D"])):
+    whose = f"generator={tmp_path / 'G128.safetensors'}"
+    for network, words in (("G128", ["check=true"]), ("D128", ["network=D", whose])):
         source, out = snapshot(tmp_path, network), tmp_path / f"{network}.safetensors"
         assert cli.main(["convert", f"source={source}", f"out={out}", *words]) == cli.OK
     assert "image_std: " in capsys.readouterr().out
     owner, out = tmp_path / "G128.safetensors", tmp_path / "e.safetensors"
     assert load_generator(owner).c_dim == K
+    assert find_discriminator(load_generator(owner)).hash == read_manifest(tmp_path / "D128.safetensors")["hash"]
     words = [f"source={snapshot(tmp_path, 'E128')}", f"out={out}", f"generator={owner}", "check=true"]
     assert cli.main(["convert", *words]) == cli.OK
     assert "psnr of samples: " in capsys.readouterr().out
