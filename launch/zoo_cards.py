@@ -128,7 +128,7 @@ def _row(path: Path, text: str, manifest: Manifest, found: Facts) -> dict[str, s
         raise GanvasError(f"{path.with_suffix('.md')} must begin with a title and a sentence that says what it is.")
     picture = _picture(path)
     return {
-        "file": f"`{path.name}`, {_megabytes(path)}",
+        "file": f"`{path.name}`, {_bytes(path)}",
         "what it is": " ".join(first[1].split()),
         "resolution": found.get("resolution", "-"),
         "belongs to": found.get("belongs to", "-"),
@@ -156,11 +156,12 @@ def _picture(path: Path) -> str | None:
 
 
 def _size(path: Path) -> str:
-    return f"`{path.name}`, {_megabytes(path)}"
+    return f"`{path.name}`, {_bytes(path)}"
 
 
-def _megabytes(path: Path) -> str:
-    return f"{path.stat().st_size / 1e6:.1f} MB"
+def _bytes(path: Path) -> str:
+    size = path.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
