@@ -96,8 +96,9 @@ def test_a_card_takes_its_facts_from_the_bundle_and_keeps_what_was_written(zoo: 
 
 def test_the_table_says_what_belongs_to_what(zoo: Path) -> None:
     table = [line.split(" | ") for line in pages(zoo)[zoo / "README.md"].splitlines() if line.startswith("|")]
-    head, rows = table[0], {line[0]: line for line in table[2:]}
-    part, toy = rows["| `part.safetensors`, 0.0 MB"], rows["| `toy.safetensors`, 0.0 MB"]
+    head, rows = table[0], {line[0].split("`")[1]: line for line in table[2:]}
+    part, toy = rows["part.safetensors"], rows["toy.safetensors"]
+    assert toy[0] == f"| `toy.safetensors`, {(zoo / 'toy.safetensors').stat().st_size / 1e3:.0f} kB"
     assert part[head.index("belongs to")] == "`toy.safetensors`"
     assert toy[head.index("what it is")] == "A toy of two lines."
     assert toy[head.index("headline")] == "KID x 1000 (stlpips-alex): 1.5 ± 0.25 (ten images)"
