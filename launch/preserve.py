@@ -40,14 +40,21 @@ def preserved_of(options: DictConfig, generator: Generator, key: str) -> Preserv
         terms["perceptual"] = PerceptualPreservation(perceptual(options.critic))
     if "outside" in weights:
         terms["outside"] = _outside(options, generator, key)
-    elif options.region:
-        raise GanvasError(f"{key}.region=[{','.join(options.region)}] says what may change, and "
+    elif regions := regions_of(options):
+        raise GanvasError(f"{key}.region=[{','.join(regions[0])}] says what may change, and "
                           f"{key}.outside=0 that nothing holds the rest: give it a weight.")  # fmt: skip
     return Preserved(terms, weights)
 
 
+def regions_of(options: DictConfig) -> list[list[str]]:
+    """Names of the classes that may change: one list for all texts, or, of a mapper's options, one for each."""
+    each = [list(region) for region in options.get("regions") or ()]
+    return each or ([list(options.region)] if options.region else [])
+
+
 def _outside(options: DictConfig, generator: Generator, key: str) -> OutsideRegion:
-    if not options.segmentation or not options.region:
+    regions = regions_of(options)
+    if not options.segmentation or not regions:
         raise GanvasError(f"{key}.outside needs {key}.segmentation=FILE, the bundle of a branch, and "
                           f"{key}.region=[CLASS], what may change.")  # fmt: skip
     bundle = read_bundle(resolve(options.segmentation))
@@ -55,4 +62,4 @@ def _outside(options: DictConfig, generator: Generator, key: str) -> OutsideRegi
     if owner != generator.hash:
         raise GanvasError(f"{bundle.path} belongs to another generator: give the branch of {generator.hash[:12]}.")
     classes = ClassList.from_json(bundle.manifest["classes"])
-    return OutsideRegion(head, [classes.id_of(name) for name in options.region], options.margin)
+    return OutsideRegion(head, [[classes.id_of(name) for name in region] for region in regions], options.margin)

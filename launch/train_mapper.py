@@ -16,6 +16,7 @@ from launch.mapper_judges import judges_of, texts_of, wish_of
 from launch.mapper_scores import Heldout, edit_of
 from launch.mapper_sources import codes_of, record_split, sources_of
 from launch.options import arguments
+from launch.preserve import regions_of
 from launch.record import RunRecord
 from launch.resume import clock
 from networks.checkpoints.errors import GanvasError
@@ -81,6 +82,10 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
         if OmegaConf.select(cfg.task, key) and not cfg.task.conditioned:
             raise GanvasError(f"task.{key} is for a mapper that takes texts: set task.conditioned=true, or leave it "
                               "out.")  # fmt: skip
+    regions = cfg.task.preserve.regions
+    if regions and (cfg.task.conditioned or cfg.task.preserve.region or len(regions) != len(texts)):
+        raise GanvasError(f"task.preserve.regions has {len(regions)} regions for {len(texts)} texts: give a list of "
+                          "classes for each text, without task.conditioned and task.preserve.region.")  # fmt: skip
     require_at_least(cfg, {
         "n": 2, "task.batch_size": 1, "task.log_every": 1, "task.checkpoint_every": 1, "task.sources.heldout": 2,
         "task.sources.count": cfg.task.batch_size, "task.sources.batch": 1, "task.sources.memory": 0,
@@ -120,13 +125,13 @@ def edits_of(
     cfg: DictConfig, module: MapperTrainer, judges: Judges, other: Wish | None = None
 ) -> dict[str, LatentEdit]:
     """The edit for each text, or of a conditioned mapper for each of ``other`` texts."""
-    region = tuple(cfg.task.preserve.region)
-    wish = other or judges.wish
+    wish, regions = other or judges.wish, regions_of(cfg.task.preserve) or [[]]
     if not cfg.task.conditioned:
-        pairs = zip(wish.texts, module.mappers, strict=True)
-        return {text: edit_of(mapper, judges, text, region) for text, mapper in pairs}
+        each = regions if len(regions) > 1 else regions * len(wish.texts)
+        triples = zip(wish.texts, module.mappers, each, strict=True)
+        return {text: edit_of(mapper, judges, text, tuple(region)) for text, mapper, region in triples}
     (mapper,) = module.mappers
-    return {text: edit_of(mapper, judges, text, region, direction)
+    return {text: edit_of(mapper, judges, text, tuple(regions[0]), direction)
             for text, direction in zip(wish.texts, wish.directions, strict=True)}  # fmt: skip
 
 
@@ -139,6 +144,6 @@ def score(
     for wish in (judges.wish, *([unseen] if unseen else [])):
         made = edits_of(cfg, module, judges, wish)
         for i, (text, edit) in enumerate(made.items()):
-            scores[text] = heldout.scores(edit, [targets[i] for targets in wish.targets])
+            scores[text] = heldout.scores(edit, [targets[i] for targets in wish.targets], i)
         edits |= made
     return Result(edits, scores, heldout.diversity(list(edits.values())) if len(edits) > 1 else None)

@@ -161,7 +161,7 @@ class MapperTrainer(pl.LightningModule):
         }  # fmt: skip
         kept = {name: torch.cat([x] * len(steps)) for name, x in batch.kept.items()}
         seen = preserved.render(generator, Latent(self.bank[0].space, codes), self.up_to)
-        return {**wish.distances(features(mix, seen), clip_features(kept), which), **preserved(seen, kept)}
+        return {**wish.distances(features(mix, seen), clip_features(kept), which), **preserved(seen, kept, which)}
 
     @torch.no_grad()
     def _follow(self, seen: int) -> None:
