@@ -69,7 +69,9 @@ class MapperClipConfig:
 class MapperPreserveConfig(PreserveConfig):
     """What edits by several texts are to leave alone."""
 
-    regions: list[list[str]] = option(list, "instead of `region`: one for each of task.texts, in their order")
+    regions: list[list[str]] = option(
+        list, "of texts whose region is another than `region`, the text and its classes: [[a bald person,hair,hat]]"
+    )  # fmt: skip
 
 
 @dataclass

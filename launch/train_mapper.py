@@ -82,10 +82,6 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
         if OmegaConf.select(cfg.task, key) and not cfg.task.conditioned:
             raise GanvasError(f"task.{key} is for a mapper that takes texts: set task.conditioned=true, or leave it "
                               "out.")  # fmt: skip
-    regions = cfg.task.preserve.regions
-    if regions and (cfg.task.conditioned or cfg.task.preserve.region or len(regions) != len(texts)):
-        raise GanvasError(f"task.preserve.regions has {len(regions)} regions for {len(texts)} texts: give a list of "
-                          "classes for each text, without task.conditioned and task.preserve.region.")  # fmt: skip
     require_at_least(cfg, {
         "n": 2, "task.batch_size": 1, "task.log_every": 1, "task.checkpoint_every": 1, "task.sources.heldout": 2,
         "task.sources.count": cfg.task.batch_size, "task.sources.batch": 1, "task.sources.memory": 0,
@@ -125,14 +121,14 @@ def edits_of(
     cfg: DictConfig, module: MapperTrainer, judges: Judges, other: Wish | None = None
 ) -> dict[str, LatentEdit]:
     """The edit for each text, or of a conditioned mapper for each of ``other`` texts."""
-    wish, regions = other or judges.wish, regions_of(cfg.task.preserve) or [[]]
+    wish = other or judges.wish
+    regions = regions_of(cfg.task.preserve, wish.texts)
     if not cfg.task.conditioned:
-        each = regions if len(regions) > 1 else regions * len(wish.texts)
-        triples = zip(wish.texts, module.mappers, each, strict=True)
-        return {text: edit_of(mapper, judges, text, tuple(region)) for text, mapper, region in triples}
+        triples = zip(wish.texts, module.mappers, regions, strict=True)
+        return {text: edit_of(mapper, judges, text, region) for text, mapper, region in triples}
     (mapper,) = module.mappers
-    return {text: edit_of(mapper, judges, text, tuple(regions[0]), direction)
-            for text, direction in zip(wish.texts, wish.directions, strict=True)}  # fmt: skip
+    return {text: edit_of(mapper, judges, text, region, direction)
+            for text, region, direction in zip(wish.texts, regions, wish.directions, strict=True)}  # fmt: skip
 
 
 @torch.no_grad()
@@ -144,6 +140,7 @@ def score(
     for wish in (judges.wish, *([unseen] if unseen else [])):
         made = edits_of(cfg, module, judges, wish)
         for i, (text, edit) in enumerate(made.items()):
-            scores[text] = heldout.scores(edit, [targets[i] for targets in wish.targets], i)
+            number = i if wish is judges.wish else 0   # a text that was not learned has no region of its own
+            scores[text] = heldout.scores(edit, [targets[i] for targets in wish.targets], number)
         edits |= made
     return Result(edits, scores, heldout.diversity(list(edits.values())) if len(edits) > 1 else None)

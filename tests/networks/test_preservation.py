@@ -45,7 +45,7 @@ def test_the_same_image_costs_nothing_and_another_does(generator: Generator) -> 
     same, far = preserved(source, kept), preserved(other, kept)
     assert same.keys() == far.keys() == {"identity", "perceptual", "outside"}
     for name, distance in same.items():
-        assert distance.abs().max() < 1e-4
+        assert distance.abs().max() < 1e-3  # sources are kept in half precision
         assert (far[name] > distance).all()
 
 
@@ -78,13 +78,13 @@ def test_a_region_may_change_and_the_rest_may_not(generator: Generator, margin: 
     kept = term.remember(source)
     painted = images.clone()
     painted.movedim(1, -1)[mask == inside] += 1.0  # the maps, and so the classes, are still the same
-    assert term(Seen(painted, maps), kept).max() < 1e-4
+    assert term(Seen(painted, maps), kept).max() < 1e-3  # the sources are kept in half precision
     elsewhere = images.clone()
     elsewhere.movedim(1, -1)[mask != inside] += 1.0
     found = term(Seen(elsewhere, maps), kept)
     reach = (mask != inside).flatten(1).any(1)
     assert (found[reach] > 0.5).all() or margin > 0
-    assert ((found == 0) | reach).all()
+    assert ((found < 1e-3) | reach).all()
 
 
 def test_each_text_has_a_region_of_its_own(generator: Generator) -> None:
