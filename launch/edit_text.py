@@ -102,7 +102,7 @@ def _codes(cfg: DictConfig, editor: GeneratorEditor) -> tuple[Latent, tuple[str,
 @torch.no_grad()
 def scores(clip: ClipModel, said: Said, before: Tensor, after: Tensor) -> dict[str, Tensor]:
     """How well each image ``[N]`` fits the text before and after, and how far it went the way of the text."""
-    text, neutral = clip.encode_prompt(said.text), clip.encode_prompt(said.neutral)
+    text, neutral = clip.encode_prompt(said.text), clip.encode_neutral(said.neutral)
     seen = [
         torch.cat([clip.encode_images(part.to(text.device)) for part in x.split(64)]) for x in (before, after)
     ]  # fmt: skip

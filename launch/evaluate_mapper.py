@@ -161,7 +161,7 @@ def _steps(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[st
 
 def _by_text(clip: ClipModel, said: Said) -> Callable[[Tensor], Tensor]:
     """How near images are to a text, and how far from the neutral one, ``[N]``."""
-    text = clip.encode_prompt(said.text).cpu() - clip.encode_prompt(said.neutral).cpu()
+    text = clip.encode_prompt(said.text).cpu() - clip.encode_neutral(said.neutral).cpu()
     return lambda images: features(clip, images) @ text
 
 

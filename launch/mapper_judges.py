@@ -49,7 +49,7 @@ def judges_of(cfg: DictConfig, generator: Generator, texts: tuple[str, ...]) -> 
         GanvasError: if a model, a text or a bundle cannot be used.
     """
     mix = mix_of(cfg).to(generator.device)
-    preserved = preserved_of(cfg.task.preserve, generator, "task.preserve").to(generator.device)
+    preserved = preserved_of(cfg.task.preserve, generator, "task.preserve", texts).to(generator.device)
     return Judges(generator, mix, wish_of(cfg, mix, texts), preserved)
 
 

@@ -61,19 +61,22 @@ class Heldout:
         self.kept = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     @torch.no_grad()
-    def scores(self, edit: LatentEdit, text: Sequence[Tensor], strengths: Sequence[float] = STRENGTHS) -> Scores:
+    def scores(
+        self, edit: LatentEdit, text: Sequence[Tensor], number: int = 0, strengths: Sequence[float] = STRENGTHS
+    ) -> Scores:  # fmt: skip
         """How an edit follows a text and what it changes.
 
         Args:
             edit: of the space of the codes.
             text: features of the text, of each model ``[D]``.
+            number: of the text among those that the terms of preservation know.
             strengths: at which it is measured; 1 among them.
         """
         sources = clip_features(self.kept)
         before = self._similarity(sources, text).mean().item()
-        return Scores(before, {strength: self._at(edit, text, strength) for strength in strengths})
+        return Scores(before, {strength: self._at(edit, text, number, strength) for strength in strengths})
 
-    def _at(self, edit: LatentEdit, text: Sequence[Tensor], strength: float) -> dict[str, float]:
+    def _at(self, edit: LatentEdit, text: Sequence[Tensor], number: int, strength: float) -> dict[str, float]:
         generator, mix, wish, preserved = self.judges
         one = wish.of_text(text)
         sums: dict[str, float] = {}
@@ -82,9 +85,9 @@ class Heldout:
             kept = {name: x[first : first + self.batch].to(generator.device) for name, x in self.kept.items()}
             seen = preserved.render(generator, edit.apply(part, strength), self.up_to)
             found = features(mix, seen)
-            which = torch.zeros(len(part), dtype=torch.long, device=generator.device)
-            terms = {"clip": self._similarity(found, text), **preserved(seen, kept)}
-            terms["directional"] = 1 - one.distances(found, clip_features(kept), which)["directional"]
+            first_text = torch.zeros(len(part), dtype=torch.long, device=generator.device)
+            terms = {"clip": self._similarity(found, text), **preserved(seen, kept, first_text + number)}
+            terms["directional"] = 1 - one.distances(found, clip_features(kept), first_text)["directional"]
             for name, x in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(x.sum())
         return {name: value / len(self.latent) for name, value in sums.items()}

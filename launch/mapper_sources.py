@@ -32,7 +32,7 @@ from trainers.mapper import Judges
 
 SPLIT, HELDOUT = "split.json", "heldout.safetensors"  # in a run's directory
 HELDOUT_SEED = 1_000_003   # of samples that no training sees, the same for every seed of a run
-ALGORITHM = 1              # raised when the same codes and networks are remembered otherwise
+ALGORITHM = 2              # raised when the same codes and networks are remembered otherwise
 
 
 @dataclass(frozen=True)

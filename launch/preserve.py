@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from omegaconf import DictConfig
 
 from networks.checkpoints.bundle import read_bundle
@@ -21,16 +23,17 @@ from networks.preservation import (
 from networks.protocol import Generator
 
 
-def preserved_of(options: DictConfig, generator: Generator, key: str) -> Preserved:
+def preserved_of(options: DictConfig, generator: Generator, key: str, texts: Sequence[str]) -> Preserved:
     """The terms that have a weight.
 
     Args:
         options: of ``launch.schema_edit.PreserveConfig``.
         generator: whose images are edited.
         key: of these options, for sentences.
+        texts: that images are to follow.
 
     Raises:
-        GanvasError: if a network is missing, or the region is not one of the branch's.
+        GanvasError: if a network is missing, or a region is not one of the branch's.
     """
     weights = {name: options[name] for name in ("identity", "perceptual", "outside") if options[name]}
     terms: dict[str, Preservation] = {}
@@ -39,15 +42,22 @@ def preserved_of(options: DictConfig, generator: Generator, key: str) -> Preserv
     if "perceptual" in weights:
         terms["perceptual"] = PerceptualPreservation(perceptual(options.critic))
     if "outside" in weights:
-        terms["outside"] = _outside(options, generator, key)
+        terms["outside"] = _outside(options, generator, key, texts)
     elif options.region:
         raise GanvasError(f"{key}.region=[{','.join(options.region)}] says what may change, and "
                           f"{key}.outside=0 that nothing holds the rest: give it a weight.")  # fmt: skip
     return Preserved(terms, weights)
 
 
-def _outside(options: DictConfig, generator: Generator, key: str) -> OutsideRegion:
-    if not options.segmentation or not options.region:
+def regions_of(options: DictConfig, texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """Names of the classes that each text may change; none where nothing holds the rest."""
+    own = {entry[0]: entry[1:] for entry in options.get("regions") or () if entry}   # of a mapper's options
+    return [tuple(own.get(text, options.region)) if options.outside else () for text in texts]
+
+
+def _outside(options: DictConfig, generator: Generator, key: str, texts: Sequence[str]) -> OutsideRegion:
+    regions = regions_of(options, texts)
+    if not options.segmentation or not all(regions):
         raise GanvasError(f"{key}.outside needs {key}.segmentation=FILE, the bundle of a branch, and "
                           f"{key}.region=[CLASS], what may change.")  # fmt: skip
     bundle = read_bundle(resolve(options.segmentation))
@@ -55,4 +65,4 @@ def _outside(options: DictConfig, generator: Generator, key: str) -> OutsideRegi
     if owner != generator.hash:
         raise GanvasError(f"{bundle.path} belongs to another generator: give the branch of {generator.hash[:12]}.")
     classes = ClassList.from_json(bundle.manifest["classes"])
-    return OutsideRegion(head, [classes.id_of(name) for name in options.region], options.margin)
+    return OutsideRegion(head, [[classes.id_of(name) for name in region] for region in regions], options.margin)

@@ -37,7 +37,7 @@ class PreserveConfig:
     identity_network: str = option("zoo/identity_avatars64.safetensors", "their network", bundle=True)
     perceptual: float = option(0.0, "weight of the perceptual distance to the source")
     critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
-    outside: float = option(0.0, "weight of the mean squared difference of pixels outside `region`")
+    outside: float = option(0.0, "weight of the mean absolute difference of pixels outside `region`")
     segmentation: str | None = option(None, "segmentation bundle that finds the region", bundle=True)
     region: list[str] = option(list, "classes that may change, e.g. [hair]")
     margin: float = option(0.02, "how far around them, as a share of the side")
@@ -72,7 +72,10 @@ class TextEditConfig(LoggedConfig):
     """Edits by text."""
 
     text: str | None = option(None, "what images are to show: text='a woman with red hair'; null: as mapper= says")
-    neutral: str | None = option(None, "what they show anyway; null: as mapper= says, else `a person`")
+    neutral: str | None = option(
+        None, "what they show anyway; several texts, separated by |, count by their mean; null: as mapper= says, else "
+        "`a person`"
+    )  # fmt: skip
     mapper: str | None = option(
         None, "bundle of an edit: a mapper fitted to a text (`ganvas train task=mapper`), a direction, a vector",
         bundle=True,

@@ -41,7 +41,7 @@ class DirectionsConfig(TaskConfig):
         "a smiling person", "a sad person", "a person wearing glasses", "a person with red hair", "a bald person",
         "a person with a beard", "a person wearing a hat", "a surprised person",
     ], "that channels are ranked by in that comparison")  # fmt: skip
-    neutral: str = option("a person", "text that the others begin at")
+    neutral: str = option("a person", "text that the others begin at; several, separated by |, count by their mean")
 
 
 SCHEMAS = {"task/directions": DirectionsConfig}

@@ -58,8 +58,20 @@ class MapperClipConfig:
     )
     weights: list[float] = option(list, "of the models; [] for equal ones")
     legacy: bool = option(False, "images without mean and deviation, as the original gave them; for its mappers")
-    neutral: str = option("a person", "text of what images show anyway, from which the change is measured")
+    neutral: str = option(
+        "a person", "text of what images show anyway, from which the change is measured; "
+        "several, separated by |, count by their mean"
+    )  # fmt: skip
     templates: bool = option(True, "average each text over sentences around it; false: as it is, as in the original")
+
+
+@dataclass
+class MapperPreserveConfig(PreserveConfig):
+    """What edits by several texts are to leave alone."""
+
+    regions: list[list[str]] = option(
+        list, "of texts whose region is another than `region`, the text and its classes: [[a bald person,hair,hat]]"
+    )  # fmt: skip
 
 
 @dataclass
@@ -86,7 +98,7 @@ class MapperConfig(TaskConfig):
     network: MapperNetworkConfig = option(MapperNetworkConfig, "the mapper")
     training: MapperTrainingConfig = option(MapperTrainingConfig, "losses and rates")
     clip: MapperClipConfig = option(MapperClipConfig, "who judges")
-    preserve: PreserveConfig = option(PreserveConfig, "what stays")
+    preserve: MapperPreserveConfig = option(MapperPreserveConfig, "what stays")
     sources: MapperSourcesConfig = option(MapperSourcesConfig, "the codes to learn on")
     inversion: InversionConfig = option(InversionConfig, "how images= are brought into the generator's latent space")
     batch_size: int = option(8, "source images in a batch", memory=True)

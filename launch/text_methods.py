@@ -184,7 +184,7 @@ def _by_descent(
 ) -> Found:  # fmt: skip
     settings = arguments(cfg.optimise)
     chosen = TextSettings(**settings | {"levels": tuple(settings["levels"])})
-    optimiser = TextOptimiser(generator, clip, chosen, preserved_of(cfg.preserve, generator, "preserve"))
+    optimiser = TextOptimiser(generator, clip, chosen, preserved_of(cfg.preserve, generator, "preserve", [said.text]))
     begun = time.monotonic()
     edited = optimiser.edit(latent, [said.text], said.neutral, names, progress=True)
     spent = time.monotonic() - begun

@@ -93,7 +93,8 @@ class TextScores:
         self.who = None if judges.identity is None else judges.identity.embed(before)
         self.seen = None if judges.clip is None else features(judges.clip, before)
         if judges.clip is not None:
-            self.text, self.neutral = (judges.clip.encode_prompt(t).cpu() for t in (said.text, said.neutral))
+            self.text = judges.clip.encode_prompt(said.text).cpu()
+            self.neutral = judges.clip.encode_neutral(said.neutral).cpu()
 
     def shows(self, images: Tensor) -> Tensor:
         """Which images have what the text names, bool ``[N]``; none if it names nothing."""

@@ -16,6 +16,7 @@ from launch.mapper_judges import judges_of, texts_of, wish_of
 from launch.mapper_scores import Heldout, edit_of
 from launch.mapper_sources import codes_of, record_split, sources_of
 from launch.options import arguments
+from launch.preserve import regions_of
 from launch.record import RunRecord
 from launch.resume import clock
 from networks.checkpoints.errors import GanvasError
@@ -120,14 +121,14 @@ def edits_of(
     cfg: DictConfig, module: MapperTrainer, judges: Judges, other: Wish | None = None
 ) -> dict[str, LatentEdit]:
     """The edit for each text, or of a conditioned mapper for each of ``other`` texts."""
-    region = tuple(cfg.task.preserve.region)
     wish = other or judges.wish
+    regions = regions_of(cfg.task.preserve, wish.texts)
     if not cfg.task.conditioned:
-        pairs = zip(wish.texts, module.mappers, strict=True)
-        return {text: edit_of(mapper, judges, text, region) for text, mapper in pairs}
+        triples = zip(wish.texts, module.mappers, regions, strict=True)
+        return {text: edit_of(mapper, judges, text, region) for text, mapper, region in triples}
     (mapper,) = module.mappers
     return {text: edit_of(mapper, judges, text, region, direction)
-            for text, direction in zip(wish.texts, wish.directions, strict=True)}  # fmt: skip
+            for text, region, direction in zip(wish.texts, regions, wish.directions, strict=True)}  # fmt: skip
 
 
 @torch.no_grad()
@@ -139,6 +140,7 @@ def score(
     for wish in (judges.wish, *([unseen] if unseen else [])):
         made = edits_of(cfg, module, judges, wish)
         for i, (text, edit) in enumerate(made.items()):
-            scores[text] = heldout.scores(edit, [targets[i] for targets in wish.targets])
+            number = i if wish is judges.wish else 0   # a text that was not learned has no region of its own
+            scores[text] = heldout.scores(edit, [targets[i] for targets in wish.targets], number)
         edits |= made
     return Result(edits, scores, heldout.diversity(list(edits.values())) if len(edits) > 1 else None)

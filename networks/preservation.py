@@ -41,8 +41,14 @@ class Preservation(nn.Module, ABC):
         """What is kept of source images, ``[N, ...]``."""
 
     @abstractmethod
-    def forward(self, seen: Seen, kept: Kept) -> Tensor:
-        """How far edited images are from what was kept of their sources, ``[N]``; 0 for the same images."""
+    def forward(self, seen: Seen, kept: Kept, which: Tensor | None = None) -> Tensor:
+        """How far edited images are from what was kept of their sources, ``[N]``; 0 for the same images.
+
+        Args:
+            seen: the edited images.
+            kept: what was remembered of their sources.
+            which: number of the text that each follows, ``[N]``; None: all follow the first.
+        """
 
 
 class IdentityPreservation(Preservation):
@@ -55,7 +61,7 @@ class IdentityPreservation(Preservation):
     def remember(self, seen: Seen) -> dict[str, Tensor]:
         return {"vector": self.network(_rgb(seen.images)).float()}
 
-    def forward(self, seen: Seen, kept: Kept) -> Tensor:
+    def forward(self, seen: Seen, kept: Kept, which: Tensor | None = None) -> Tensor:
         return 1 - (self.network(_rgb(seen.images)).float() * kept["vector"]).sum(1)
 
 
@@ -70,17 +76,19 @@ class PerceptualPreservation(Preservation):
         maps = self.critic.features(for_critic(seen.images))
         return {str(i): x.half() for i, x in enumerate(maps)}
 
-    def forward(self, seen: Seen, kept: Kept) -> Tensor:
+    def forward(self, seen: Seen, kept: Kept, which: Tensor | None = None) -> Tensor:
         maps = self.critic.features(for_critic(seen.images))
         return self.critic.distance(maps, tuple(kept[str(i)].to(x) for i, x in enumerate(maps)))
 
 
 class OutsideRegion(Preservation):
-    """Mean squared difference of the pixels that show none of some classes, before and after: "change only hair".
+    """Mean absolute difference of the pixels that show none of some classes, before and after: "change only hair".
+
+    Absolute, since what reads the images is misled by many small changes rather than by a few large ones.
 
     Args:
         head: the segmentation branch of the generator that draws.
-        classes: ids of the classes that may change.
+        regions: ids of the classes that may change, for each text; one for all if there is but one.
         margin: how far around them may change, too, as a share of the side.
 
     Raises:
@@ -89,28 +97,37 @@ class OutsideRegion(Preservation):
 
     needs_maps = True
 
-    def __init__(self, head: Head, classes: Sequence[int], margin: float = 0.02) -> None:
+    def __init__(self, head: Head, regions: Sequence[Sequence[int]], margin: float = 0.02) -> None:
         super().__init__()
-        if not classes or not all(0 <= k < head.num_classes for k in classes):
-            raise ValueError(f"a region needs ids of classes below {head.num_classes}, got {list(classes)}")
+        if not regions or not all(regions) or not all(0 <= k < head.num_classes for ids in regions for k in ids):
+            raise ValueError(f"a region needs ids of classes below {head.num_classes}, got {list(map(list, regions))}")
         self.head, self.margin = _frozen(head), margin
-        self.register_buffer("ids", torch.tensor(sorted(classes), dtype=torch.uint8), persistent=False)
+        may = torch.zeros(len(regions), head.num_classes, dtype=torch.bool)
+        for row, ids in zip(may, regions, strict=True):
+            row[list(ids)] = True
+        self.register_buffer("may", may, persistent=False)  # [texts, classes]
 
     def remember(self, seen: Seen) -> dict[str, Tensor]:
-        return {"image": seen.images.half(), "inside": self._inside(seen)}
+        return {"image": seen.images.half(), "classes": self._classes(seen)}
 
-    def forward(self, seen: Seen, kept: Kept) -> Tensor:
+    def forward(self, seen: Seen, kept: Kept, which: Tensor | None = None) -> Tensor:
+        may = self.may[:1] if which is None or len(self.may) == 1 else self.may[which]
+        may = may.expand(len(seen.images), -1)
+        inside = self._inside(may, kept["classes"]) | self._inside(may, self._classes(seen))
         reach = round(self.margin * seen.images.shape[-1])
-        inside = (kept["inside"] | self._inside(seen)).float()[:, None]  # [N, 1, R, R]
-        outside = 1 - F.max_pool2d(inside, 2 * reach + 1, stride=1, padding=reach)
-        squared = (seen.images - kept["image"].to(seen.images)).square().mean(1, keepdim=True)
-        return (squared * outside).flatten(1).sum(1) / outside.flatten(1).sum(1).clamp_min(1)
+        inside = F.max_pool2d(inside.float()[:, None], 2 * reach + 1, stride=1, padding=reach)  # [N, 1, R, R]
+        difference = (seen.images - kept["image"].to(seen.images)).abs().mean(1, keepdim=True)
+        outside = 1 - inside
+        return (difference * outside).flatten(1).sum(1) / outside.flatten(1).sum(1).clamp_min(1)
 
-    def _inside(self, seen: Seen) -> Tensor:
+    def _classes(self, seen: Seen) -> Tensor:
         if seen.maps is None:
             raise ValueError("a region is found in the generator's maps, and there are none")
-        maps = {name: x.detach().float() for name, x in seen.maps.items()}
-        return torch.isin(predict_mask(self.head, maps), self.ids)  # bool [N, R, R]
+        return predict_mask(self.head, {name: x.detach().float() for name, x in seen.maps.items()})  # uint8 [N, R, R]
+
+    def _inside(self, may: Tensor, classes: Tensor) -> Tensor:
+        """Which pixels may change, bool ``[N, R, R]``, of rows ``[N, classes]`` of the table."""
+        return may.gather(1, classes.long().flatten(1)).view(classes.shape)
 
 
 class Preserved(nn.Module):
@@ -143,12 +160,12 @@ class Preserved(nn.Module):
             f"{name}.{key}": x for name, term in self.terms.items() for key, x in term.remember(seen).items()
         }  # fmt: skip
 
-    def forward(self, seen: Seen, kept: Kept) -> dict[str, Tensor]:
-        """Each term's distance, ``[N]``, unweighted."""
+    def forward(self, seen: Seen, kept: Kept, which: Tensor | None = None) -> dict[str, Tensor]:
+        """Each term's distance, ``[N]``, unweighted; ``which`` text each image follows, as terms have it."""
         found = {}
         for name, term in self.terms.items():
             own = {key.removeprefix(f"{name}."): x for key, x in kept.items() if key.startswith(f"{name}.")}
-            found[name] = term(seen, own)
+            found[name] = term(seen, own, which)
         return found
 
 

@@ -83,7 +83,7 @@ def text_direction(clip: ClipModel, text: str, neutral: str) -> Tensor:
     Raises:
         GanvasError: if a text cannot be encoded, or both are the same.
     """
-    step = clip.encode_prompt(text) - clip.encode_prompt(neutral)
+    step = clip.encode_prompt(text) - clip.encode_neutral(neutral)
     if step.norm() < STILL:
         raise GanvasError(f"text={text} and neutral={neutral} are the same to this CLIP: say what is to change, and "
                           "what the images show anyway.")  # fmt: skip

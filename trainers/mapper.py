@@ -159,9 +159,10 @@ class MapperTrainer(pl.LightningModule):
             name: torch.cat([x + step[name].to(x) if name in step else x for step in steps])
             for name, x in batch.codes.items()
         }  # fmt: skip
-        kept = {name: torch.cat([x] * len(steps)) for name, x in batch.kept.items()}
+        # Not by `cat`, which half-precision values do not pass under autocast on a CPU.
+        kept = {name: x.repeat(len(steps), *[1] * (x.ndim - 1)) for name, x in batch.kept.items()}
         seen = preserved.render(generator, Latent(self.bank[0].space, codes), self.up_to)
-        return {**wish.distances(features(mix, seen), clip_features(kept), which), **preserved(seen, kept)}
+        return {**wish.distances(features(mix, seen), clip_features(kept), which), **preserved(seen, kept, which)}
 
     @torch.no_grad()
     def _follow(self, seen: int) -> None:

@@ -70,7 +70,8 @@ def text_edit(path: str | Path, text: str, clip: ClipModel) -> LatentEdit:
     if trained != clip.identity:
         raise GanvasError(f"{path} was trained with {trained}, and the CLIP given is {clip.identity}: give that one.")
     templates = tuple(manifest.get("templates") or TEMPLATES)
-    target, neutral = (clip.encode_prompt(words, templates) for words in (text, manifest["neutral"]))
+    target = clip.encode_prompt(text, templates)
+    neutral = clip.encode_neutral(manifest["neutral"], templates)
     condition = F.normalize(target - neutral, dim=0).cpu()
     owner = (manifest.get("generator") or {}).get("hash")
     return LatentEdit(mapper.space, {}, owner, name=text, module=MapperEdit.by(mapper, condition))

@@ -104,6 +104,17 @@ class ClipModel(nn.Module):
         self._require_meaning(text)
         return F.normalize(self._encoded([filled(template, text) for template in templates]).mean(0), dim=0)
 
+    def encode_neutral(self, neutral: str, templates: Sequence[str] = TEMPLATES) -> Tensor:
+        """The text that a direction begins at, ``[dim]``; of several, separated by ``|``, their mean.
+
+        A text that says nothing ("a person") may lie far from all that say something; then every direction from it is
+        mostly the same one. What texts of many kinds have in common is their mean.
+
+        Raises:
+            GanvasError: as :meth:`encode_prompt`.
+        """
+        return torch.stack([self.encode_prompt(text, templates) for text in neutral.split("|")]).mean(0)
+
     def _require_meaning(self, text: str) -> None:
         """Refuse what would give a vector that means nothing; warn of words that add nothing to it."""
         if not any(letter.isalnum() for letter in text):
@@ -153,6 +164,10 @@ class ClipMix(nn.Module):
     def encode_prompt(self, text: str, templates: Sequence[str] = TEMPLATES) -> list[Tensor]:
         """Of each model ``[dim]``."""
         return [model.encode_prompt(text, templates) for model in self.models]
+
+    def encode_neutral(self, neutral: str, templates: Sequence[str] = TEMPLATES) -> list[Tensor]:
+        """Of each model ``[dim]``."""
+        return [model.encode_neutral(neutral, templates) for model in self.models]
 
     def distance(self, images: Tensor, prompts: Sequence[Tensor]) -> Tensor:
         """The weighted mean of ``clip_distance``, ``[N]``; ``prompts`` is what :meth:`encode_prompt` gave."""

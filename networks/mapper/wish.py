@@ -41,7 +41,7 @@ class Wish:
         """
         encoded = [mix.encode_prompt(text, templates) for text in texts]
         targets = tuple(torch.stack(each) for each in zip(*encoded, strict=True))
-        return Wish(tuple(texts), targets, tuple(mix.encode_prompt(neutral, templates)), mix.weights)
+        return Wish(tuple(texts), targets, tuple(mix.encode_neutral(neutral, templates)), mix.weights)
 
     def of_text(self, features: Sequence[Tensor]) -> Wish:
         """The same for one other text, given its features, of each model ``[D]``."""

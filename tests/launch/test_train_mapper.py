@@ -30,7 +30,7 @@ TINY = [
     "n=3", "task.batch_size=4", "task.training.total_images=16", "task.sources.count=8", "task.log_every=8",
     "task.checkpoint_every=8", "trainer.threads=1", "wandb=disabled", "task.clip.templates=false",
     "task.inversion.steps=1", "task.inversion.samples=8", "task.network.depth=2", "task.training.lr=0.01",
-    "task.preserve.perceptual=0",
+    "task.preserve.perceptual=0", "task.clip.neutral=a person",
 ]  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def test_a_text_becomes_an_edit(train, tiny_generator: Path, tmp_path: Path, cap
 
 
 def test_a_bank_has_a_bundle_for_each_text(train, tmp_path: Path) -> None:
-    assert train("texts=[a bald person,a sad person]", experiment="mapper/bank") == cli.OK
+    assert train("texts=[a bald person,a sad person]", "task.preserve.outside=0", experiment="mapper/bank") == cli.OK
     names = {path.stem for path in (tmp_path / "run" / "export").iterdir()}
     assert names == {"a_bald_person", "a_sad_person"}
     figures = read_figures(tmp_path / "run").figures
@@ -224,6 +224,16 @@ def test_only_a_region_changes(train, avatar_run: AvatarRun, tmp_path: Path) -> 
     assert len(list((out / "images").iterdir())) == 3
 
 
+def test_each_text_may_have_its_region(train, avatar_run: AvatarRun, tmp_path: Path) -> None:
+    words = ["texts=[red hair,a hat]", "task.preserve.outside=10", "task.preserve.region=[hair]",
+             "task.preserve.regions=[[a hat,hat,hair]]",
+             f"task.preserve.segmentation={avatar_run.bundle}", "trainer.precision=bf16-mixed"]  # fmt: skip
+    assert train(*words) == cli.OK
+    export = tmp_path / "run" / "export"
+    assert load_edit(export / "red_hair.safetensors").region == ("hair",)
+    assert load_edit(export / "a_hat.safetensors").region == ("hat", "hair")
+
+
 def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Path) -> None:
     assert train("text=a bald person", "task.sources.memory=0", "task.preserve.perceptual=0.1") == cli.OK
     (kept,) = (tmp_path / "cache" / "sources").iterdir()
@@ -255,6 +265,7 @@ def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Pat
         (["task.training.pretrained=8"], "set task.conditioned=true"),
         (["task.unseen=[a hat]"], "set task.conditioned=true"),
         (["task.preserve.region=[hair]"], "task.preserve.outside=0 that nothing holds the rest"),
+        (["task.preserve.outside=1", "task.preserve.regions=[[a hat,hair]]"], "and task.preserve.region=[CLASS]"),
         (["task.preserve.outside=1"], "needs task.preserve.segmentation=FILE"),
         (["task.preserve.identity_network=none.safetensors"], "there is no file none.safetensors"),
         (["task.sources.space=z"], "task.sources.space=z must be w, or w"),

@@ -110,6 +110,17 @@ def test_a_prompt_is_the_mean_over_templates() -> None:
         clip.encode_prompt("a cat", ["a photo"])
 
 
+def test_several_neutral_texts_count_by_their_mean() -> None:
+    clip = tiny_clip()
+    mean = (clip.encode_prompt("a cat") + clip.encode_prompt("a dog")) / 2
+    torch.testing.assert_close(clip.encode_neutral("a cat | a dog"), mean)
+    torch.testing.assert_close(clip.encode_neutral("a cat"), clip.encode_prompt("a cat"))
+    (of_mix,) = ClipMix([clip]).encode_neutral("a cat|a dog")
+    torch.testing.assert_close(of_mix, mean)
+    with pytest.raises(GanvasError, match="says nothing"):
+        clip.encode_neutral("a cat|")
+
+
 @pytest.mark.parametrize(("text", "sentence"), [
     ("", "says nothing"), (" .,!", "says nothing"), ("a " * 40, "has 42 tokens, and tiny-32 reads 32: shorten it"),
     (f"{NONSENSE} {NONSENSE}", "knows no word of the text"),
