@@ -49,6 +49,7 @@ def parser(doc: str | None, names: Iterable[str], quick: str) -> argparse.Argume
     made.add_argument("--only", action="append", choices=tuple(names), metavar="NAME",
                       help=f"run this section only; may be repeated: {', '.join(names)}")  # fmt: skip
     made.add_argument("--threads", type=int, help="threads of torch")
+    made.add_argument("--note", help="what the results should say beside, e.g. what else the machine did meanwhile")
     made.add_argument("--out", type=Path, help="JSON file that results are kept in and merged with")
     return made
 
@@ -82,7 +83,7 @@ def run(title: str, sections: Sections, settings: Settings, arguments: argparse.
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise GanvasError("--device cuda, but torch sees no GPU here: use --device cpu.")
     names = arguments.only or list(sections)
-    found, failed = run_sections(title, sections, names, settings, arguments.out, line)
+    found, failed = run_sections(title, sections, names, settings, arguments.out, line, arguments.note)
     print(report.table(found))
     for name, reason in failed.items():
         print(f"{name} FAILED: {reason}")
@@ -92,8 +93,9 @@ def run(title: str, sections: Sections, settings: Settings, arguments: argparse.
 
 
 def run_sections(
-    title: str, sections: Sections, names: Sequence[str], settings: Settings, out: Path, line: str
-) -> tuple[dict[str, Any], dict[str, str]]:
+    title: str, sections: Sections, names: Sequence[str], settings: Settings, out: Path, line: str,
+    note: str | None = None,
+) -> tuple[dict[str, Any], dict[str, str]]:  # fmt: skip
     """Run sections and keep each result as it comes, beside what earlier runs left in ``out``.
 
     Returns:
@@ -111,8 +113,9 @@ def run_sections(
         except Exception as error:  # whatever goes wrong in one section, the others still count
             failed[name] = f"{type(error).__name__}: {error}"
             continue
+        notes = dict(result.notes) | ({"note": note} if note else {})
         found[name] = {
-            "figures": dict(result.figures), "notes": dict(result.notes), "seconds": time.perf_counter() - start,
+            "figures": dict(result.figures), "notes": notes, "seconds": time.perf_counter() - start,
             "date": f"{datetime.now(UTC):%Y-%m-%d}", "command": line, "hardware": report.hardware(settings.device),
             "versions": report.versions(), "settings": settings.describe(),
         }  # fmt: skip

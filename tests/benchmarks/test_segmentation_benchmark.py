@@ -244,12 +244,13 @@ def test_a_failed_section_loses_no_other(tmp_path: Path) -> None:
     assert list(found) == list(kept["sections"]) == ["one", "three"]
 
     works["two"] = lambda s: Result({"b": 2})
-    found, failed = sections.run_sections("Some", works, ["two"], TINY, out, "command")
+    found, failed = sections.run_sections("Some", works, ["two"], TINY, out, "command", "a busy machine")
     assert not failed
     assert list(found) == ["one", "two", "three"]
     page = out.with_suffix(".md").read_text()
     assert page.startswith("# Some\n")
     assert "| b " in page
+    assert page.count("- note: a busy machine") == 1
 
 
 def test_last_line_is_the_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
