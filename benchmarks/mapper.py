@@ -33,7 +33,7 @@ SECTIONS: dict[str, Callable[[Settings], Result]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; 1 if a section failed."""
     prepare()
-    made = sections.parser(__doc__, SECTIONS, "at most 5 minutes on 2 cores: 512x512, few rounds and steps")
+    made = sections.parser(__doc__, SECTIONS, "at most 5 minutes on 2 cores: narrow at 512x512, few steps")
     helps = {"share": "of each whole training, the rest is multiplied up; texts are scored at 1 alone",
              "batch": "of the original's step at the large size: 2 in its program, 1 if memory is short"}  # fmt: skip
     made.add_argument("--share", type=float, help=helps["share"])

@@ -37,6 +37,7 @@ from trainers.mapper import Judges
 
 TEXT = "a smiling person"
 ENDLESS = 10**9   # images: the callbacks end the training
+STEPS = 2         # whose memory counts: the second has the optimiser's state, and what the original keeps of gradients
 LARGE = ["experiment=mapper/faces", "task.preserve.perceptual=0", "task.preserve.identity=0.1"]
 SMALL = ["experiment=mapper/avatars", "task.sources.count=64", "n=2"]
 
@@ -166,9 +167,6 @@ class Some(Callback):
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         self.left -= 1
         trainer.should_stop = self.left == 0
-
-
-STEPS = 2   # the second has the optimiser's state, and what the original keeps of gradients
 
 
 def hold(side: str, batch: int, folder: str, settings: dict[str, Any], device: str) -> dict[str, Any]:
