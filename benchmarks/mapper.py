@@ -35,13 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare()
     made = sections.parser(__doc__, SECTIONS, "at most 5 minutes on 2 cores: narrow at 512x512, few steps")
     helps = {"share": "of each whole training, the rest is multiplied up; texts are scored at 1 alone",
+             "turns": "rounds at the large size, after one that is not timed",
              "batch": "of the original's step at the large size: 2 in its program, 1 if memory is short"}  # fmt: skip
     made.add_argument("--share", type=float, help=helps["share"])
+    made.add_argument("--turns", type=int, help=helps["turns"])
     made.add_argument("--batch", type=int, help=helps["batch"])
     arguments = sections.parsed(made, SCRIPT, argv)
-    given = {name: value for name in ("share", "batch") if (value := getattr(arguments, name)) is not None}
-    if not 0 < given.get("share", 1) <= 1 or given.get("batch", 1) < 1:
-        raise GanvasError("--share is above 0 and at most 1, and --batch at least 1.")
+    given = {name: value for name in ("share", "turns", "batch") if (value := getattr(arguments, name)) is not None}
+    if not 0 < given.get("share", 1) <= 1 or min(given.get("turns", 1), given.get("batch", 1)) < 1:
+        raise GanvasError("--share is above 0 and at most 1, --turns and --batch at least 1.")
     size = Settings().quick() if arguments.quick else Settings()
     settings = replace(size, device=arguments.device, threads=arguments.threads, **given)
     more = [f"--{name} {value:g}" for name, value in given.items()]

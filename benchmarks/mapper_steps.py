@@ -147,10 +147,10 @@ def run_small(settings: Settings) -> Result:
     """The same on avatars, the text encoded once on both sides: with the same terms, and ours as shipped."""
     generator = load_generator(settings.generator).to(settings.device)
     rows = []
-    for name, words in {"the same terms": ["task.preserve.perceptual=0"], "as shipped": []}.items():
+    for name, words in {"with the same terms": ["task.preserve.perceptual=0"], "as shipped": []}.items():
         with tempfile.TemporaryDirectory() as folder:
             place = Place.of(generator, [*SMALL, f"out={folder}/run", *words], cached=True)
-            rows.append(place.row(f"avatars, ours with {name}", settings.small_turns, settings.small_steps))
+            rows.append(place.row(f"avatars, ours {name}", settings.small_turns, settings.small_steps))
     size = generator.img_resolution
     return Result({f"steps_ratio_{size}_same_terms": rows[0]["ratio"], f"steps_ratio_{size}": rows[1]["ratio"]}, {
         "generator": settings.generator.name, "rounds": settings.small_turns, "steps a round": settings.small_steps,
