@@ -21,6 +21,7 @@ from benchmarks.turns import Spent
 from benchmarks.workloads import random_generator
 from datamodules.latents import SourceBatch
 from editors.text_directions import RelevanceSettings, channel_directions
+from launch.compose import compose
 from launch.figures import Figure, Measured, Protocol
 from networks.channel_statistics import channel_statistics
 from networks.checkpoints.errors import GanvasError
@@ -215,7 +216,8 @@ def test_a_share_of_a_training_is_multiplied_up(tmp_path: Path, monkeypatch: pyt
     runs = Trainings(replace(TINY, share=0.03, probe=0.003), tmp_path)
     assert runs.whole(whole)[0] == pytest.approx(10 + whole.images / 100)
     assert runs.pretraining(whole) == pytest.approx(whole.pretrained / 100)
-    assert f"task.training.pretrained={round(0.03 * whole.pretrained)}" in said[0]
+    options = compose("train", said[0][1:]).task.training
+    assert (options.total_images, options.pretrained) == (round(0.03 * whole.images), round(0.03 * whole.pretrained))
     assert len({word for words in said for word in words if word.startswith("out=")}) == len(said) == 4
     assert Trainings(replace(TINY, share=1.0), tmp_path).whole(whole)[0] == 10 + whole.images / 100
     found = mapper_texts.run(replace(TINY, share=0.1))
@@ -230,7 +232,8 @@ def test_whole_trainings_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     evaluated: list[str] = []
 
     def command(words: Sequence[str]) -> Spent:
-        evaluated.extend(word for word in words if word.startswith("mapper="))
+        if words[0] == "evaluate":
+            evaluated.append(compose("evaluate", list(words[1:])).mapper)
         return Spent(0.0, 1.0)
 
     monkeypatch.setattr(mapper_texts, "command", command)
@@ -239,7 +242,7 @@ def test_whole_trainings_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(mapper_texts, "read_figures", lambda folder: measured)
     found = mapper_texts.run(replace(TINY, share=1.0))
     assert len(evaluated) == 2 * 3
-    assert "conditioned.safetensors" in {Path(word).name for word in evaluated}
+    assert "conditioned.safetensors" in {Path(path).name for path in evaluated}
     assert (found.figures["points_behind_bank"], found.figures["points_behind_conditioned"]) == (0.0, 0.0)
     assert found.notes["success, percent"][0]["single"] == 90.0
 
