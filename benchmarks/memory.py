@@ -18,7 +18,7 @@ from benchmarks.formulas import GB
 from benchmarks.original_recipe import concatenated
 from benchmarks.settings import ROOT
 from benchmarks.workloads import random_generator, random_labels
-from launch.prepare import keep_freed_memory
+from launch.prepare import keep_freed_memory, prepare
 from networks.segmentation import head_for, predict, render_maps
 
 Job = Callable[..., dict[str, Any]]
@@ -26,13 +26,25 @@ Job = Callable[..., dict[str, Any]]
 
 def peak_resident_gb() -> float:
     """Largest resident set of this process so far, in 1e9 bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not getrusage: on Linux its peak survives exec, so that a child would report its parent's.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / GB
+    # Not getrusage: on Linux its peak survives exec, so that a child would report its parent's.
+    if (said := _status("VmHWM")) is not None:
+        return said
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / GB
+
+
+def resident_gb() -> float:
+    """Resident set of this process now, in 1e9 bytes; its peak where the system tells no more."""
+    said = _status("VmRSS")
+    return peak_resident_gb() if said is None else said
+
+
+def _status(name: str) -> float | None:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024 / GB
 
 
 def train(
@@ -70,7 +82,17 @@ def feature_stack(resolution: int, channel_base: int, device: str) -> dict[str, 
     return {"bytes_gb": (values.nbytes + half.nbytes) / GB, "grown_gb": grown}
 
 
-JOBS: dict[str, Job] = {"train": train, "infer": infer, "feature_stack": feature_stack}
+def mapper_step(device: str, **arguments: Any) -> dict[str, Any]:
+    """Steps of a mapper's training by one recipe (:func:`benchmarks.mapper_steps.hold`)."""
+    prepare()
+    from benchmarks.mapper_steps import hold  # here, so that Lightning is not in the other jobs' memory
+
+    return hold(device=device, **arguments)
+
+
+JOBS: dict[str, Job] = {
+    "train": train, "infer": infer, "feature_stack": feature_stack, "mapper_step": mapper_step
+}  # fmt: skip
 
 
 def in_child(job: str, threads: int | None = None, **arguments: Any) -> dict[str, Any]:

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the scri
 import torch
 
 from benchmarks import report
-from benchmarks.overhead_steps import Spent
 from benchmarks.settings import ROOT
+from benchmarks.turns import Spent
 
 START = ["experiment=stylegan2/avatars64", "data.count=512", "task.batch_size=4", "task.log_every=1"]
 TARGETS = {"overhead_percent": 3.0, "startup_s": 8.0, "help_s": 0.5}  # at most

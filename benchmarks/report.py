@@ -26,7 +26,12 @@ TARGETS: dict[str, tuple[str, float]] = {
     "reference_gap_to_original": ("<=", 1), "labels_to_match_16": ("<=", 8), "memory_ratio_512": (">=", 20),
     "peak_gb_1024_train": ("<", 8), "peak_gb_1024_infer": ("<", 4),
     "infer_macs_ratio_512": (">=", 20), "infer_speedup_512": (">=", 10),
+    "steps_ratio": (">=", 3), "step_memory_ratio": (">=", 3), "checkpoint_mb": ("<=", 15),
+    "avatar_mapper_minutes": ("<=", 10), "eight_texts_over_one": ("<=", 5),
+    "eight_texts_over_one_conditioned": ("<=", 2),
+    "directions_ratio": (">=", 4), "directions_ratio_gradient": (">=", 20), "directions_agreement": (">=", 0.95),
 }  # fmt: skip
+GPU_TARGETS = {"steps_ratio": (">=", 5.0), "directions_ratio": (">=", 20.0)}  # where a GPU has others
 
 
 @dataclass(frozen=True)
@@ -37,16 +42,22 @@ class Result:
     notes: Mapping[str, Any] = field(default_factory=dict)  # counts, parts and curves
 
 
-def reached(name: str, value: Figure) -> bool | None:
+def target(name: str, device: str = "cpu") -> tuple[str, float] | None:
+    """What is promised of a figure on such a device; None where nothing is."""
+    return (GPU_TARGETS if device == "cuda" and name in GPU_TARGETS else TARGETS).get(name)
+
+
+def reached(name: str, value: Figure, device: str = "cpu") -> bool | None:
     """Whether a figure reaches its target; None where it has none or was not measured.
 
     Example:
         >>> reached("memory_ratio_512", 21.0), reached("peak_gb_1024_train", 9.0), reached("miou_default", 0.5)
         (True, False, None)
     """
-    if name not in TARGETS or not isinstance(value, (int, float)):
+    promised = target(name, device)
+    if promised is None or not isinstance(value, (int, float)):
         return None
-    how, bound = TARGETS[name]
+    how, bound = promised
     return {">=": value >= bound, "<=": value <= bound, "<": value < bound}[how]
 
 
@@ -80,9 +91,12 @@ def summary(sections: Mapping[str, Any], failed: Mapping[str, str]) -> dict[str,
     return {**figures, "sections": dict(sections), "failed": dict(failed)}
 
 
-def write(path: Path, sections: Mapping[str, Any], failed: Mapping[str, str]) -> None:
+def write(path: Path, title: str, sections: Mapping[str, Any], failed: Mapping[str, str]) -> None:
     """Keep the results as ``path`` (JSON) and beside it as Markdown."""
-    texts = {path: json.dumps(summary(sections, failed), indent=1) + "\n", path.with_suffix(".md"): markdown(sections)}
+    texts = {
+        path: json.dumps(summary(sections, failed), indent=1) + "\n",
+        path.with_suffix(".md"): markdown(title, sections),
+    }  # fmt: skip
     for target, text in texts.items():
         with atomic_path(target) as temporary:
             temporary.write_text(text)
@@ -92,8 +106,9 @@ def table(sections: Mapping[str, Any]) -> str:
     """The headline figures in columns."""
     rows = [("figure", "value", "target", "section")]
     for section, entry in sections.items():
+        device = entry.get("settings", {}).get("device", "cpu")
         for name, value in entry["figures"].items():
-            rows.append((name, show(value), _verdict(name, value), section))
+            rows.append((name, show(value), _verdict(name, value, device), section))
     return align(rows)
 
 
@@ -113,9 +128,9 @@ def show(value: Any) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def markdown(sections: Mapping[str, Any]) -> str:
+def markdown(title: str, sections: Mapping[str, Any]) -> str:
     """The results page: the table, then each section with its protocol."""
-    lines = ["# Segmentation benchmark", "", table(sections), ""]
+    lines = [f"# {title}", "", table(sections), ""]
     for name, entry in sections.items():
         machine = ", ".join(f"{k} {v}" for k, v in {**entry["hardware"], **entry["versions"]}.items())
         lines += [f"## {name}", "", f"`{entry['command']}`, {entry['date']}, {entry['seconds']:.0f} s; {machine}.", ""]
@@ -160,9 +175,10 @@ def _flat(value: Any) -> str:
     return ", ".join(f"{k} {show(v)}" for k, v in value.items()) if isinstance(value, dict) else show(value)
 
 
-def _verdict(name: str, value: Figure) -> str:
-    if name not in TARGETS:
+def _verdict(name: str, value: Figure, device: str) -> str:
+    promised = target(name, device)
+    if promised is None:
         return ""
-    how, bound = TARGETS[name]
-    met = {True: "reached", False: "MISSED", None: "not measured"}[reached(name, value)]
+    how, bound = promised
+    met = {True: "reached", False: "MISSED", None: "not measured"}[reached(name, value, device)]
     return f"{how} {bound:g} {met}"

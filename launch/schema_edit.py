@@ -34,7 +34,9 @@ class PreserveConfig:
     """What an edit is to leave alone (``networks/preservation.py``); a weight of 0 leaves a term out."""
 
     identity: float = option(0.1, "weight of 1 - cosine of embeddings of the person")
-    identity_network: str = option("zoo/identity_avatars64.safetensors", "their network", bundle=True)
+    identity_network: str = option(
+        "zoo/identity_avatars64.safetensors", "their network: a bundle, or model_ir_se50.pth, for faces", bundle=True
+    )
     perceptual: float = option(0.0, "weight of the perceptual distance to the source")
     critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
     outside: float = option(0.0, "weight of the mean absolute difference of pixels outside `region`")

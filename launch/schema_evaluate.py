@@ -87,7 +87,8 @@ class EvaluateConfig(TextEditConfig):
         "zoo/attributes_avatars64.safetensors", "another classifier, whose labels a boundary is fitted to", bundle=True
     )
     identity: str | None = option(
-        "zoo/identity_avatars64.safetensors", "embedding of persons; null: not measured", bundle=True
+        "zoo/identity_avatars64.safetensors", "embedding of persons; model_ir_se50.pth for faces; null: not measured",
+        bundle=True,
     )
     table: str | None = option(None, "attributes of images=: a CSV, or CelebA's list_attr_celeba.txt")
     boundary_samples: int = option(4000, "samples that a boundary is fitted to, before the unsure are left out")

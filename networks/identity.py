@@ -17,12 +17,15 @@ from torch.nn import functional as F
 
 from networks.checkpoints.bundle import Manifest, save_bundle
 from networks.checkpoints.modules import load_module
+from networks.embedding import Embedding
+from networks.face_identity import load_face_identity
 from networks.trunks import build_trunk, fitted
 
-KIND = "identity"  # of its bundles
+KIND = "identity"          # of its bundles
+FACES = (".pth", ".pt")    # endings of files that torch.save wrote
 
 
-class IdentityNetwork(nn.Module):
+class IdentityNetwork(Embedding):
     """Unit vectors of images, ``[N, 3, R, R]`` in [-1, 1] -> ``[N, dim]``.
 
     Raises:
@@ -50,12 +53,6 @@ class IdentityNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return F.normalize(self.project(self.trunk(fitted(images, self.resolution))), dim=1)
 
-    @torch.no_grad()
-    def embed(self, images: Tensor, batch: int = 64) -> Tensor:
-        """Embeddings ``[N, dim]`` of images of any size, anywhere, on the CPU; ``batch`` images at once."""
-        device = next(self.parameters()).device
-        return torch.cat([self(part.to(device)).cpu() for part in images.split(batch)])
-
 
 def pair_loss(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tensor:
     """InfoNCE both ways: each of ``first`` is to be nearest to its own of ``second``, and the reverse.
@@ -80,13 +77,15 @@ def save_identity(path: str | Path, network: IdentityNetwork, extra: Mapping[str
     return save_bundle(path, network.state_dict(), {**extra, "kind": KIND, "config": network.config})
 
 
-def load_identity(path: str | Path) -> tuple[IdentityNetwork, Manifest]:
-    """Read an embedding's bundle; ``zoo/NAME`` is also looked for in the zoo.
+def load_identity(path: str | Path) -> tuple[Embedding, Manifest]:
+    """Read an embedding: a bundle (``zoo/NAME`` is also looked for in the zoo), or ``model_ir_se50.pth``, for faces.
 
     Returns:
-        The network in eval mode, frozen, and the manifest with its ``metrics``.
+        The network in eval mode, frozen, and a manifest with at least its ``hash``.
 
     Raises:
-        GanvasError: if the bundle is unusable, of another kind, or its weights do not fit its constructor.
+        GanvasError: if the file is unusable, of another kind, or its weights do not fit.
     """
+    if Path(path).suffix in FACES:
+        return load_face_identity(Path(path))
     return load_module(path, KIND, lambda manifest: IdentityNetwork(**manifest["config"]))

@@ -10,19 +10,31 @@ import numpy as np
 import pytest
 from PIL import Image
 
-EDITING = Path(__file__).parents[1] / "docs" / "notebooks" / "editing.ipynb"
+from launch.figures import read_figures
+
+NOTEBOOKS = Path(__file__).parents[1] / "docs" / "notebooks"
 
 
-def test_the_notebook_on_editing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """``run(name) -> names`` that a notebook's cells leave, run in an empty folder."""
+    def cells(name: str) -> dict[str, Any]:
+        found = json.loads((NOTEBOOKS / name).read_text())["cells"]
+        assert len(found) <= 15
+        assert all(cell["outputs"] for cell in found if cell["cell_type"] == "code" and "show(" in cell["source"][-1])
+        monkeypatch.chdir(tmp_path)  # it keeps files
+        monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
+        names: dict[str, Any] = {}
+        for cell in found:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), names)
+        return names
+    return cells
+
+
+def test_the_notebook_on_editing(run) -> None:
     """Its cells do what its text says: the mouths open, vectors add up, the photo stays outside the region."""
-    cells = json.loads(EDITING.read_text())["cells"]
-    assert len(cells) <= 15
-    monkeypatch.chdir(tmp_path)  # it keeps a vector
-    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
-    names: dict[str, Any] = {}
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            exec("".join(cell["source"]), names)
+    names = run("editing.ipynb")
     edited = names["edited"]
     assert float(edited.agreement.mean()) > 0.9
     assert (edited.outside < edited.inside / 4).all()
@@ -31,3 +43,19 @@ def test_the_notebook_on_editing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     changed = (names["pasted"] != names["photo"]).any(-1)
     assert 0 < changed.mean() < 0.25
     assert isinstance(names["show"]([names["photo"]]), Image.Image)
+
+
+def test_the_notebook_on_texts(run) -> None:
+    """Its cells do what its text says: each method moves images towards its text, and figures are printed."""
+    names = run("texts.ipynb")
+    codes, scores, texts = names["codes"], names["scores"], names["texts"]
+    after = {"a person wearing glasses": names["found"].at(1.0), "a smiling person": names["smile"].apply(codes),
+             "a person with red hair": names["red"].apply(names["generator"], codes)}  # fmt: skip
+    for text, latent in after.items():
+        gained = scores(latent)[texts.index(text)] - scores(codes)[texts.index(text)]
+        assert gained.mean() > 0.02, text
+    assert names["status"] == 0
+    assert len(names["strip"]) == 6
+    figures = read_figures(Path("figures"))
+    assert figures is not None
+    assert figures.figures["success at 2"].value > figures.figures["success at 0.5"].value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 
@@ -15,6 +16,22 @@ def count_names(names: Iterable[str], pattern: str) -> int:
         2
     """
     return sum(re.fullmatch(pattern, name) is not None for name in names)
+
+
+def residual_stages(shapes: Mapping[str, Sequence[int]]) -> tuple[list[int], list[int]]:
+    """Channels and number of blocks of each stage of a residual network of ArcFace's kind, ``body.<i>.res_layer.*``.
+
+    Raises:
+        KeyError: if a block in between is missing.
+
+    Example:
+        >>> residual_stages({f"body.{i}.res_layer.1.weight": [c, 8, 3, 3] for i, c in enumerate([8, 8, 16])})
+        ([8, 16], [2, 1])
+    """
+    blocks = count_names(shapes, r"body\.\d+\.res_layer\.1\.weight")
+    widths = (shapes[f"body.{i}.res_layer.1.weight"][0] for i in range(blocks))
+    stages = [(width, len(list(same))) for width, same in groupby(widths)]
+    return [width for width, _ in stages], [count for _, count in stages]
 
 
 def channel_rule(channels: Mapping[int, int]) -> dict[str, int]:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from networks.checkpoints.architecture import count_names
+from networks.checkpoints.architecture import count_names, residual_stages
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Found, is_torch
 from networks.checkpoints.pickles import read_torch
@@ -72,14 +71,12 @@ def _psp(path: Path, checkpoint: Mapping[str, Any], tensors: Tensors, generator:
         raise GanvasError(f"{path} holds an encoder of type {kind}, and Ganvas converts {' and '.join(PSP_TYPES)}: "
                           "give a checkpoint with one of these in its opts.")  # fmt: skip
     source, offsets = PSP_TYPES[kind]
-    blocks = count_names(tensors, r"body\.\d+\.res_layer\.1\.weight")
-    widths = (len(tensors[f"body.{i}.res_layer.1.weight"]) for i in range(blocks))
-    stages = [(width, len(list(same))) for width, same in groupby(widths)]
+    channels, units = residual_stages({name: t.shape for name, t in tensors.items()})
     rows, w_dim = count_names(tensors, r"styles\.\d+\.linear\.weight"), len(tensors["styles.0.linear.weight"])
     config = {
         "img_resolution": generator.img_resolution, "num_ws": rows, "w_dim": w_dim,
         "img_channels": tensors["input_layer.0.weight"].shape[1], "offsets": offsets,
-        "channels": [c for c, _ in stages], "units": [count for _, count in stages],
+        "channels": channels, "units": units,
     }  # fmt: skip
     average = checkpoint.get("latent_avg")
     if not opts.get("start_from_latent_avg", average is not None):

@@ -57,6 +57,20 @@ class Bottleneck(nn.Module):
         return kept + self.res_layer(x)
 
 
+def input_layer(img_channels: int, width: int) -> nn.Sequential:
+    """What stands before the residual network: ``[N, img_channels, H, W] -> [N, width, H, W]``."""
+    return nn.Sequential(nn.Conv2d(img_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width),
+                         nn.PReLU(width))  # fmt: skip
+
+
+def residual_body(channels: Sequence[int], units: Sequence[int]) -> nn.Sequential:
+    """Stages of blocks, each of which halves the resolution: ``[N, channels[0], H, W] -> [N, channels[-1], h, w]``."""
+    return nn.Sequential(*(
+        Bottleneck(before if i == 0 else c, c, 2 if i == 0 else 1)
+        for before, c, count in zip([channels[0], *channels], channels, units, strict=False) for i in range(count)
+    ))  # fmt: skip
+
+
 class IRSEEncoder(nn.Module):
     """Image to codes in W+, ``[N, num_ws, w_dim]``. Its constructor arguments are kept in ``config`` and rebuild it.
 
@@ -87,14 +101,7 @@ class IRSEEncoder(nn.Module):
         self.img_resolution, self.img_channels, self.num_ws, self.w_dim = img_resolution, img_channels, num_ws, w_dim
         self.offsets = offsets
         first, width = channels[0], channels[-1]
-        self.input_layer = nn.Sequential(
-            nn.Conv2d(img_channels, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first)
-        )
-        blocks = [
-            Bottleneck(before if i == 0 else c, c, 2 if i == 0 else 1)
-            for before, c, count in zip([first, *channels], channels, units, strict=False) for i in range(count)
-        ]  # fmt: skip
-        self.body = nn.Sequential(*blocks)
+        self.input_layer, self.body = input_layer(img_channels, first), residual_body(channels, units)
         self.ends = [end - 1 for end in accumulate(units)][1:]  # the last block of each of the last three stages
         self.styles = nn.ModuleList(
             StyleHead(strided_convolutions(width, w_dim, HALVINGS[level_of(row)]), FullyConnected(w_dim, w_dim))

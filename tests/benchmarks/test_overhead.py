@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import overhead, overhead_steps
-from benchmarks.overhead_steps import Spent, Turns
+from benchmarks.turns import Spent, Turns
 
 TINY = [
     "data.count=16", "data.resolution=16", "task.generator.channel_max=8", "task.discriminator.channels=[4,4]",

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import inference, memory, ours, parity, quality, report, segmentation, training
+from benchmarks import inference, memory, ours, parity, quality, report, sections, segmentation, training
 from benchmarks.formulas import ensemble_macs, feature_width
 from benchmarks.report import Result
 from benchmarks.settings import Settings
@@ -227,7 +227,7 @@ def test_parity_notices_another_network(tmp_path: Path) -> None:
     assert parity.compare(Other, 4).logits > 1e-3
 
 
-def test_a_failed_section_loses_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_section_loses_no_other(tmp_path: Path) -> None:
     def broken(settings: Settings) -> Result:
         raise RuntimeError("no luck")
 
@@ -235,20 +235,22 @@ def test_a_failed_section_loses_no_other(tmp_path: Path, monkeypatch: pytest.Mon
         raise KeyboardInterrupt
 
     works = {"one": lambda s: Result({"a": 1.5}), "three": lambda s: Result({"c": 3})}
-    sections = {"one": works["one"], "two": broken, "three": works["three"], "four": stopped}
-    monkeypatch.setattr(segmentation, "SECTIONS", sections)
+    works = {"one": works["one"], "two": broken, "three": works["three"], "four": stopped}
     out = tmp_path / "deep" / "out.json"
-    found, failed = segmentation.run_sections(list(sections), TINY, out, "command")
+    found, failed = sections.run_sections("Some", works, list(works), TINY, out, "command")
     assert failed == {"two": "RuntimeError: no luck", "four": "interrupted"}
     kept = json.loads(out.read_text())
     assert (kept["a"], kept["c"]) == (1.5, 3)
     assert list(found) == list(kept["sections"]) == ["one", "three"]
 
-    sections["two"] = lambda s: Result({"b": 2})
-    found, failed = segmentation.run_sections(["two"], TINY, out, "command")
+    works["two"] = lambda s: Result({"b": 2})
+    found, failed = sections.run_sections("Some", works, ["two"], TINY, out, "command", "a busy machine")
     assert not failed
     assert list(found) == ["one", "two", "three"]
-    assert "| b " in out.with_suffix(".md").read_text()
+    page = out.with_suffix(".md").read_text()
+    assert page.startswith("# Some\n")
+    assert "| b " in page
+    assert page.count("- note: a busy machine") == 1
 
 
 def test_last_line_is_the_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -284,6 +286,13 @@ def test_the_table_says_what_was_missed() -> None:
     assert "MISSED" in lines[2]
     assert "reached" in lines[3]
     assert "not measured" in lines[4]
+
+
+def test_a_gpu_has_targets_of_its_own() -> None:
+    figures = {"figures": {"steps_ratio": 4.0}}
+    found = {device: report.table({"s": {**figures, "settings": {"device": device}}}) for device in ("cpu", "cuda")}
+    assert ">= 3 reached" in found["cpu"]
+    assert ">= 5 MISSED" in found["cuda"]
 
 
 def test_damaged_results_count_as_none(tmp_path: Path) -> None:

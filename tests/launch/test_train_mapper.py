@@ -23,6 +23,7 @@ from networks.checkpoints.latents import load_latent
 from networks.clip import load_clip
 from networks.clip.avatar import AvatarClip, save_avatar_clip
 from networks.clip.minilm import MiniLM
+from networks.face_identity import FaceIdentity
 from networks.protocol import Generator
 from tests.launch.conftest import AvatarRun, tiny_judges
 
@@ -232,6 +233,15 @@ def test_each_text_may_have_its_region(train, avatar_run: AvatarRun, tmp_path: P
     export = tmp_path / "run" / "export"
     assert load_edit(export / "red_hair.safetensors").region == ("hair",)
     assert load_edit(export / "a_hat.safetensors").region == ("hat", "hair")
+
+
+def test_a_network_of_faces_keeps_the_person(train, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    torch.save(FaceIdentity((16, 32, 48, 64), (1, 1, 1, 1), 8).state_dict(), tmp_path / "model_ir_se50.pth")
+    assert train("text=a bald person", f"task.preserve.identity_network={tmp_path / 'model_ir_se50.pth'}") == cli.OK
+    assert "identity" in read_figures(tmp_path / "run").figures
+    missing = ["task.preserve.identity_network=none.pth", f"out={tmp_path / 'no'}"]
+    assert train("text=a bald person", *missing) == cli.REFUSED
+    assert "give model_ir_se50.pth of InsightFace_Pytorch" in capsys.readouterr().err
 
 
 def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Path) -> None:

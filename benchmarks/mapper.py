@@ -1,0 +1,57 @@
+"""Mappers and directions by text against the original recipe (StyleCLIP): steps, memory, whole trainings, channels.
+
+Runs its sections one after another, prints a table and, as the last line, one JSON object of all figures.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the script runs from any folder, uninstalled
+
+from benchmarks import mapper_directions, mapper_steps, mapper_texts, sections
+from benchmarks.mapper_settings import Settings
+from benchmarks.report import Result
+from launch.prepare import prepare
+from networks.checkpoints.errors import GanvasError
+
+SCRIPT, TITLE = "mapper", "Benchmark of mappers and directions by text"
+SECTIONS: dict[str, Callable[[Settings], Result]] = {
+    "steps": mapper_steps.run,
+    "avatars": mapper_steps.run_small,
+    "memory": mapper_steps.run_memory,
+    "files": mapper_steps.run_files,
+    "directions": mapper_directions.run,
+    "avatar_directions": mapper_directions.run_small,
+    "texts": mapper_texts.run,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what the arguments ask for; 1 if a section failed."""
+    prepare()
+    made = sections.parser(__doc__, SECTIONS, "at most 5 minutes on 2 cores: narrow at 512x512, few steps")
+    helps = {"share": "of each whole training, the rest is multiplied up; texts are scored at 1 alone",
+             "turns": "rounds at the large size, after one that is not timed",
+             "batch": "of the original's step at the large size: 2 in its program, 1 if memory is short"}  # fmt: skip
+    made.add_argument("--share", type=float, help=helps["share"])
+    made.add_argument("--turns", type=int, help=helps["turns"])
+    made.add_argument("--batch", type=int, help=helps["batch"])
+    arguments = sections.parsed(made, SCRIPT, argv)
+    given = {name: value for name in ("share", "turns", "batch") if (value := getattr(arguments, name)) is not None}
+    if not 0 < given.get("share", 1) <= 1 or min(given.get("turns", 1), given.get("batch", 1)) < 1:
+        raise GanvasError("--share is above 0 and at most 1, --turns and --batch at least 1.")
+    size = Settings().quick() if arguments.quick else Settings()
+    settings = replace(size, device=arguments.device, threads=arguments.threads, **given)
+    more = [f"--{name} {value:g}" for name, value in given.items()]
+    return sections.run(TITLE, SECTIONS, settings, arguments, sections.command(SCRIPT, arguments, more))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except GanvasError as error:
+        sys.exit(f"mapper.py: {error}")
