@@ -23,7 +23,7 @@ from networks.clip import ClipModel, load_clip
 from networks.critics import perceptual
 from networks.critics.lpips_distance import PerceptualCritic
 from networks.critics.sizes import for_critic
-from networks.identity import IdentityNetwork, load_identity
+from networks.embedding import Embedding, load_identity
 from networks.metrics.edits import leakage, shown
 from networks.metrics.texts import directional_similarity, text_similarity
 
@@ -39,7 +39,7 @@ class Judges:
     attributes: AttributeClassifier
     second: AttributeClassifier | None    # knows the same attributes
     clip: ClipModel | None
-    identity: IdentityNetwork | None
+    identity: Embedding | None
     critic: PerceptualCritic
     names: dict[str, str]                 # of each, as protocols have it
 
