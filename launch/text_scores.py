@@ -23,7 +23,8 @@ from networks.clip import ClipModel, load_clip
 from networks.critics import perceptual
 from networks.critics.lpips_distance import PerceptualCritic
 from networks.critics.sizes import for_critic
-from networks.embedding import Embedding, load_identity
+from networks.embedding import Embedding
+from networks.identity import load_identity
 from networks.metrics.edits import leakage, shown
 from networks.metrics.texts import directional_similarity, text_similarity
 
