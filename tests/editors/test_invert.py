@@ -115,7 +115,7 @@ def test_the_best_code_on_the_way_is_kept(generator, critic, images) -> None:
 
     def loss(latent: Latent) -> Tensor:
         free = problem.space.free(latent)
-        return problem.loss(free, latent, Target.of(images, None, generator), problem.embed(images))
+        return problem.loss(free, latent, Target.of(images, None, generator), problem.likeness.see(images))
 
     assert (loss(found.latent) <= loss(begin) + 1e-5).all()
 

@@ -96,7 +96,7 @@ class Pixels(Preservation):
     def remember(self, seen: Seen) -> dict[str, torch.Tensor]:
         return {"image": seen.images}
 
-    def forward(self, seen: Seen, kept) -> torch.Tensor:
+    def forward(self, seen: Seen, kept, which=None) -> torch.Tensor:
         return (seen.images - kept["image"]).square().flatten(1).mean(1)
 
 
