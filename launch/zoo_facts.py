@@ -32,6 +32,8 @@ PEOPLE = {  # name in a manifest -> what people call it, unit, factor
     r"success": ("images that show it after the edit", " %", 100),
     r"success_before": ("images that show it before, by the same judge", " %", 100),
     r"leakage": ("change of verdicts on all that it is not to change, mean", " %", 100),
+    r"agreement": ("Spearman correlation with channels measured one at a time, mean over eight texts", "", 1),
+    r"agreement_least": ("the least of these correlations", "", 1),
     r"outside": ("mean change outside the edited region, of values in [0, 1]", "", 1),
     r"identity": ("cosine of the person after the edit", "", 1),
     r"identity_before": ("cosine of the person after inversion alone", "", 1),
