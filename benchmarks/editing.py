@@ -203,9 +203,7 @@ def vector_figures(generator: Generator, at: str, repeats: int) -> dict[str, flo
 def batch_ratio(generator: Generator, repeats: int) -> float:
     """A step for 16 images at once over a step for one."""
     arms = {str(n): Arm.of(generator, MIDDLE, True, n) for n in (1, BATCH)}
-    for arm in arms.values():
-        arm.our_step()
-    seconds = {name: median(arm.our_step() for _ in range(repeats)) for name, arm in arms.items()}
+    seconds = in_turn(generator.device, {name: arm.our_step for name, arm in arms.items()}, repeats)
     return seconds[str(BATCH)] / seconds["1"]
 
 

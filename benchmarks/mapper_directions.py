@@ -17,6 +17,7 @@ from benchmarks.original_directions import IMAGES, OriginalDirections
 from benchmarks.report import Result
 from benchmarks.workloads import random_generator
 from editors.text_directions import RelevanceSettings, channel_directions, measure_relevance
+from launch.compose import compose
 from launch.train_directions import agreement
 from networks.channel_statistics import channel_statistics, convolution_paths
 from networks.checkpoints.generators import load_generator
@@ -24,9 +25,6 @@ from networks.clip import ClipModel, load_clip
 from networks.relevance import Relevance, text_direction
 
 SAMPLES = 16   # codes that deviations are measured on; their cost is not in the figures of either side
-NEUTRAL = "a person"
-TEXTS = ("a smiling person", "a sad person", "a person wearing glasses", "a person with red hair", "a bald person",
-         "a person with a beard", "a person wearing a hat", "a surprised person")  # fmt: skip
 
 
 @dataclass
@@ -117,7 +115,8 @@ def run_small(settings: Settings) -> Result:
     chosen = RelevanceSettings("gradient", settings.small_images)
     found: list[Relevance] = []
     seconds = spent(generator.device, lambda: found.append(measure_relevance(generator, clip, chosen)))
-    texts = [text_direction(clip, text, NEUTRAL) for text in TEXTS]
+    task = compose("train", ["experiment=directions/avatars"]).task
+    texts = [text_direction(clip, text, task.neutral) for text in task.texts]
     alike = agreement(generator, clip, chosen, found[0], texts, settings.checked)
     theirs = way.whole(row["original, s/image"]) * settings.small_images / IMAGES
     return Result({

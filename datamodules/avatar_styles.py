@@ -36,9 +36,7 @@ def render_styles(styles: Sequence[str], count: int, split: str, seed: int, reso
     k = _number(styles)
     if count < k:
         raise GanvasError(f"{count} images cannot show {k} styles: raise the number, or name fewer styles.")
-    images = np.empty([count, 3, resolution, resolution], np.uint8)
-    for i, style in enumerate(styles):
-        images[i::k] = render_avatars(len(images[i::k]), split, seed, resolution, style=style).images
+    images = label_styles(styles, count, split, seed, resolution, masks=False).images
     return StyledAvatars(images, np.eye(k, dtype=np.float32)[np.arange(count) % k])
 
 
@@ -51,16 +49,15 @@ def label_styles(
         GanvasError: as :func:`render_styles`, but for few images, and for masks of a style whose parts have no classes.
     """
     k = _number(styles)
-    found = [
-        render_avatars(len(range(i, count, k)), split, seed, resolution, masks, style)
-        for i, style in enumerate(styles[:count])
-    ]
-    order = [(i % k, i // k) for i in range(count)]
-    images = np.stack([found[style].images[row] for style, row in order])
-    names = tuple(f"{styles[style]}-{found[style].names[row]}" for style, row in order)
-    if not masks:
-        return LabelledImages(images, None, names, None)
-    return LabelledImages(images, np.stack([found[style].masks[row] for style, row in order]), names, AVATAR_CLASSES)
+    images = np.empty([count, 3, resolution, resolution], np.uint8)
+    drawn = np.empty([count, resolution, resolution], np.uint8) if masks else None
+    names = [""] * count
+    for i, style in enumerate(styles[:count]):
+        found = render_avatars(len(images[i::k]), split, seed, resolution, masks, style)
+        images[i::k], names[i::k] = found.images, [f"{style}-{name}" for name in found.names]
+        if drawn is not None:
+            drawn[i::k] = found.masks
+    return LabelledImages(images, drawn, tuple(names), AVATAR_CLASSES if masks else None)
 
 
 def _number(styles: Sequence[str]) -> int:

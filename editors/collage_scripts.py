@@ -24,7 +24,7 @@ from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.masks import read_mask, read_soft_mask
 from networks.collage import Paint, Paste, Transform
 from networks.collage.program import ALL, FIRST, REST, Layers
-from networks.latent import Latent
+from networks.latent import Latent, item_names
 
 UNCHANGED = "(as it is)"   # what the id 0 of a class map stands for
 COMMON = ("mask", "strength", "feather", "layers")
@@ -119,7 +119,11 @@ def _map(data: Mapping[str, Any], editor: CollageEditor, sources: Sources) -> li
     named = data.get("classes", [])
     names = [named] if isinstance(named, str) else list(map(str, named))
     path = _path(data["codes"], sources) if data.get("codes") else None
-    classes = map_classes(editor, names, () if path is None else _names(*sources.codes(path)))
+    items: tuple[str, ...] = ()
+    if path is not None:
+        codes, called = sources.codes(path)
+        items = item_names(len(codes), called)
+    classes = map_classes(editor, names, items)
     what: Sequence[str | Latent] = classes.names[1:]
     if path is not None:
         what = [_item(path, name, sources) for name in classes.names[1:]]
@@ -210,14 +214,9 @@ def _item(path: Path, item: Any, sources: Sources) -> Latent:
             raise GanvasError(f"{path} holds {len(latent)} pictures for the {sources.count} that are edited: say which "
                               "by item=")  # fmt: skip
         return latent
-    known, text = _names(latent, names), str(item)
+    known, text = item_names(len(latent), names), str(item)
     if text in known:
         return latent[known.index(text)]
     if text.isdecimal() and int(text) < len(latent):
         return latent[int(text)]
     raise GanvasError(f"{path} has no item {text}: it has {known[0]} to {known[-1]}, or 0 to {len(latent) - 1}")
-
-
-def _names(latent: Latent, names: Sequence[str]) -> tuple[str, ...]:
-    """What the items of a file are called."""
-    return tuple(names) or tuple(f"{i:04d}" for i in range(len(latent)))

@@ -23,7 +23,7 @@ from networks.checkpoints.classes import IGNORE, ClassList
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.masks import write_mask
 from networks.checkpoints.squares import classes_from_square, mask_to_square
-from networks.latent import Latent
+from networks.latent import Latent, item_names
 from networks.latent_edit import LatentEdit
 from networks.protocol import Generator
 from networks.segmentation import Head, segment_latents
@@ -71,8 +71,7 @@ class Segmentation:
         Raises:
             GanvasError: if the folder cannot be written.
         """
-        names = names or [f"{i:04d}" for i in range(len(self))]
-        paths = [Path(folder) / f"{name}.png" for name in names]
+        paths = [Path(folder) / f"{name}.png" for name in item_names(len(self), names)]
         for path, mask in zip(paths, self.photo_masks(), strict=True):
             write_mask(path, mask, self.classes)
         return paths

@@ -43,6 +43,7 @@ from networks.checkpoints.latents import load_latent, save_latent
 from networks.checkpoints.masks import read_mask, write_mask
 from networks.checkpoints.zoo import resolve
 from networks.grids import save_png, to_uint8
+from networks.latent import item_names
 from networks.metrics.uncertainty import image_uncertainty
 
 SHEET, STRIP, LATENTS, VECTOR = "sheet.png", "strip.png", "latents.safetensors", "vector.safetensors"  # in out=
@@ -171,7 +172,7 @@ def images_of(
     """
     if cfg.latents:
         latent, names = load_latent(cfg.latents)
-        names = names or tuple(f"{i:04d}" for i in range(len(latent)))
+        names = item_names(len(latent), names)
         return editor.segment(latent.to(cfg.device)), names, [], Source(f"codes of {cfg.latents}")
     paths = files_of(Path(cfg.image), "image")
     names = tuple(path.stem for path in paths)

@@ -28,7 +28,7 @@ from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.latents import load_latent
 from networks.grids import save_png, to_uint8
-from networks.latent import Latent
+from networks.latent import Latent, item_names
 from networks.latent_edit import LatentEdit
 
 WAYS = ("move", "program", "script", "vector", "keep")
@@ -131,7 +131,7 @@ def _given(cfg: DictConfig, editor: BlobEditor) -> tuple[Latent, tuple[str, ...]
 def _scenes(path: str, editor: BlobEditor, key: str) -> tuple[Latent, tuple[str, ...]]:
     latent, names = load_latent(path)
     require_layout(latent, editor.generator, f"the scenes of {key}={path}")
-    return latent, names or tuple(f"{i:04d}" for i in range(len(latent)))
+    return latent, item_names(len(latent), names)
 
 
 def _chosen(cfg: DictConfig, count: int) -> list[int]:

@@ -35,7 +35,7 @@ from networks.checkpoints.squares import mask_to_square, to_square
 from networks.collage import CollageProgram
 from networks.collage.render import stages_of
 from networks.grids import save_png, to_uint8
-from networks.latent import Latent
+from networks.latent import Latent, item_names
 
 OTHERS = ("segmentation", "landmarks", "program", "vector", "refine", "source", "scenes", "move", "keep", "video")
 PLACING = {"item": None, "right": 0.0, "down": 0.0, "scale": 1.0, "mirror": False}   # of reference= alone, by default
@@ -134,15 +134,11 @@ def pictures_of(cfg: DictConfig, editor: GeneratorEditor) -> Pictures:
     """
     if cfg.latents:
         latent, names = read_codes(cfg.latents, editor.generator)
-        return Pictures(latent, _named(latent, names), [], Source(f"codes of {cfg.latents}"), [])
+        return Pictures(latent, item_names(len(latent), names), [], Source(f"codes of {cfg.latents}"), [])
     files = files_of(Path(cfg.image), "image")
     latent, names, psnr = _projected(cfg, editor, Path(cfg.image))
     photos = [np.ascontiguousarray(read_image(file).transpose(1, 2, 0)) for file in files]
     return Pictures(latent, names, photos, Source(f"images of {cfg.image}"), psnr)
-
-
-def _named(latent: Latent, names: tuple[str, ...]) -> tuple[str, ...]:
-    return names or tuple(f"{i:04d}" for i in range(len(latent)))
 
 
 def _projected(cfg: DictConfig, editor: GeneratorEditor, path: Path) -> tuple[Latent, tuple[str, ...], list[float]]:

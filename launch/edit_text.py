@@ -27,7 +27,7 @@ from networks.checkpoints.latent_files import read_codes
 from networks.checkpoints.latents import save_latent
 from networks.clip import ClipModel
 from networks.grids import save_png, to_uint8
-from networks.latent import Latent
+from networks.latent import Latent, item_names
 from networks.latent_statistics import w_statistics
 from networks.metrics.texts import directional_similarity, text_similarity
 from networks.protocol import Generator
@@ -93,7 +93,7 @@ def _codes(cfg: DictConfig, editor: GeneratorEditor) -> tuple[Latent, tuple[str,
     """Codes, names, the images as they were given (None of codes), and which they are."""
     if cfg.latents:
         latent, names = read_codes(cfg.latents, editor.generator)
-        return latent, names or tuple(f"{i:04d}" for i in range(len(latent))), None, Source(f"codes of {cfg.latents}")
+        return latent, item_names(len(latent), names), None, Source(f"codes of {cfg.latents}")
     paths = files_of(Path(cfg.image), "image", IMAGE_SUFFIXES)
     found = editor.invert(list(paths))
     return found.latent, tuple(path.stem for path in paths), found.target.cpu(), Source(f"images of {cfg.image}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
-from networks.checkpoints.bundle import read_bundle
+from networks.checkpoints.bundle import owner_of, read_bundle
 from networks.checkpoints.classes import ClassList
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.heads import head_from_bundle
@@ -61,7 +61,7 @@ def _outside(options: DictConfig, generator: Generator, key: str, texts: Sequenc
         raise GanvasError(f"{key}.outside needs {key}.segmentation=FILE, the bundle of a branch, and "
                           f"{key}.region=[CLASS], what may change.")  # fmt: skip
     bundle = read_bundle(resolve(options.segmentation))
-    head, owner = head_from_bundle(bundle), (bundle.manifest.get("generator") or {}).get("hash")
+    head, owner = head_from_bundle(bundle), owner_of(bundle.manifest)
     if owner != generator.hash:
         raise GanvasError(f"{bundle.path} belongs to another generator: give the branch of {generator.hash[:12]}.")
     classes = ClassList.from_json(bundle.manifest["classes"])

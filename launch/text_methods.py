@@ -16,7 +16,7 @@ from editors.text_relevance import relevance_of
 from launch.figures import read_figures
 from launch.options import arguments
 from launch.preserve import preserved_of
-from networks.checkpoints.bundle import Manifest, read_manifest
+from networks.checkpoints.bundle import Manifest, owner_of, read_manifest
 from networks.checkpoints.conditioned import KIND as CONDITIONED
 from networks.checkpoints.conditioned import text_edit
 from networks.checkpoints.edits import load_edit
@@ -99,7 +99,7 @@ def generator_of(cfg: DictConfig) -> Generator:
     if cfg.generator:
         return load_generator(cfg.generator).to(cfg.device)
     path = cfg.mapper or cfg.directions
-    owner = (read_manifest(resolve(path)).get("generator") or {}).get("hash") if path else None
+    owner = owner_of(read_manifest(resolve(path))) if path else None
     if not owner:
         raise GanvasError("text= needs generator=FILE, the bundle of the generator whose images are edited.")
     return load_generator(find_generator(owner, resolve(path))).to(cfg.device)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from networks.checkpoints.bundle import Manifest
+from networks.checkpoints.bundle import Manifest, owner_of
 
 PEOPLE = {  # name in a manifest -> what people call it, unit, factor
     r"miou|mIoU": ("mIoU", " %", 100), r"pixel_accuracy": ("pixel accuracy", " %", 100),
@@ -137,7 +137,7 @@ def _resolution(manifest: Manifest) -> str | None:
 
 
 def _owner(manifest: Manifest, owners: Mapping[str, str]) -> str | None:
-    wanted = (manifest.get("generator") or {}).get("hash")
+    wanted = owner_of(manifest)
     return None if wanted is None else f"`{owners[wanted]}`" if wanted in owners else f"a generator {wanted[:12]}…"
 
 

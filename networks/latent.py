@@ -102,6 +102,16 @@ def _kind(latent: Latent) -> tuple[str, str | None, int | None, frozenset[str]]:
     return latent.space, latent.generator_hash, latent.noise_seed, frozenset(latent.tensors)
 
 
+def item_names(count: int, names: Sequence[str] = ()) -> tuple[str, ...]:
+    """What the codes of a file, and the pictures of them, are called: ``names``, or where there are none by number.
+
+    Example:
+        >>> item_names(2)
+        ('0000', '0001')
+    """
+    return tuple(names) or tuple(f"{i:04d}" for i in range(count))
+
+
 def item_rng(seed: int, index: int) -> torch.Generator:
     """An independent stream for each item.
 

@@ -114,6 +114,11 @@ def save_bundle(path: str | Path, tensors: Mapping[str, Tensor], manifest: Mappi
     return path
 
 
+def owner_of(manifest: Manifest) -> str | None:
+    """The hash of the generator that a bundle belongs to."""
+    return (manifest.get("generator") or {}).get("hash")
+
+
 def read_manifest(path: str | Path) -> Manifest:
     """The manifest alone, without reading the weights.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from networks.checkpoints.bundle import read_bundle, save_bundle
+from networks.checkpoints.bundle import owner_of, read_bundle, save_bundle
 from networks.checkpoints.errors import GanvasError
 from networks.collage.program import CollageProgram
 
@@ -39,7 +39,7 @@ def load_collage(path: str | Path) -> CollageProgram:
     bundle = read_bundle(path)
     if bundle.kind != KIND:
         raise GanvasError(f"{path} is a bundle of kind '{bundle.kind}', not a collage; give a collage.safetensors")
-    owner = (bundle.manifest.get("generator") or {}).get("hash")
+    owner = owner_of(bundle.manifest)
     # A file's tensors lie where the file put them; at other addresses products are summed in another order, and the
     # last bits differ. Copies lie as new tensors do.
     tensors = {name: tensor.clone() for name, tensor in bundle.tensors.items()}

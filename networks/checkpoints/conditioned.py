@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.nn import functional as F
 
-from networks.checkpoints.bundle import Manifest, save_bundle
+from networks.checkpoints.bundle import Manifest, owner_of, save_bundle
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.modules import load_module
 from networks.clip import TEMPLATES, ClipIdentity, ClipModel
@@ -73,5 +73,5 @@ def text_edit(path: str | Path, text: str, clip: ClipModel) -> LatentEdit:
     target = clip.encode_prompt(text, templates)
     neutral = clip.encode_neutral(manifest["neutral"], templates)
     condition = F.normalize(target - neutral, dim=0).cpu()
-    owner = (manifest.get("generator") or {}).get("hash")
+    owner = owner_of(manifest)
     return LatentEdit(mapper.space, {}, owner, name=text, module=MapperEdit.by(mapper, condition))

@@ -11,7 +11,7 @@ import torch
 
 from networks.blobgan.program import BlobProgram
 from networks.checkpoints.atomic import atomic_path
-from networks.checkpoints.bundle import Bundle, read_bundle, save_bundle
+from networks.checkpoints.bundle import Bundle, owner_of, read_bundle, save_bundle
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.zoo import resolve
 from networks.collage.towards import Towards
@@ -76,7 +76,7 @@ def edit_from_bundle(bundle: Bundle) -> LatentEdit:
     region = manifest.get("region")
     if manifest.get("space") not in ("z", "w", "w+", "s", "layout") or not isinstance(region, list):
         raise GanvasError(f"the manifest in {path} does not describe an edit; write it again")
-    owner = (manifest.get("generator") or {}).get("hash")
+    owner = owner_of(manifest)
     entry, about = manifest.get("module"), (owner, tuple(map(str, region)), str(manifest.get("name", "")))
     try:
         if entry is None:

@@ -9,13 +9,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from networks.checkpoints.bundle import Bundle, Manifest, read_bundle, require_finite, save_bundle, tensors_hash
+from networks.checkpoints.bundle import (
+    Bundle,
+    Manifest,
+    owner_of,
+    read_bundle,
+    require_finite,
+    save_bundle,
+    tensors_hash,
+)
 from networks.checkpoints.chainer import read_chainer_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import is_foreign
 from networks.checkpoints.foreign_encoders import read_foreign_encoder
 from networks.checkpoints.generators import load_strictly, stored_tensors
-from networks.checkpoints.zoo import find_belonging, owner_of, resolve
+from networks.checkpoints.zoo import find_belonging, resolve
 from networks.latent_statistics import w_statistics
 from networks.protocol import Generator
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from networks.checkpoints.bundle import read_bundle, save_bundle
+from networks.checkpoints.bundle import owner_of, read_bundle, save_bundle
 from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
 
@@ -55,7 +55,7 @@ def load_latent(path: str | Path) -> tuple[Latent, tuple[str, ...]]:
         raise GanvasError(f"{path} is a bundle of kind '{bundle.kind}', not of latents; give a latents.safetensors")
     tensors = dict(bundle.tensors)
     label = tensors.pop(LABEL, None)
-    generator_hash = (manifest.get("generator") or {}).get("hash")
+    generator_hash = owner_of(manifest)
     try:
         latent = Latent(manifest["space"], tensors, label, generator_hash, manifest.get("noise_seed"))
     except (KeyError, ValueError, StopIteration) as error:

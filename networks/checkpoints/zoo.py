@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from networks.checkpoints.bundle import Manifest, read_manifest
+from networks.checkpoints.bundle import Manifest, owner_of, read_manifest
 from networks.checkpoints.errors import GanvasError
 
 
@@ -43,11 +43,6 @@ def find_belonging(generator: Any, kinds: Collection[str]) -> Path | None:
     source = getattr(generator, "path", None)
     folders = [*([source.resolve().parent] if source else []), *zoo_folders()]
     return find_bundle(folders, lambda manifest: manifest["kind"] in kinds and owner_of(manifest) == generator.hash)
-
-
-def owner_of(manifest: Manifest) -> str | None:
-    """The hash of the generator that a bundle belongs to."""
-    return (manifest.get("generator") or {}).get("hash")
 
 
 def find_bundle(folders: Iterable[Path], is_wanted: Callable[[Manifest], bool]) -> Path | None:
