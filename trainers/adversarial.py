@@ -9,7 +9,7 @@ import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, Self, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -29,6 +29,7 @@ from trainers.diverged import stop_if_not_a_number
 from trainers.draws import seed_draws
 
 Figures = dict[str, float]
+Unread = dict[str, Tensor | float]  # figures that may still be on their way: reading one waits for the GPU
 
 
 class Drawn(NamedTuple):
@@ -97,6 +98,11 @@ class AdversarialTrainer(pl.LightningModule):
         self.figures: Figures = {}  # of the last step: losses, sign of the logits on real images, R1
         self.register_buffer("clock", torch.zeros([], dtype=torch.int64))  # images seen; saved with the weights
 
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        super()._apply(*args, **kwargs)
+        self.clock = self.clock.cpu()  # wherever the networks go: reading it must not wait for a GPU
+        return self
+
     @property
     def images_seen(self) -> int:
         """Real images shown to the discriminator so far."""
@@ -106,7 +112,7 @@ class AdversarialTrainer(pl.LightningModule):
     def draw(self, real: Tensor, labels: Tensor | None) -> Drawn:
         """As many samples as there are real images ``[B, C, R, R]``, with their labels ``[B, c_dim]``."""
 
-    def further(self, real: Tensor, labels: Tensor | None, number: int) -> Figures:
+    def further(self, real: Tensor, labels: Tensor | None, number: int) -> Unread:
         """What else is learned after batch ``number``; gives its figures."""
         return {}
 
@@ -167,12 +173,14 @@ class AdversarialTrainer(pl.LightningModule):
         figures |= self.further(real, labels, number)
         if self.r1_gamma != 0 and number % self.r1_interval == 0:
             figures["r1"] = self._regularise(real, labels, opt_d)
-        stop_if_not_a_number(figures, f"in batch {number} after {self.images_seen} images")
-        self.figures = figures
+        self.figures = as_floats(figures)
+        stop_if_not_a_number(self.figures, f"in batch {number} after {self.images_seen} images")
         self.clock += len(real)
         self._update_ema(len(real))
 
-    def _judge(self, real: Tensor, labels: Tensor | None, drawn: Drawn, opt_d: Any) -> tuple[Figures, Tensor | None]:
+    def _judge(
+        self, real: Tensor, labels: Tensor | None, drawn: Drawn, opt_d: Any
+    ) -> tuple[Unread, Tensor | None]:  # fmt: skip
         """D's gradient on its weights, left in them, and that of G's loss on samples that have a graph."""
         moves = drawn.images.requires_grad
         leaf = drawn.images.detach().requires_grad_(moves)
@@ -187,19 +195,19 @@ class AdversarialTrainer(pl.LightningModule):
         opt_d.zero_grad(set_to_none=True)
         self.manual_backward(loss_d, inputs=self._judging)
         return {
-            "loss_d": float(loss_d.detach()),
-            "loss_g": float(generator_loss(fake_logits.detach(), self.loss)),
-            "real_sign": float(real_logits.detach().sign().mean()),  # near 1: D memorises (Karras et al. 2020b)
+            "loss_d": loss_d.detach(),
+            "loss_g": generator_loss(fake_logits.detach(), self.loss),
+            "real_sign": real_logits.detach().sign().mean(),  # near 1: D memorises (Karras et al. 2020b)
             **self.augment.figures(),
         }, gradient
 
-    def _regularise(self, real: Tensor, labels: Tensor | None, opt_d: Any) -> float:
+    def _regularise(self, real: Tensor, labels: Tensor | None, opt_d: Any) -> Tensor:
         gamma = self.r1_gamma if self.r1_gamma is not None else auto_r1_gamma(real.shape[-1], len(real))
         penalty = r1_penalty(lambda x: self.D(self.augment(x), labels), real).mean()
         opt_d.zero_grad(set_to_none=True)
         self.manual_backward(penalty * (gamma / 2 * self.r1_interval))
         step(opt_d)
-        return float(penalty.detach())
+        return penalty.detach()
 
     def _ema_decay(self, batch: int) -> float:
         """How much of ``G_ema`` stays after ``batch`` more images."""
@@ -212,8 +220,7 @@ class AdversarialTrainer(pl.LightningModule):
     def _update_ema(self, batch: int) -> None:
         beta = self._ema_decay(batch)
         for average, value in self.averaged():
-            for a, v in zip(average.parameters(), value.parameters(), strict=True):
-                a.lerp_(v, 1 - beta)
+            torch._foreach_lerp_(list(average.parameters()), list(value.parameters()), 1 - beta)
             for a, v in zip(average.buffers(), value.buffers(), strict=True) if self.shares_buffers else ():
                 a.copy_(v)
 
@@ -223,9 +230,17 @@ def _lazy(interval: int | None) -> float:
     return 1.0 if interval is None else interval / (interval + 1)
 
 
+def as_floats(figures: Unread) -> Figures:
+    """Figures, read all at once: a GPU is waited for once."""
+    tensors = {name: value for name, value in figures.items() if isinstance(value, Tensor)}
+    if not tensors:
+        return dict(figures)
+    return figures | dict(zip(tensors, torch.stack(list(tensors.values())).tolist(), strict=True))
+
+
 def shuffled(labels: Tensor | None) -> Tensor | None:
     """Labels ``[n, c_dim]`` in another order: a draw from what the images are labelled with."""
-    return None if labels is None else labels[torch.randperm(len(labels))]
+    return None if labels is None else labels[torch.randperm(len(labels), device=labels.device)]
 
 
 def step(optimizer: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from networks.stylegan2.reconstruction import pyramid_l1
-from trainers.adversarial import AdversarialTrainer, Drawn, Figures
+from trainers.adversarial import AdversarialTrainer, Drawn, Unread
 from trainers.code_game import CodeGame
 
 CODES = 4096  # how many of the encoder's latest codes the prior learns from
@@ -84,11 +84,11 @@ class AutoencodingTrainer(AdversarialTrainer):
     def averaged(self) -> list[tuple[nn.Module, nn.Module]]:
         return [*super().averaged(), *([(self.E_ema, self.E)] if self.E is not None else [])]
 
-    def further(self, real: Tensor, labels: Tensor | None, number: int) -> Figures:
+    def further(self, real: Tensor, labels: Tensor | None, number: int) -> Unread:
         if self.E is None:
             return {}
         _opt_g, _opt_d, *opt_codes = self.optimizers()
         codes, distance = self._learned
         self.code_game.add(codes)
         game = self.code_game.play(self.code_steps, self.draw_codes, self.G.z_dim, *opt_codes)
-        return {"reconstruction": float(distance), **game}
+        return {"reconstruction": distance, **game}

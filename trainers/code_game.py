@@ -37,8 +37,8 @@ class CodeGame(nn.Module):
     def play(
         self, steps: int, prior: Callable[[Tensor], Tensor], z_dim: int,
         opt_prior: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer,
-    ) -> dict[str, float]:  # fmt: skip
-        """``steps`` updates of each side on the codes in the queue; the losses of the last.
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """``steps`` updates of each side on the codes in the queue; the losses of the last, each a scalar.
 
         Args:
             steps: how many.
@@ -47,20 +47,23 @@ class CodeGame(nn.Module):
             opt_prior: moves the prior's weights.
             opt_critic: moves the critic's.
         """
-        codes = self.codes[: int(self.filled)]
+        filled, taken = torch.stack([self.filled, self.steps]).tolist()  # read at once: a GPU is waited for
+        codes = self.codes[:filled]
         mean, scale = codes.mean(0), (codes - codes.mean(0)).square().mean().sqrt().clamp_min(1e-8)
-        figures: dict[str, float] = {}
-        for _ in range(steps):
+        figures: dict[str, Tensor] = {}
+        for number in range(taken, taken + steps):
             real = (codes[torch.randint(len(codes), [BATCH], device=codes.device)] - mean) / scale
             fake = (prior(torch.randn(BATCH, z_dim, device=codes.device)) - mean) / scale
-            figures = self._step(real, fake, opt_prior, opt_critic)
+            figures = self._step(real, fake, number % INTERVAL == 0, opt_prior, opt_critic)
+        self.steps += steps
         return figures
 
     def _step(
-        self, real: Tensor, fake: Tensor, opt_prior: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer
-    ) -> dict[str, float]:
+        self, real: Tensor, fake: Tensor, penalty: bool,
+        opt_prior: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer,
+    ) -> dict[str, Tensor]:  # fmt: skip
         loss_critic = discriminator_loss(self.critic(real), self.critic(fake.detach()), "logistic")
-        if int(self.steps) % INTERVAL == 0:
+        if penalty:
             loss_critic = loss_critic + INTERVAL * GAMMA / 2 * r1_penalty(self.critic, real).mean()
         opt_critic.zero_grad(set_to_none=True)
         loss_critic.backward()
@@ -69,5 +72,4 @@ class CodeGame(nn.Module):
         opt_prior.zero_grad(set_to_none=True)
         loss_prior.backward()
         opt_prior.step()
-        self.steps += 1
-        return {"code_critic": float(loss_critic.detach()), "code_prior": float(loss_prior.detach())}
+        return {"code_critic": loss_critic.detach(), "code_prior": loss_prior.detach()}

@@ -11,7 +11,7 @@ from networks.augment import Augment
 from networks.gan_losses import Loss, path_lengths
 from networks.stylegan2 import Generator
 from networks.stylegan2.synthesis import NoiseMode
-from trainers.adversarial import Drawn, Figures, shuffled, step
+from trainers.adversarial import Drawn, Unread, shuffled, step
 from trainers.autoencoding import AutoencodingTrainer, Lesson
 
 PATH_SHRINK = 2  # a path length step has as many times fewer samples than a batch
@@ -93,14 +93,14 @@ class StyleGAN2Trainer(AutoencodingTrainer):
         ws = torch.cat([w[:, None].expand(-1, self.G.num_ws, -1), ws.detach()])
         return self.lesson(w, self._first_order[0](ws, noise=self.noise), real, asked)
 
-    def further(self, real: Tensor, labels: Tensor | None, number: int) -> Figures:
+    def further(self, real: Tensor, labels: Tensor | None, number: int) -> Unread:
         figures = super().further(real, labels, number)
         opt_g, *_others = self.optimizers()
         if self.path_weight > 0 and number % self.path_interval == 0:
             figures["path_length"] = self._even_paths(max(len(real) // PATH_SHRINK, 1), labels, opt_g)
         return figures
 
-    def _even_paths(self, n: int, labels: Tensor | None, opt_g: Any) -> float:
+    def _even_paths(self, n: int, labels: Tensor | None, opt_g: Any) -> Tensor:
         """One update of G towards equal steps of its images for equal steps in W; gives the mean length."""
         ws = self._latents(n, None if labels is None else shuffled(labels)[:n])
         lengths = path_lengths(self.G.synthesis(ws, noise=self.noise), ws)
@@ -109,4 +109,4 @@ class StyleGAN2Trainer(AutoencodingTrainer):
         opt_g.zero_grad(set_to_none=True)
         self.manual_backward((lengths - mean).square().mean() * (self.path_weight * self.path_interval))
         step(opt_g)
-        return float(lengths.detach().mean())
+        return lengths.detach().mean()
