@@ -65,6 +65,7 @@ class BlobTrainingConfig:
     lr_codes: float = option(1e-3, "Adam's rate for the hidden codes' layers and their critic, with an encoder")
     code_steps: int = option(8, "steps of those layers against their critic for each batch, with an encoder")
     compile: bool = option(False, "compile the networks, but for the penalty's pass")
+    graphs: bool = option(False, "replay the passes as CUDA graphs: faster where images are small")
 
 
 @dataclass

@@ -58,6 +58,7 @@ class SNGANTrainingConfig:
     standing: int = option(4096, "samples that the averaged generator's statistics are taken from; 0: G's running ones")
     standing_every: int = option(8000, "images between two times that they are taken")
     compile: bool = option(False, "compile the networks")
+    graphs: bool = option(False, "replay the passes as CUDA graphs: faster where images are small")
 
 
 @dataclass

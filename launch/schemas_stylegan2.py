@@ -59,6 +59,7 @@ class AdversarialConfig:
     lr_codes: float = option(1e-3, "Adam's rate for the mapping network and its critic, with an encoder")
     code_steps: int = option(8, "steps of the mapping network against its critic for each batch, with an encoder")
     compile: bool = option(False, "compile the networks, but for the penalties' passes")
+    graphs: bool = option(False, "replay the passes as CUDA graphs: faster where images are small")
 
 
 @dataclass

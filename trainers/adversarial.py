@@ -27,6 +27,7 @@ from networks.gan_losses import (
 from trainers.batches import Batch
 from trainers.diverged import stop_if_not_a_number
 from trainers.draws import seed_draws
+from trainers.graphs import Captured, Graphed
 
 Figures = dict[str, float]
 Unread = dict[str, Tensor | float]  # figures that may still be on their way: reading one waits for the GPU
@@ -51,8 +52,8 @@ class AdversarialTrainer(pl.LightningModule):
     order: that is a draw from the labels of the images.
 
     Raises:
-        ValueError: if the loss is unknown, an interval is below 1, or generator and discriminator take labels of
-            different widths.
+        ValueError: if the loss is unknown, an interval is below 1, generator and discriminator take labels of
+            different widths, or both ``compile`` and ``graphs`` are asked for.
         DivergedError: in training, when a loss is not finite.
     """
 
@@ -74,6 +75,7 @@ class AdversarialTrainer(pl.LightningModule):
         augment: Augment | None,     # what D sees instead of images
         average: nn.Module | None,   # G_ema to start from; None for a copy of the generator
         compile: bool,               # compile the first-order phases; the penalties stay as they are  # noqa: A002
+        graphs: bool,                # replay the first-order phases as CUDA graphs
         beta2: float = 0.99,         # Adam's decay of squared gradients
     ) -> None:  # fmt: skip
         super().__init__()
@@ -93,8 +95,16 @@ class AdversarialTrainer(pl.LightningModule):
         self.beta2 = beta2
         self.r1_gamma, self.r1_interval = r1_gamma, r1_interval
         self.ema_halflife, self.ema_rampup = ema_halflife, ema_rampup
-        plain = (generator.synthesis, discriminator)
-        self._first_order = _compiled(*plain) if compile else plain  # in a tuple: they are registered already
+        if compile and graphs:
+            raise ValueError("compile and graphs are two ways to the same end: ask for one")
+        if graphs and self.augment.figures():
+            raise ValueError("graphs do not go with an augmentation that adapts: train with task.augment=null")
+        networks = self.picture(), discriminator  # in a tuple: they are registered already
+        self._first_order = tuple(map(_compiled, networks)) if compile else networks
+        self._judged = self._judgement
+        if graphs:
+            self._first_order = Graphed(networks[0]), discriminator
+            self._judged = Captured(self._judgement, [discriminator])
         self.figures: Figures = {}  # of the last step: losses, sign of the logits on real images, R1
         self.register_buffer("clock", torch.zeros([], dtype=torch.int64))  # images seen; saved with the weights
 
@@ -111,6 +121,10 @@ class AdversarialTrainer(pl.LightningModule):
     @abstractmethod
     def draw(self, real: Tensor, labels: Tensor | None) -> Drawn:
         """As many samples as there are real images ``[B, C, R, R]``, with their labels ``[B, c_dim]``."""
+
+    def picture(self) -> nn.Module:
+        """What makes images of what ``draw`` gives it: the part of G that each step of the game runs."""
+        return self.G.synthesis
 
     def further(self, real: Tensor, labels: Tensor | None, number: int) -> Unread:
         """What else is learned after batch ``number``; gives its figures."""
@@ -183,23 +197,31 @@ class AdversarialTrainer(pl.LightningModule):
     ) -> tuple[Unread, Tensor | None]:  # fmt: skip
         """D's gradient on its weights, left in them, and that of G's loss on samples that have a graph."""
         moves = drawn.images.requires_grad
-        leaf = drawn.images.detach().requires_grad_(moves)
-        judge = self._first_order[1]
-        fake_logits, real_logits = judge(self.augment(leaf), drawn.labels), judge(self.augment(real), labels)
-        self.augment.observe(real_logits.detach())
-        # One forward pass of D serves both: its gradient on the images for G, then on its own weights for itself.
-        gradient = None
-        if moves:
-            (gradient,) = torch.autograd.grad(generator_loss(fake_logits, self.loss), leaf, retain_graph=True)
-        loss_d = discriminator_loss(real_logits, fake_logits, self.loss)
+        gradient, loss_d, loss_g, logits, *of_weights = self._judged(
+            drawn.images.detach(), drawn.labels, real, labels, moves=moves
+        )
+        self.augment.observe(logits)
         opt_d.zero_grad(set_to_none=True)
-        self.manual_backward(loss_d, inputs=self._judging)
+        for weight, found in zip(self._judging, of_weights, strict=True):
+            weight.grad = found
         return {
-            "loss_d": loss_d.detach(),
-            "loss_g": generator_loss(fake_logits.detach(), self.loss),
-            "real_sign": real_logits.detach().sign().mean(),  # near 1: D memorises (Karras et al. 2020b)
+            "loss_d": loss_d,
+            "loss_g": loss_g,
+            "real_sign": logits.sign().mean(),  # near 1: D memorises (Karras et al. 2020b)
             **self.augment.figures(),
         }, gradient
+
+    def _judgement(
+        self, fake: Tensor, asked: Tensor | None, real: Tensor, labels: Tensor | None, moves: bool
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
+        """G's gradient on ``fake`` if it ``moves``, D's loss and G's, logits of ``real``, gradients of D's weights."""
+        judge, leaf = self._first_order[1], fake.detach().requires_grad_(moves)
+        fake_logits, real_logits = judge(self.augment(leaf), asked), judge(self.augment(real), labels)
+        loss_d, loss_g = discriminator_loss(real_logits, fake_logits, self.loss), generator_loss(fake_logits, self.loss)
+        # One forward pass of D serves both: its gradient on the images for G, then on its own weights for itself.
+        gradient = torch.autograd.grad(loss_g, leaf, retain_graph=True)[0] if moves else None
+        of_weights = torch.autograd.grad(loss_d, self._judging, allow_unused=True)
+        return gradient, loss_d.detach(), loss_g.detach(), real_logits.detach(), *of_weights
 
     def _regularise(self, real: Tensor, labels: Tensor | None, opt_d: Any) -> Tensor:
         gamma = self.r1_gamma if self.r1_gamma is not None else auto_r1_gamma(real.shape[-1], len(real))
@@ -250,8 +272,8 @@ def step(optimizer: Any) -> None:
     optimizer.step()
 
 
-def _compiled(*modules: nn.Module) -> tuple[Callable[..., Tensor], ...]:
-    """What calls the modules compiled; their weights stay theirs."""
+def _compiled(network: nn.Module) -> Callable[..., Tensor]:
+    """What calls the network compiled; its weights stay its own."""
     # The discriminator's graph is walked twice a step, so the first walk must leave its buffers in place.
     torch._functorch.config.donated_buffer = False
-    return tuple(torch.compile(module) for module in modules)
+    return torch.compile(network)

@@ -55,6 +55,7 @@ class BlobGANTrainer(AutoencodingTrainer):
         augment: Augment | None = None,   # what D sees instead of images
         average: nn.Module | None = None,  # G_ema to start from; None for a copy of the generator
         compile: bool = False,            # compile the first-order phases; the penalty stays as it is  # noqa: A002
+        graphs: bool = False,             # replay the first-order phases as CUDA graphs
     ) -> None:  # fmt: skip
         if noise not in get_args(NoiseMode):
             raise ValueError(f"noise must be one of {', '.join(get_args(NoiseMode))}, got {noise!r}")
@@ -63,9 +64,12 @@ class BlobGANTrainer(AutoencodingTrainer):
         super().__init__(
             Lesson(encoder, reconstruction, lr_codes, code_steps), generator.layout_network.hidden_dim, generator,
             discriminator, total_images, seed, loss, lr_g, lr_d, adam_eps, final_lr, r1_gamma, r1_interval,
-            ema_halflife, ema_rampup, augment, average, compile,
+            ema_halflife, ema_rampup, augment, average, compile, graphs,
         )  # fmt: skip
         self.jitter, self.jitter_end, self.noise = Jitter(jitter_centre, jitter_size, jitter_angle), jitter_end, noise
+
+    def picture(self) -> nn.Module:
+        return _Scenes(self.G.synthesis)
 
     def present_jitter(self) -> Jitter:
         """The jitter of this step: all of it, or what is left as it fades linearly."""
@@ -92,4 +96,16 @@ class BlobGANTrainer(AutoencodingTrainer):
         return self.lesson(codes, self._render(layout), real, None)
 
     def _render(self, layout: Layout) -> Tensor:
-        return self._first_order[0](layout, noise=self.noise)
+        tensors = layout.tensors()
+        return self._first_order[0](*tensors.values(), names=tuple(tensors), noise=self.noise)
+
+
+class _Scenes(nn.Module):
+    """A synthesis as a function of a layout's tensors."""
+
+    def __init__(self, synthesis: nn.Module) -> None:
+        super().__init__()
+        self.synthesis = synthesis
+
+    def forward(self, *tensors: Tensor, names: tuple[str, ...], noise: NoiseMode) -> Tensor:
+        return self.synthesis(Layout(**dict(zip(names, tensors, strict=True))), noise=noise)

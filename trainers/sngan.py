@@ -48,6 +48,7 @@ class SNGANTrainer(AdversarialTrainer):
         augment: Augment | None = None,   # what D sees instead of images
         average: nn.Module | None = None,  # G_ema to start from; None for a copy of the generator
         compile: bool = False,            # compile the first-order phases  # noqa: A002
+        graphs: bool = False,             # replay the first-order phases as CUDA graphs
     ) -> None:  # fmt: skip
         if n_dis < 1 or standing_every < 1 or standing < 0:
             raise ValueError(f"n_dis and standing_every must be at least 1 and standing at least 0, got {n_dis}, "
@@ -56,7 +57,7 @@ class SNGANTrainer(AdversarialTrainer):
             raise ValueError(f"decay_from must be a share in [0, 1], got {decay_from}")
         super().__init__(
             generator, discriminator, total_images, seed, loss, lr_g, lr_d, 1e-8, 0.0, r1_gamma, r1_interval,
-            ema_halflife, ema_rampup, augment, average, compile, beta2,
+            ema_halflife, ema_rampup, augment, average, compile, graphs, beta2,
         )  # fmt: skip
         self.n_dis, self.decay_from = n_dis, decay_from
         self.standing, self.standing_every = standing, standing_every

@@ -52,6 +52,7 @@ class StyleGAN2Trainer(AutoencodingTrainer):
         augment: Augment | None = None,    # what D sees instead of images
         average: nn.Module | None = None,  # G_ema to start from; None for a copy of the generator
         compile: bool = False,             # compile the first-order phases; the penalties stay as they are  # noqa: A002
+        graphs: bool = False,             # replay the first-order phases as CUDA graphs
     ) -> None:  # fmt: skip
         if noise not in get_args(NoiseMode):
             raise ValueError(f"noise must be one of {', '.join(get_args(NoiseMode))}, got {noise!r}")
@@ -60,7 +61,7 @@ class StyleGAN2Trainer(AutoencodingTrainer):
         super().__init__(
             Lesson(encoder, reconstruction, lr_codes, code_steps), generator.w_dim, generator, discriminator,
             total_images, seed, loss, lr_g, lr_d, 1e-8, final_lr, r1_gamma, r1_interval, ema_halflife, ema_rampup,
-            augment, average, compile,
+            augment, average, compile, graphs,
         )  # fmt: skip
         self.path_weight, self.path_interval, self.path_decay = path_weight, path_interval, path_decay
         self.register_buffer("path_mean", torch.zeros([]))
