@@ -124,6 +124,21 @@ def check_settings(cfg: DictConfig) -> None:
     if cfg.trainer.precision == "16-mixed":
         raise GanvasError("trainer.precision=16-mixed does not go with the R1 penalty: use bf16-mixed, or half "
                           "precision in the finest blocks by task.generator.num_fp16_res.")  # fmt: skip
+    if cfg.task.training.graphs:
+        _check_graphs(cfg)
+
+
+def _check_graphs(cfg: DictConfig) -> None:
+    """Refuse what cannot be replayed."""
+    asked = "task.training.graphs=true"
+    if cfg.task.training.compile:
+        raise GanvasError(f"{asked} and task.training.compile=true are two ways to one end: choose one.")
+    if cfg.trainer.precision != "32-true":
+        raise GanvasError(f"{asked} does not go with trainer.precision={cfg.trainer.precision}: use 32-true, with half "
+                          "precision by task.generator.num_fp16_res where there is one.")  # fmt: skip
+    if cfg.task.augment is not None:
+        raise GanvasError(f"{asked} does not go with an augmentation, which draws anew in each step: use "
+                          "task.augment=null, or leave graphs out.")  # fmt: skip
 
 
 def save(export: Path, module: AdversarialTrainer, about: dict[str, Any], metrics: dict[str, Any]) -> None:

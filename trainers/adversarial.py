@@ -53,7 +53,7 @@ class AdversarialTrainer(pl.LightningModule):
 
     Raises:
         ValueError: if the loss is unknown, an interval is below 1, generator and discriminator take labels of
-            different widths, or both ``compile`` and ``graphs`` are asked for.
+            different widths, or ``graphs`` are asked for with ``compile`` or an augmentation.
         DivergedError: in training, when a loss is not finite.
     """
 
@@ -97,8 +97,8 @@ class AdversarialTrainer(pl.LightningModule):
         self.ema_halflife, self.ema_rampup = ema_halflife, ema_rampup
         if compile and graphs:
             raise ValueError("compile and graphs are two ways to the same end: ask for one")
-        if graphs and self.augment.figures():
-            raise ValueError("graphs do not go with an augmentation that adapts: train with task.augment=null")
+        if graphs and augment is not None:
+            raise ValueError("graphs do not go with an augmentation, which draws anew in each step")
         networks = self.picture(), discriminator  # in a tuple: they are registered already
         self._first_order = tuple(map(_compiled, networks)) if compile else networks
         self._judged = self._judgement

