@@ -67,7 +67,8 @@ class ClassMix:
         affines = SpatialAffines(self.synthesis, labels, [Region(self.masks)])
         for _ in affines.values():
             pass
-        return sum(2 * self.size.frames * size**2 * 4 for _, size in self.synthesis.norms.values())
+        sizes = {size for _, size in self.synthesis.norms.values()}  # layers of one size share their maps
+        return sum(2 * self.size.frames * size**2 * 4 for size in sizes)
 
     @torch.no_grad()
     def recipe(self) -> int:
