@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from launch.figures import read_figures
+from networks.blobgan import Layout
 
 NOTEBOOKS = Path(__file__).parents[1] / "docs" / "notebooks"
 
@@ -59,3 +61,14 @@ def test_the_notebook_on_texts(run) -> None:
     figures = read_figures(Path("figures"))
     assert figures is not None
     assert figures.figures["success at 2"].value > figures.figures["success at 0.5"].value
+
+
+def test_the_notebook_on_scenes(run) -> None:
+    """Its cells do what its text says: edits stay where their blobs are, they are kept, and a picture is found."""
+    names = run("scenes.ipynb")
+    for edited in (names["left"], names["right"], names["gone"], names["things"]):
+        assert (edited.inside[:5] > 1.5 * edited.outside[:5]).all()  # the last gives its own thing to itself
+    centre = Layout.of(names["again"].apply(names["scenes"], 0.5)).centre - names["layout"].centre
+    torch.testing.assert_close(centre[:, 1, 0], torch.full([6], 0.15))
+    assert not centre[:, [0, *range(2, 12)]].any()
+    assert (names["found"].psnr > 20).all()
