@@ -10,7 +10,6 @@ of each sample, so that no map of squared styles meets the squared kernel.
 from __future__ import annotations
 
 import math
-from itertools import combinations_with_replacement
 
 import torch
 from torch import Tensor
@@ -85,12 +84,17 @@ def _mixed(regions: Tensor, table: Tensor) -> Tensor:
 
 def _demodulation(weight: Tensor, styles: Tensor, regions: Tensor) -> Tensor:
     """Equation 3 of StyleGAN2 at each pixel, ``[N, O, H, W]``."""
-    kernel = weight.square().sum(dim=[2, 3])                                 # [O, I]
-    pairs = list(combinations_with_replacement(range(styles.shape[1]), 2))
-    k, l = (torch.tensor(ids, device=styles.device) for ids in zip(*pairs, strict=True))  # noqa: E741
-    twice = torch.where(k == l, 1.0, 2.0)[:, None].to(styles)
-    energies = twice * ((styles[:, k] * styles[:, l]) @ kernel.T)            # [N, K (K + 1) / 2, O]
-    return (_mixed(regions[:, k] * regions[:, l], energies).clamp(min=0) + EPSILON).rsqrt()
+    kernel = weight.square().sum(dim=[2, 3])              # [O, I]
+    energies = _pairs(styles) @ kernel.T                  # [N, K * K, O]
+    return (_mixed(_pairs(regions), energies).clamp(min=0) + EPSILON).rsqrt()
+
+
+def _pairs(x: Tensor) -> Tensor:
+    """``[N, K, ...]`` to the products of each with each, ``[N, K * K, ...]``.
+
+    Half of them occur twice; to take those alone would cost more launches on a GPU than it saves sums.
+    """
+    return (x[:, :, None] * x[:, None]).flatten(1, 2)
 
 
 def _check(

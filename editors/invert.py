@@ -64,7 +64,7 @@ class InversionSettings:
     label: str | None = None                        # in z: the class of the images; None: the one that fits best
     seed: int = 0                                   # of the samples
     critic: str = "stlpips-alex"                    # see networks.critics.perceptual
-    batch: int = field(default=16, metadata={"changes_result": False})  # images optimised at once
+    batch: int = field(default=16, metadata={"changes_result": False})  # images, times their starts, optimised at once
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "feature_layers", tuple(self.feature_layers))  # a list in files
@@ -136,9 +136,10 @@ def invert(
     keys = _keys(problem, target, first) if cache is not None else []
     found = [cache.get(key) if cache is not None else None for key in keys] or [None] * len(target)
     todo = [i for i, codes in enumerate(found) if codes is None]
-    total = len(todo) * settings.steps * (problem.starts if first is None else 1)
+    starts = problem.starts if first is None else 1
+    total = len(todo) * settings.steps * starts
     with tqdm(total=total, desc="invert", unit="step", disable=not (progress and todo)) as bar:
-        for chunk in _chunks(todo, settings.batch):
+        for chunk in _chunks(todo, max(settings.batch // starts, 1)):
             begins = problem.begins(target[chunk]) if first is None else [first[chunk]]
             called = [names[i] if names else f"image {i}" for i in chunk]
             codes = _with_label(problem.best(target[chunk], begins, called, bar))
@@ -207,15 +208,16 @@ class _Problem:
         return latent.with_noise(dict(zip(maps, best[len(codes) :], strict=True)))
 
     def best(self, target: Target, begins: Sequence[Latent], names: Sequence[str], bar: tqdm) -> Latent:
-        """Of each image the codes of the lowest loss that any of its beginnings leads to."""
-        found = [self.optimise(target, begin, names, bar) for begin in begins]
-        if len(found) == 1:
-            return found[0]
+        """Of each image the codes of the lowest loss that any of its beginnings leads to; all begin at once."""
+        if len(begins) == 1:
+            return self.optimise(target, begins[0], names, bar)
+        rows = list(range(len(target))) * len(begins)
+        every = target[rows]
+        found = self.optimise(every, Latent.cat(begins), [names[i] for i in rows], bar)
         with torch.no_grad():
-            seen = self.likeness.see(target.image)
-            losses = [self.loss(self.space.free(each), each, target, seen, each.noise) for each in found]
-        choice = torch.stack(losses).argmin(0).tolist()
-        return Latent.cat([found[k][i] for i, k in enumerate(choice)])
+            losses = self.loss(self.space.free(found), found, every, self.likeness.see(every.image), found.noise)
+        choice = losses.view(len(begins), -1).argmin(0)
+        return found[choice * len(target) + torch.arange(len(target), device=choice.device)]
 
     @torch.no_grad()
     def begins(self, target: Target) -> list[Latent]:

@@ -43,4 +43,4 @@ class InversionConfig:
     )
     seed: int = option(0, "of the samples")
     critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
-    batch: int = option(16, "images optimised at once", memory=True, free=True)
+    batch: int = option(16, "images, times their starts, optimised at once", memory=True, free=True)

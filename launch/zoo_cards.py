@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     zoo = zoo_folders()[0]
     if arguments.pictures:
         for path in sorted(zoo.glob("*.safetensors")):
-            if read_manifest(path)["kind"] in ("stylegan2", "blobgan"):
+            if read_manifest(path)["kind"] in ("stylegan2", "blobgan", "sngan"):
                 print(f"drawn: {draw_samples(path).name}")
     for path, text in pages(zoo).items():
         if not path.exists() or path.read_text() != text:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from networks.collage.regions import Region, shares
+from networks.collage.regions import Region, Shares
 from networks.collage.render import Repainted, State
 from networks.latent import Latent
 from networks.sngan.batch_norm import Affine, ConditionalBatchNorm
@@ -39,11 +39,11 @@ class SpatialAffines(Mapping[str, Affine]):
     """
 
     def __init__(self, synthesis: ConditionalSynthesis, labels: Tensor, regions: Sequence[Region]) -> None:
-        self.norms, self.labels, self.regions = synthesis.norms, labels, regions
+        self.norms, self.labels, self.shares = synthesis.norms, labels, Shares(regions)
 
     def __getitem__(self, path: str) -> Affine:
         norm, size = self.norms[path]
-        return spatial_affine(norm, self.labels, shares(self.regions, path, size))
+        return spatial_affine(norm, self.labels, self.shares.at(path, size))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.norms)

@@ -40,12 +40,15 @@ class Region:
 
     def heeds(self, layer: str) -> bool:
         """Whether anything of it is left at a layer."""
-        return self.strength * self.layers.get(layer, self.others) > 0
+        return self.factor(layer) > 0
+
+    def factor(self, layer: str) -> float:
+        """On its mask, at a layer."""
+        return self.strength * self.layers.get(layer, self.others)
 
     def at(self, layer: str, resolution: int) -> Tensor:
         """Its share at a layer's map, ``[N, 1, r, r]``: the mean of the mask over each cell, times the factors."""
-        share = self.strength * self.layers.get(layer, self.others)
-        return pooled(self.mask[:, None], resolution) * share
+        return pooled(self.mask[:, None], resolution) * self.factor(layer)
 
 
 def pooled(maps: Tensor, resolution: int) -> Tensor:
@@ -60,23 +63,39 @@ def pooled(maps: Tensor, resolution: int) -> Tensor:
     return F.avg_pool2d(maps, size // resolution) if size > resolution else maps
 
 
-def shares(regions: Sequence[Region], layer: str, resolution: int) -> Tensor:
-    """What the rest and each region get at a layer, ``[N, 1 + K, r, r]``: not negative, and summing to one.
+class Shares:
+    """What the rest and each region get at a layer: not negative, and summing to one.
 
     Where regions overlap, as feathered edges do, what they ask for is divided in proportion; so their order means
-    nothing.
+    nothing. Layers that heed the regions alike have the same maps, which are made once.
+
+    Args:
+        regions: at least one, all of masks of one shape.
 
     Raises:
-        ValueError: if there are no regions, or they do not fit one another.
+        ValueError: if there are none, or they do not fit one another.
     """
-    if not regions or any(region.mask.shape != regions[0].mask.shape for region in regions):
-        raise ValueError("shares need at least one region, all of masks of one shape")
-    return divided([region.at(layer, resolution) for region in regions])
+
+    def __init__(self, regions: Sequence[Region]) -> None:
+        if not regions or any(region.mask.shape != regions[0].mask.shape for region in regions):
+            raise ValueError("shares need at least one region, all of masks of one shape")
+        self.regions = regions
+        self._masks = torch.stack([region.mask for region in regions], dim=1)
+        self._made: dict[tuple[int, tuple[float, ...]], Tensor] = {}
+
+    def at(self, layer: str, resolution: int) -> Tensor:
+        """``[N, 1 + K, r, r]``; the maps are shared, so they must not be written to."""
+        factors = tuple(region.factor(layer) for region in self.regions)
+        if (key := (resolution, factors)) not in self._made:
+            asked = pooled(self._masks, resolution)
+            # A plain number where it will do: a GPU need not wait for a list of them.
+            one = len(set(factors)) == 1
+            self._made[key] = divided(asked * (factors[0] if one else asked.new_tensor(factors)[:, None, None]))
+        return self._made[key]
 
 
-def divided(asked: Sequence[Tensor]) -> Tensor:
-    """As :func:`shares`, of what is asked for, each ``[N, 1, r, r]``."""
-    asked = torch.cat(list(asked), dim=1)
+def divided(asked: Tensor) -> Tensor:
+    """As :class:`Shares`, of what is asked for, ``[N, K, r, r]``."""
     asked = asked / asked.sum(dim=1, keepdim=True).clamp(min=1)
     return torch.cat([(1 - asked.sum(dim=1, keepdim=True)).clamp(min=0), asked], dim=1)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from networks.collage.regions import Region, divided
@@ -161,7 +162,7 @@ def _mix(own: Tensor, others: Sequence[Tensor], collage: Collage, site: str, fea
         y, inside = item.transform(x)
         moved.append(y)
         asked.append(item.region.at(site, own.shape[-1]).to(own) * inside.to(own))
-    weights = divided(asked)  # [N, 1 + references, r, r]
+    weights = divided(torch.cat(asked, dim=1))  # [N, 1 + references, r, r]
     if collage.preserve_variance and features:
         weights = weights / weights.square().sum(dim=1, keepdim=True).sqrt()
     total = own * weights[:, :1]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from networks.collage.regions import shares
+from networks.collage.regions import Shares
 from networks.collage.render import Repainted, State
 from networks.latent import Latent
 from networks.stylegan2 import Generator
@@ -50,13 +50,15 @@ class StyleGAN2Stages:
         noise = noise_of(latent, self.generator.feature_shapes.keys() - self.generator.constant_features)
         if not repainted:
             return Drawing(own, noise)
-        others = [self.synthesis.styles(item.style) for item in repainted]
-        regions, found = [item.region for item in repainted], {}
-        for path, size in self.layers.items():
-            found[path] = RegionalStyles(
-                torch.stack([own[path], *(each[path].expand_as(own[path]) for each in others)], dim=1),
-                {r: shares(regions, path, r).to(own[path]) for r in {size, resolution_of(path)}},
+        n, shares = len(latent), Shares([item.region for item in repainted])
+        others = self.synthesis.styles(torch.stack([item.style.expand(n, -1, -1) for item in repainted], dim=1).flatten(0, 1))
+        found = {
+            path: RegionalStyles(
+                torch.cat([own[path][:, None], others[path].unflatten(0, (n, -1))], dim=1),
+                {r: shares.at(path, r).to(own[path]) for r in {size, resolution_of(path)}},
             )
+            for path, size in self.layers.items()
+        }
         return Drawing(found, noise)
 
     def begin(self, latent: Latent) -> State:

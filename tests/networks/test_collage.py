@@ -10,7 +10,7 @@ from torch import Tensor
 
 from networks.collage import Collage, Pasted, Region, Repainted, Transform, conditional, feathered, render_collage
 from networks.collage.conditional import ConditionalStages
-from networks.collage.regions import pooled, shares
+from networks.collage.regions import Shares, pooled
 from networks.latent import Latent
 from networks.sngan import ConditionalGenerator
 
@@ -47,7 +47,7 @@ def box(size: int, left: int, right: int, n: int = 2) -> Tensor:
 @given(st.integers(1, 4), st.floats(0, 1), st.sampled_from([4, 8, 16]), st.integers(0, 99))
 def test_shares_are_not_negative_and_sum_to_one(k: int, strength: float, resolution: int, seed: int) -> None:
     masks = torch.rand(k, 2, 16, 16, generator=torch.Generator().manual_seed(seed))
-    found = shares([Region(mask, strength) for mask in masks], "any", resolution)
+    found = Shares([Region(mask, strength) for mask in masks]).at("any", resolution)
     assert found.shape == (2, 1 + k, resolution, resolution)
     assert (found >= 0).all()
     torch.testing.assert_close(found.sum(1), torch.ones(2, resolution, resolution))
@@ -55,9 +55,20 @@ def test_shares_are_not_negative_and_sum_to_one(k: int, strength: float, resolut
 
 def test_a_layer_has_its_own_strength() -> None:
     region = Region(torch.ones(1, 8, 8), 0.5, {"block2.b1": 0.5, "block2.b2": 0.0}, others=1.0)
-    assert [float(shares([region], path, 4)[0, 1].mean()) for path in ("block2.b1", "block2.b2", "block3.b1")] == [
+    shares = Shares([region])
+    assert [float(shares.at(path, 4)[0, 1].mean()) for path in ("block2.b1", "block2.b2", "block3.b1")] == [
         0.25, 0.0, 0.5
     ]  # fmt: skip
+
+
+def test_layers_that_heed_regions_alike_have_the_same_maps() -> None:
+    """And where they do not, each region has its own factor."""
+    left, right = box(8, 0, 4), box(8, 4, 8)
+    shares = Shares([Region(left, layers={"b": 0.5}), Region(right, layers={"b": 0.25})])
+    assert shares.at("a", 4) is shares.at("c", 4)
+    torch.testing.assert_close(shares.at("a", 4)[:, 1:], pooled(torch.stack([left, right], dim=1), 4))
+    torch.testing.assert_close(shares.at("b", 8)[0, :, 0, 0].tolist(), [0.5, 0.5, 0.0])
+    torch.testing.assert_close(shares.at("b", 8)[0, :, 0, 7].tolist(), [0.75, 0.0, 0.25])
 
 
 def test_a_soft_edge_keeps_the_mask_s_weight_and_its_far_sides() -> None:
@@ -88,7 +99,7 @@ def test_cells_are_means_of_their_area() -> None:
         (lambda: feathered(torch.ones(1, 4, 4), -1.0), "the width of a soft edge"),
         (lambda: Transform(scale=0.0), "a scale above 0"),
         (lambda: Transform(right=float("nan")), "a shift must be finite"),
-        (lambda: shares([], "l1", 4), "at least one region"),
+        (lambda: Shares([]), "at least one region"),
     ],
 )
 def test_what_makes_no_sense_is_named(make, sentence: str) -> None:
