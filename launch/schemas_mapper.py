@@ -19,6 +19,9 @@ class MapperNetworkConfig:
         "styles: one for each layer of S"
     )  # fmt: skip
     levels: list[str] = option(lambda: ["coarse", "medium", "fine"], "those that are moved; without fine, colours stay")
+    text_levels: list[list[str]] = option(
+        list, "of texts that move others than `levels`, the text and its levels: [[a bald person,coarse,medium]]"
+    )  # fmt: skip
     torgb: bool = option(False, "of kind=styles: also the styles of ToRGB layers")
     measured: bool = option(True, "steps in units of the generator's codes; false: in units of one, as the original's")
     norm: str = option("features", "axis of the normalisation: features, or layers, as in the original")
@@ -61,6 +64,10 @@ class MapperClipConfig:
     neutral: str = option(
         "a person", "text of what images show anyway, from which the change is measured; "
         "several, separated by |, count by their mean"
+    )  # fmt: skip
+    as_changes: bool = option(
+        False, "directions of texts as images change rather than as they differ: times the root of the covariance of "
+        "the codes' image features"
     )  # fmt: skip
     templates: bool = option(True, "average each text over sentences around it; false: as it is, as in the original")
 

@@ -86,9 +86,14 @@ def test_a_text_becomes_an_edit(train, tiny_generator: Path, tmp_path: Path, cap
 
 
 def test_a_bank_has_a_bundle_for_each_text(train, tmp_path: Path) -> None:
-    assert train("texts=[a bald person,a sad person]", "task.preserve.outside=0", experiment="mapper/bank") == cli.OK
+    words = ["texts=[a bald person,a sad person]", "task.preserve.outside=0",
+             "task.network.text_levels=[[a bald person,medium]]"]  # fmt: skip
+    assert train(*words, experiment="mapper/bank") == cli.OK
     names = {path.stem for path in (tmp_path / "run" / "export").iterdir()}
     assert names == {"a_bald_person", "a_sad_person"}
+    edits = {name: load_edit(tmp_path / "run" / "export" / f"{name}.safetensors") for name in names}
+    levels = {name: [group.name for group in edit.module.stages[0][0].mapper.groups] for name, edit in edits.items()}
+    assert levels == {"a_bald_person": ["medium"], "a_sad_person": ["coarse", "medium"]}
     figures = read_figures(tmp_path / "run").figures
     assert {"clip a bald person", "directional a sad person", "diversity"} <= figures.keys()
     mean = (figures["clip a bald person"].value + figures["clip a sad person"].value) / 2
