@@ -62,6 +62,9 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     found = find(cfg, said, generator, clip, latent.to(cfg.device), [f"code {i}" for i in range(len(latent))])
     before, _ = _rendered(generator, found.before)
     scores = TextScores(judges, said, before, cfg.attribute, tuple(cfg.affects))
+    if scores.there.all():
+        raise GanvasError(f"all {len(before)} images show {scores.named} before the edit, so that nothing can be "
+                          "reached: give other codes, or attribute=none.")  # fmt: skip
     print(f"codes: {len(before)} {source}; text: {said.text}; names: {scores.named or 'no attribute'}")
     drawn = {s: _rendered(generator, found.at(s)) for s in sorted({*map(float, cfg.strengths)})}
     images = {strength: pictures for strength, (pictures, _) in drawn.items()}

@@ -94,6 +94,17 @@ class MapperSourcesConfig:
 
 
 @dataclass
+class MapperChoiceConfig:
+    """Which checkpoint's mapper is exported."""
+
+    judge: list[str] = option(
+        list, "classifiers of attributes; of each text that names one the best mapper is kept, looked at whenever a "
+        "checkpoint is due; []: the last mapper is kept", bundle=True
+    )  # fmt: skip
+    codes: int = option(100, "samples that it is chosen on, neither learned on nor held out")
+
+
+@dataclass
 class MapperConfig(TaskConfig):
     """Latent mappers that make images follow texts (StyleCLIP); an edit each, for any code of the generator."""
 
@@ -107,6 +118,7 @@ class MapperConfig(TaskConfig):
     clip: MapperClipConfig = option(MapperClipConfig, "who judges")
     preserve: MapperPreserveConfig = option(MapperPreserveConfig, "what stays")
     sources: MapperSourcesConfig = option(MapperSourcesConfig, "the codes to learn on")
+    choose: MapperChoiceConfig = option(MapperChoiceConfig, "which checkpoint's mapper is exported")
     inversion: InversionConfig = option(InversionConfig, "how images= are brought into the generator's latent space")
     batch_size: int = option(8, "source images in a batch", memory=True)
     log_every: int = option(400, "images between lines of metrics.jsonl")

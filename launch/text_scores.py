@@ -7,8 +7,8 @@ classifiers say the same before the edit. What they say of a change that nobody 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -19,7 +19,6 @@ from launch.text_attributes import Named, named_by
 from launch.text_methods import Said
 from networks.attributes import AttributePanel, load_attributes
 from networks.checkpoints.attributes import UNKNOWN
-from networks.checkpoints.errors import GanvasError
 from networks.clip import ClipModel, load_clip
 from networks.critics import perceptual
 from networks.critics.lpips_distance import PerceptualCritic
@@ -42,7 +41,7 @@ class Judges:
     witnesses: AttributePanel             # who must agree on an image before the edit: the judge's members and others
     clip: ClipModel | None
     identity: Embedding | None
-    critic: PerceptualCritic
+    critic: PerceptualCritic | None
     names: dict[str, str]                 # of each, as protocols have it
 
     @classmethod
@@ -55,7 +54,6 @@ class Judges:
         attributes = attribute_judge(cfg.judge, JUDGES)
         second, _ = load_attributes(cfg.classifier)
         others = [second] if second.attributes == attributes.panel.attributes else []
-        witnesses = AttributePanel([*attributes.panel.members, *others])
         names = {"attributes": attributes.name}
         clip = None if cfg.clip_judge is None else load_clip(cfg.clip_judge).to(cfg.device)
         if clip is not None:
@@ -65,7 +63,18 @@ class Judges:
             identity, manifest = load_identity(cfg.identity)
             names["identity"] = f"identity {manifest['hash'][:12]}"
         critic = perceptual(CRITIC).to(cfg.device)
+        witnesses = AttributePanel([*attributes.panel.members, *others])
         return cls(attributes, witnesses, clip, identity, critic, names | {"perceptual": CRITIC})
+
+    @classmethod
+    def of_attributes(cls, paths: Sequence[str]) -> Judges:
+        """Classifiers alone.
+
+        Raises:
+            GanvasError: if a bundle cannot be used.
+        """
+        attributes = attribute_judge(paths)
+        return cls(attributes, attributes.panel, None, None, None, {"attributes": attributes.name})
 
 
 class TextScores:
@@ -79,7 +88,7 @@ class TextScores:
         affects: further attributes that it may change.
 
     Raises:
-        GanvasError: if there is no such attribute, or every image shows it already.
+        GanvasError: if there is no such attribute.
     """
 
     def __init__(
@@ -89,9 +98,6 @@ class TextScores:
         self.named: Named | None = named_by(said.text, attribute, affects, self.panel.attributes)
         self.labels, self.sure = self.panel.labels(before), judges.witnesses.agreed(before)
         self.there = self.shows(before)
-        if self.there.all():
-            raise GanvasError(f"all {len(before)} images show {self.named} before the edit, so that nothing can be "
-                              "reached: give other codes, or attribute=none.")  # fmt: skip
         self.who = None if judges.identity is None else judges.identity.embed(before)
         self.seen = None if judges.clip is None else features(judges.clip, before)
         if judges.clip is not None:
@@ -116,7 +122,8 @@ class TextScores:
             found["clip_direction"] = float(along.mean())
         if self.judges.identity is not None and self.who is not None:
             found["identity"] = float((self.judges.identity.embed(after) * self.who).sum(1).mean())
-        found["perceptual"] = float(self._perceptual(after).mean())
+        if self.judges.critic is not None:
+            found["perceptual"] = float(self._perceptual(self.judges.critic, after).mean())
         found["change"] = float((after - self.before).abs().mean() / 2)
         return found
 
@@ -142,8 +149,8 @@ class TextScores:
         return {a.name: share for a, share in zip(self.panel.attributes, shares, strict=True)}
 
     @torch.no_grad()
-    def _perceptual(self, after: Tensor) -> Tensor:
-        critic, device = self.judges.critic, next(self.judges.critic.buffers()).device
+    def _perceptual(self, critic: PerceptualCritic, after: Tensor) -> Tensor:
+        device = next(critic.buffers()).device
         pairs = zip(self.before.split(BATCH), after.split(BATCH), strict=True)
         return torch.cat([critic(*(for_critic(x.to(device)) for x in pair)).cpu() for pair in pairs])
 
@@ -155,17 +162,19 @@ def features(clip: ClipModel, images: Tensor) -> Tensor:
     return torch.cat([clip.encode_images(part.to(device)).cpu() for part in images.split(BATCH)])
 
 
-def best_strength(scores: dict[float, dict[str, float]]) -> float:
+def followed(score: Mapping[str, float]) -> float:
+    """Success where every other attribute stays in :data:`LEAST_KEPT` of the images, else minus the worst leakage."""
+    return score["success"] if score["leakage_worst"] <= 1 - LEAST_KEPT else -score["leakage_worst"]
+
+
+def best_strength(scores: Mapping[float, Mapping[str, float]]) -> float:
     """The strength of most success among those that keep every other attribute in :data:`LEAST_KEPT` of the images.
 
     Where none does, the one that keeps most; where no attribute is measured, the one nearest to 1.
     """
 
-    def worth(strength: float) -> Any:
+    def worth(strength: float) -> tuple[float, float]:
         score = scores[strength]
-        if "success" not in score:
-            return (-abs(strength - 1),)
-        kept = score["leakage_worst"] <= 1 - LEAST_KEPT
-        return (1, score["success"], -abs(strength)) if kept else (0, -score["leakage_worst"], -abs(strength))
+        return (followed(score), -abs(strength)) if "success" in score else (0.0, -abs(strength - 1))
 
     return max(scores, key=worth)

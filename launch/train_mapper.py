@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -11,6 +13,8 @@ from launch.figures import Figure
 from launch.fitting import fit
 from launch.hardware import device_of
 from launch.limits import require_at_least, require_one_device
+from launch.mapper_choice import FILE as CHOSEN
+from launch.mapper_choice import choice_of
 from launch.mapper_export import Result, export, headline, report
 from launch.mapper_judges import aimed, judges_of, texts_of, wish_of
 from launch.mapper_scores import Heldout, edit_of
@@ -58,15 +62,18 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
         sheet = heldout.sheet(edits_of(cfg, trained, judges))
         record.image(f"heldout-{trained.images_seen:08d}", sheet, trained.images_seen)
 
+    choice = choice_of(cfg, record.checkpoints / CHOSEN, generator, texts, partial(edits_of, cfg, judges=judges))
     fit(cfg, record, module, GANImages(sources, cfg.task.batch_size, cfg.seed),
-        [EveryImages(cfg.task.checkpoint_every, draw, at_end=False)])  # fmt: skip
+        [*([choice] if choice else []), EveryImages(cfg.task.checkpoint_every, draw, at_end=False)])  # fmt: skip
     record_split(record.path, codes)  # now that the run has begun, and is not withdrawn whatever happens
     module.to(generator.device)
+    if choice:
+        choice.take(module)
     result = score(cfg, module, judges, heldout, unseen)
     picture = record.image("heldout", heldout.sheet(result.edits), module.images_seen)
-    export(cfg, record.export, module, judges, codes, result)
+    export(cfg, record.export, module, judges, codes, result, choice.chosen if choice else {})
     record.write_report(report(cfg, codes, judges, result, picture.relative_to(record.path)))
-    return headline(codes, judges, result)
+    return headline(codes, judges, result) | (choice.figures if choice else {})
 
 
 def check_settings(cfg: DictConfig) -> tuple[str, ...]:
@@ -91,6 +98,7 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
         "task.training.total_images": cfg.task.batch_size, "task.training.lr": 0, "task.training.up_to": 4,
         "task.training.together": 1, "task.preserve.identity": 0, "task.preserve.perceptual": 0,
         "task.preserve.outside": 0, "task.training.ema_halflife": 0, "task.training.clip_gradient": 0,
+        "task.choose.codes": 1,
     })  # fmt: skip
     require_one_device(cfg)
     return texts
