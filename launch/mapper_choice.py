@@ -28,7 +28,7 @@ from trainers.gan_callbacks import EveryImages
 from trainers.mapper import MapperTrainer
 
 VALIDATION_SEED = 1_000_004   # of samples that are neither learned on nor held out
-STRENGTHS = (0.5, 1.0, 1.5)
+STRENGTHS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)   # mappers that have learned longer move less at strength 1
 FILE = "chosen.pt"            # in checkpoints/
 
 Edits = Callable[[MapperTrainer], Mapping[str, LatentEdit]]
