@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -19,6 +18,7 @@ from launch.figures import Figure, Protocol, all_by
 from launch.text_methods import Said
 from launch.text_scores import Judges, TextScores, best_strength, followed
 from networks.checkpoints.atomic import atomic_path
+from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
 from networks.latent_edit import LatentEdit
 from networks.mapper import in_space, space_of
@@ -61,9 +61,7 @@ class Choice(EveryImages):
     ) -> None:  # fmt: skip
         super().__init__(every, self.look)
         self.path, self.generator, self.codes, self.scores, self.edits = path, generator, codes, scores, edits
-        kept: dict[str, Any] = torch.load(path, weights_only=True) if path.exists() else {"seen": 0, "best": {}}
-        self.seen: int = kept["seen"]
-        self.best = {number: Chosen(**entry) for number, entry in kept["best"].items()}
+        self.seen, self.best = _kept(path)
 
     def on_train_start(self, _trainer: pl.Trainer, pl_module: MapperTrainer) -> None:
         """What a stopped run had a checkpoint of but had not looked at is looked at now."""
@@ -119,13 +117,29 @@ class Choice(EveryImages):
                                  for name, value in found.items()})  # fmt: skip
 
 
+def _kept(path: Path) -> tuple[int, dict[int, Chosen]]:
+    """What was looked at last, in images seen, and what was best.
+
+    Raises:
+        GanvasError: if the file is damaged.
+    """
+    if not path.exists():
+        return 0, {}
+    try:
+        kept = torch.load(path, weights_only=True)
+        return int(kept["seen"]), {number: Chosen(**entry) for number, entry in kept["best"].items()}
+    except Exception as error:  # a damaged file can raise almost anything
+        raise GanvasError(f"{path} is damaged: remove it, and the mapper is chosen among the checkpoints "
+                          "that are still to come.") from error  # fmt: skip
+
+
 def choice_of(
     cfg: DictConfig, path: Path, generator: Generator, texts: Sequence[str], edits: Edits
 ) -> Choice | None:  # fmt: skip
     """The choice that ``task.choose`` describes; None where no judge is given, or no text names what it tells.
 
     Raises:
-        GanvasError: if a judge's bundle cannot be used.
+        GanvasError: if a judge's bundle cannot be used, or what was chosen before cannot be read.
     """
     options = cfg.task.choose
     if not options.judge:

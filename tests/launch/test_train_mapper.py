@@ -14,7 +14,7 @@ import torch
 from datamodules.avatar_attributes import avatar_attributes
 from launch import cli
 from launch.figures import read_figures
-from launch.mapper_choice import STRENGTHS
+from launch.mapper_choice import STRENGTHS, _kept
 from launch.mapper_scores import Heldout, Scores, caption
 from launch.record import read_metrics
 from launch.text_scores import TextScores
@@ -164,6 +164,9 @@ def test_the_mapper_that_an_evaluation_finds_best_is_kept(
     assert all(torch.equal(x, halfway[f"average.0.{name}"]) for name, x in kept.items())
     last = load_edit(run / "export" / "a_person_from_Mars.safetensors".lower()).module.stages[0][0].mapper.state_dict()
     assert not all(torch.equal(x, halfway[f"average.2.{name}"]) for name, x in last.items())
+    (run / "checkpoints" / "chosen.pt").write_bytes(b"half")
+    with pytest.raises(GanvasError, match=r"chosen\.pt is damaged: remove it"):
+        _kept(run / "checkpoints" / "chosen.pt")
 
 
 def test_a_conditioned_mapper_takes_other_texts(train, frozen: list[str], tiny_generator: Path, tmp_path: Path) -> None:
