@@ -67,8 +67,7 @@ class ClassMix:
         affines = SpatialAffines(self.synthesis, labels, [Region(self.masks)])
         for _ in affines.values():
             pass
-        sizes = {size for _, size in self.synthesis.norms.values()}  # layers of one size share their maps
-        return sum(2 * self.size.frames * size**2 * 4 for size in sizes)
+        return sum(2 * self.size.frames * size**2 * 4 for _, size in self.synthesis.norms.values())
 
     @torch.no_grad()
     def recipe(self) -> int:

@@ -25,7 +25,7 @@ from launch.fitting import fit
 from launch.mapper_judges import judges_of
 from launch.mapper_sources import codes_of, sources_of
 from launch.record import RunRecord
-from launch.train_mapper import build
+from launch.train_mapper import bank_of, build
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.generators import load_generator
 from networks.clip.optional import optional_module
@@ -70,7 +70,7 @@ class Place:
         data = GANImages(sources_of(cfg, codes, judges), cfg.task.batch_size, cfg.seed)
         theirs = OriginalMapper(generator, judges.mix.models[0], judges.preserved.terms["identity"].network, TEXT,
                                 codes.train, **original)  # fmt: skip
-        return cls(cfg, build(cfg, judges), data, judges, theirs)
+        return cls(cfg, build(cfg, bank_of(cfg, judges), judges), data, judges, theirs)
 
     def train(self, watch: Callback) -> None:
         """Train until ``watch`` stops."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from launch.edit_judges import judge_name
-from networks.attributes import AttributeClassifier, load_attributes
+from launch.edit_judges import JUDGES, attribute_judge
+from networks.attributes import AttributePanel
 from networks.checkpoints.errors import GanvasError
 
 TOP = 5   # of the values that it finds likeliest
@@ -19,26 +19,26 @@ TOP = 5   # of the values that it finds likeliest
 class ClassJudge:
     """One attribute of a classifier, whose values are the classes."""
 
-    network: AttributeClassifier
+    network: AttributePanel
     attribute: str
     values: Tensor    # int64 [classes]: the number of the value that each class is
     name: str         # beside figures, with its own held-out accuracy
 
     @classmethod
-    def load(cls, path: str, classes: Sequence[str]) -> ClassJudge:
-        """The judge in a bundle of ``task=attributes``.
+    def load(cls, paths: Sequence[str], classes: Sequence[str]) -> ClassJudge:
+        """The judge in a bundle of ``task=attributes``, or in several.
 
         Raises:
-            GanvasError: if the bundle cannot be used, or knows other classes.
+            GanvasError: if a bundle cannot be used, or knows other classes.
         """
-        network, manifest = load_attributes(path)
-        for attribute in network.attributes:
+        panel, judge, accuracy = attribute_judge(paths)
+        for attribute in panel.attributes:
             if set(classes) <= set(attribute.values):
-                scores = manifest.get("metrics", {}).get("by_attribute", {}).get(attribute.name, {})
-                own = f", held-out accuracy {scores['accuracy']:.4f}" if "accuracy" in scores else ""
+                own = f", held-out accuracy {accuracy[attribute.name]:.4f}" if attribute.name in accuracy else ""
                 values = torch.tensor([attribute.values.index(name) for name in classes])
-                return cls(network, attribute.name, values, judge_name(manifest) + own)
-        raise GanvasError(f"judge={path} does not tell {', '.join(classes)} apart: give one that does, as `ganvas "
+                return cls(panel, attribute.name, values, judge + own)
+        given = ", ".join(paths or JUDGES[:1])
+        raise GanvasError(f"judge={given} does not tell {', '.join(classes)} apart: give one that does, as `ganvas "
                           "train experiment=attributes/styles32` makes for styles of avatars.")  # fmt: skip
 
     def likely(self, images: Tensor, classes: Tensor, among: int = 1) -> Tensor:

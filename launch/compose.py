@@ -119,6 +119,8 @@ def _override(verb: str, word: str) -> str:
     try:
         parsed = OverridesParser.create().parse_override(word)
     except HydraException as error:
+        if key in list_keys(verb) and value and not value.startswith("["):   # such as a path that grammar stumbles over
+            return f"{key}=[{quoted(value)}]"
         raise GanvasError(f"`{word}` cannot be read; a list is written {key}=[a,b].") from error
     if parsed.is_sweep_override():
         raise GanvasError(f"`{word}` gives several values: `ganvas {verb}` takes one; write a list as {key}=[a,b].")

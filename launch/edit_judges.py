@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 from torch import Tensor
 
 from launch.figures import Figure, Protocol
+from networks.attributes import AttributePanel, load_attributes
 from networks.critics import feature_network
 from networks.identity import load_identity
 from networks.metrics.fid import fid
@@ -17,6 +18,32 @@ from networks.metrics.generator_metrics import SUBSETS
 from networks.metrics.kid import extract_features, kid
 
 SUBSET_SIZE = 100   # of KID; at most half of the images
+# The zoo's classifiers of attributes, of two architectures. The first alone judges edits by masks, where a boundary may
+# have been fitted to what the second says; both together judge edits by text.
+JUDGES = ("zoo/attributes_judge_avatars64.safetensors", "zoo/attributes_avatars64.safetensors")
+
+
+class AttributeJudge(NamedTuple):
+    """Who says which attributes images have."""
+
+    panel: AttributePanel
+    name: str                    # as protocols have it
+    accuracy: dict[str, float]   # by attribute, on held-out images: the least of the members', where bundles say it
+
+
+def attribute_judge(paths: Sequence[str], default: Sequence[str] = JUDGES[:1]) -> AttributeJudge:
+    """The judge that ``judge=`` names, one bundle or several; ``default`` where it names none.
+
+    Raises:
+        GanvasError: if a bundle cannot be used, or two tell different attributes.
+    """
+    networks, manifests = zip(*(load_attributes(path) for path in paths or default), strict=True)
+    told = [manifest.get("metrics", {}).get("by_attribute", {}) for manifest in manifests]
+    accuracy = {
+        a.name: min(scores[a.name]["accuracy"] for scores in told)
+        for a in networks[0].attributes if all("accuracy" in scores.get(a.name, {}) for scores in told)
+    }  # fmt: skip
+    return AttributeJudge(AttributePanel(networks), " + ".join(map(judge_name, manifests)), accuracy)
 
 
 def judge_name(manifest: Mapping[str, Any]) -> str:

@@ -20,12 +20,11 @@ from torch import Tensor
 from editors import SegmentationEditor, load
 from editors.segmentation import Segmentation
 from launch.edit_images import Pool, drawn_masks, pair_of, tested_images
-from launch.edit_judges import judge_name, kept_persons, natural
+from launch.edit_judges import attribute_judge, kept_persons, natural
 from launch.edit_methods import Outcome, edit_all
 from launch.figures import Figure, Protocol
 from launch.hardware import require_device
 from launch.reports.edits import change_sheet, strip
-from networks.attributes import load_attributes
 from networks.checkpoints.attributes import Attribute
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
@@ -48,7 +47,7 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     editor = load(cfg.segmentation, cfg.generator, cfg.device)
     if not isinstance(editor, SegmentationEditor):
         raise GanvasError(f"{cfg.segmentation} is no segmentation bundle: give it as generator=.")
-    judge, judged = load_attributes(cfg.judge)
+    judge, judged, _ = attribute_judge(cfg.judge)
     pool = tested_images(cfg, editor.generator.img_resolution)
     truth = torch.as_tensor(pool.chosen.labels_as(judge.attributes))
     print(f"edits: {len(pool.chosen)} {pool.source}")
@@ -59,7 +58,7 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
 
     how = f"{cfg.recipe.reach}; inverted in {editor.settings.steps} steps"
     base = Protocol(*pool.source, len(pool.chosen), generator=editor.generator.hash, how=how)
-    by_judge = replace(base, network=judge_name(judged))
+    by_judge = replace(base, network=judged)
     before, after = (judge.labels(x) for x in (outcome.edited.image_before, outcome.edited.image))
     figures = {name: Figure(value, by_judge) for name, value in _judged(cfg, judge.attributes, before, after, truth)}
     figures |= {name: Figure(value, base) for name, value in outcome.edited.figures().items()}

@@ -22,6 +22,7 @@ from torch import Tensor
 from launch.edit_judges import natural
 from launch.figures import Figure, Protocol, Source, all_by
 from launch.hardware import require_device
+from launch.judge_floor import trust, trust_table, unseen_step
 from launch.limits import require_at_least
 from launch.mapper_sources import HELDOUT_SEED
 from launch.reports.plots import pareto
@@ -61,6 +62,9 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     found = find(cfg, said, generator, clip, latent.to(cfg.device), [f"code {i}" for i in range(len(latent))])
     before, _ = _rendered(generator, found.before)
     scores = TextScores(judges, said, before, cfg.attribute, tuple(cfg.affects))
+    if scores.there.all():
+        raise GanvasError(f"all {len(before)} images show {scores.named} before the edit, so that nothing can be "
+                          "reached: give other codes, or attribute=none.")  # fmt: skip
     print(f"codes: {len(before)} {source}; text: {said.text}; names: {scores.named or 'no attribute'}")
     drawn = {s: _rendered(generator, found.at(s)) for s in sorted({*map(float, cfg.strengths)})}
     images = {strength: pictures for strength, (pictures, _) in drawn.items()}
@@ -74,6 +78,8 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     figures |= natural(cfg, before, images[best], at_best, "the same images before the edit")
     facts = found.figures | _spread(found) | _seconds(found, drawn[best][1]) | {"strength": best}
     figures |= all_by(base, facts)
+    unseen = unseen_step(generator, found.before.to(generator.device), before)
+    figures |= trust(scores, unseen, base)
     fits = _by_text(clip, said)
     figures |= all_by(replace(base, network=str(clip.identity)), _reasons(cfg, generator, scores, images[best], fits))
     _tell(table, figures, verdict(figures))
@@ -211,9 +217,13 @@ def _tell(table: Mapping[float, Mapping[str, float]], figures: Mapping[str, Figu
     print("strength  " + "  ".join(f"{name:>14}" for name in shown))
     for strength, score in table.items():
         print(f"{strength:>8g}  " + "  ".join(f"{score[name]:>14.4f}" for name in shown))
-    for name, figure in figures.items():
-        if " at " not in name:
-            print(f"{name}: {figure.value:.4g}")
+    value = {name: figure.value for name, figure in figures.items()}
+    listed = ("leakage ", "floor ", "agreed ", "accuracy ")
+    for name, number in value.items():
+        if " at " not in name and not name.startswith(listed):
+            print(f"{name}: {number:.4g}")
+    if "success" in value:
+        print("\n".join(trust_table(value)))
     if reason:
         print(f"not followed because of the {reason}")
 

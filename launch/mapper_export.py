@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,10 @@ class Result:
 
 
 def export(
-    cfg: DictConfig, folder: Path, module: MapperTrainer, judges: Judges, codes: Codes, result: Result
-) -> None:
-    """Write the bundles.
+    cfg: DictConfig, folder: Path, module: MapperTrainer, judges: Judges, codes: Codes, result: Result,
+    chosen: Mapping[str, Mapping[str, float]],
+) -> None:  # fmt: skip
+    """Write the bundles; ``chosen``: by text, which of its checkpoints it is and why.
 
     Raises:
         GanvasError: if one cannot be written.
@@ -47,13 +49,14 @@ def export(
         save_conditioned(
             folder / CONDITIONED, mapper, judges.generator.hash, judges.mix.identities[0], cfg.task.clip.neutral,
             templates_of(cfg), {**about, "texts": list(judges.wish.texts), "metrics": metrics,
-                                "diversity": result.diversity},
+                                "diversity": result.diversity, "chosen": chosen},
         )  # fmt: skip
         return
     for text, edit in result.edits.items():
         scores = result.scores[text]
         save_edit(folder / f"{file_name(text)}.safetensors", edit, {
             **about, "text": text, "metrics": _metrics(scores), "recommended_strengths": list(scores.recommended),
+            **({"chosen": chosen[text]} if text in chosen else {}),
         })  # fmt: skip
 
 

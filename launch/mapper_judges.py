@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+import torch
 from omegaconf import DictConfig
 
 from launch.preserve import preserved_of
 from networks.checkpoints.errors import GanvasError
 from networks.clip import TEMPLATES, ClipMix, load_clip
+from networks.mapper.sources import clip_features
 from networks.mapper.wish import Wish
+from networks.preservation import Kept
 from networks.protocol import Generator
 from trainers.mapper import Judges
 
@@ -60,6 +63,13 @@ def wish_of(cfg: DictConfig, mix: ClipMix, texts: tuple[str, ...]) -> Wish:
         GanvasError: if one says nothing to a model, or is too long.
     """
     return Wish.of(mix, texts, cfg.task.clip.neutral, templates_of(cfg))
+
+
+def aimed(cfg: DictConfig, wish: Wish, kept: Kept) -> Wish:
+    """A wish for changes as ``task.clip.as_changes`` says, given what was remembered of the codes' images."""
+    if not cfg.task.clip.as_changes:
+        return wish
+    return wish.as_changes([torch.as_tensor(x) for x in clip_features(kept)])
 
 
 def mix_of(cfg: DictConfig) -> ClipMix:

@@ -80,12 +80,14 @@ class EvaluateConfig(TextEditConfig):
         None, "held-out codes as `ganvas sample` or `ganvas invert` wrote them; null: drawn, by a seed of their own"
     )  # fmt: skip
     refine: int = option(0, "steps of descent after them")
-    judge: str = option(
-        "zoo/attributes_judge_avatars64.safetensors", "classifier that says what images show", bundle=True
-    )
+    judge: list[str] = option(
+        list, "classifiers that say what images show, several by the mean of their probabilities; []: the zoo's judge, "
+        "of edits by text the zoo's two classifiers", bundle=True
+    )  # fmt: skip
     classifier: str = option(
-        "zoo/attributes_avatars64.safetensors", "another classifier, whose labels a boundary is fitted to", bundle=True
-    )
+        "zoo/attributes_avatars64.safetensors", "another classifier, whose labels a boundary is fitted to; of edits by "
+        "text a second opinion: leakage counts what all agree on", bundle=True
+    )  # fmt: skip
     identity: str | None = option(
         "zoo/identity_avatars64.safetensors", "embedding of persons; model_ir_se50.pth for faces; null: not measured",
         bundle=True,

@@ -19,6 +19,9 @@ class MapperNetworkConfig:
         "styles: one for each layer of S"
     )  # fmt: skip
     levels: list[str] = option(lambda: ["coarse", "medium", "fine"], "those that are moved; without fine, colours stay")
+    text_levels: list[list[str]] = option(
+        list, "of texts that move others than `levels`, the text and its levels: [[a bald person,coarse,medium]]"
+    )  # fmt: skip
     torgb: bool = option(False, "of kind=styles: also the styles of ToRGB layers")
     measured: bool = option(True, "steps in units of the generator's codes; false: in units of one, as the original's")
     norm: str = option("features", "axis of the normalisation: features, or layers, as in the original")
@@ -62,6 +65,10 @@ class MapperClipConfig:
         "a person", "text of what images show anyway, from which the change is measured; "
         "several, separated by |, count by their mean"
     )  # fmt: skip
+    as_changes: bool = option(
+        False, "directions of texts as images change rather than as they differ: times the root of the covariance of "
+        "the codes' image features"
+    )  # fmt: skip
     templates: bool = option(True, "average each text over sentences around it; false: as it is, as in the original")
 
 
@@ -87,6 +94,17 @@ class MapperSourcesConfig:
 
 
 @dataclass
+class MapperChoiceConfig:
+    """Which checkpoint's mapper is exported."""
+
+    judge: list[str] = option(
+        list, "classifiers of attributes; of each text that names one the best mapper is kept, looked at whenever a "
+        "checkpoint is due; []: the last mapper is kept", bundle=True
+    )  # fmt: skip
+    codes: int = option(100, "samples that it is chosen on, neither learned on nor held out")
+
+
+@dataclass
 class MapperConfig(TaskConfig):
     """Latent mappers that make images follow texts (StyleCLIP); an edit each, for any code of the generator."""
 
@@ -100,6 +118,7 @@ class MapperConfig(TaskConfig):
     clip: MapperClipConfig = option(MapperClipConfig, "who judges")
     preserve: MapperPreserveConfig = option(MapperPreserveConfig, "what stays")
     sources: MapperSourcesConfig = option(MapperSourcesConfig, "the codes to learn on")
+    choose: MapperChoiceConfig = option(MapperChoiceConfig, "which checkpoint's mapper is exported")
     inversion: InversionConfig = option(InversionConfig, "how images= are brought into the generator's latent space")
     batch_size: int = option(8, "source images in a batch", memory=True)
     log_every: int = option(400, "images between lines of metrics.jsonl")

@@ -1,24 +1,24 @@
 """An edit by text as judges see it, at any strength: whether it was followed, what else changed, who stayed the same.
 
-The judges are not the networks that edits are fitted to: another CLIP, a classifier of attributes and an embedding of
-persons. What a classifier cannot see in a generated image, an edit cannot be blamed for: leakage counts images in which
-a second classifier agrees with it before the edit.
+The judges are not the networks that edits are fitted to: another CLIP, classifiers of attributes and an embedding of
+persons. What they cannot tell in a generated image, an edit cannot be blamed for: leakage counts images of which all
+classifiers say the same before the edit. What they say of a change that nobody sees is the floor of both figures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from launch.edit_judges import judge_name
+from launch.edit_judges import JUDGES, AttributeJudge, attribute_judge
 from launch.text_attributes import Named, named_by
 from launch.text_methods import Said
-from networks.attributes import AttributeClassifier, load_attributes
-from networks.checkpoints.errors import GanvasError
+from networks.attributes import AttributePanel, load_attributes
+from networks.checkpoints.attributes import UNKNOWN
 from networks.clip import ClipModel, load_clip
 from networks.critics import perceptual
 from networks.critics.lpips_distance import PerceptualCritic
@@ -37,11 +37,11 @@ BATCH = 64
 class Judges:
     """Whoever is asked; None was not."""
 
-    attributes: AttributeClassifier
-    second: AttributeClassifier | None    # knows the same attributes
+    attributes: AttributeJudge
+    witnesses: AttributePanel             # who must agree on an image before the edit: the judge's members and others
     clip: ClipModel | None
     identity: Embedding | None
-    critic: PerceptualCritic
+    critic: PerceptualCritic | None
     names: dict[str, str]                 # of each, as protocols have it
 
     @classmethod
@@ -51,9 +51,10 @@ class Judges:
         Raises:
             GanvasError: if one cannot be read.
         """
-        attributes, manifest = load_attributes(cfg.judge)
+        attributes = attribute_judge(cfg.judge, JUDGES)
         second, _ = load_attributes(cfg.classifier)
-        names = {"attributes": judge_name(manifest)}
+        others = [second] if second.attributes == attributes.panel.attributes else []
+        names = {"attributes": attributes.name}
         clip = None if cfg.clip_judge is None else load_clip(cfg.clip_judge).to(cfg.device)
         if clip is not None:
             names["clip"] = f"judge {clip.identity}"
@@ -61,9 +62,19 @@ class Judges:
         if cfg.identity is not None:
             identity, manifest = load_identity(cfg.identity)
             names["identity"] = f"identity {manifest['hash'][:12]}"
-        same = second.attributes == attributes.attributes
         critic = perceptual(CRITIC).to(cfg.device)
-        return cls(attributes, second if same else None, clip, identity, critic, names | {"perceptual": CRITIC})
+        witnesses = AttributePanel([*attributes.panel.members, *others])
+        return cls(attributes, witnesses, clip, identity, critic, names | {"perceptual": CRITIC})
+
+    @classmethod
+    def of_attributes(cls, paths: Sequence[str]) -> Judges:
+        """Classifiers alone.
+
+        Raises:
+            GanvasError: if a bundle cannot be used.
+        """
+        attributes = attribute_judge(paths)
+        return cls(attributes, attributes.panel, None, None, None, {"attributes": attributes.name})
 
 
 class TextScores:
@@ -77,20 +88,16 @@ class TextScores:
         affects: further attributes that it may change.
 
     Raises:
-        GanvasError: if there is no such attribute, or every image shows it already.
+        GanvasError: if there is no such attribute.
     """
 
     def __init__(
         self, judges: Judges, said: Said, before: Tensor, attribute: str | None = None, affects: tuple[str, ...] = ()
     ) -> None:
-        self.judges, self.before = judges, before
-        self.named: Named | None = named_by(said.text, attribute, affects, judges.attributes.attributes)
-        self.labels = judges.attributes.labels(before)
-        self.truth = None if judges.second is None else judges.second.labels(before)
+        self.judges, self.before, self.panel = judges, before, judges.attributes.panel
+        self.named: Named | None = named_by(said.text, attribute, affects, self.panel.attributes)
+        self.labels, self.sure = self.panel.labels(before), judges.witnesses.agreed(before)
         self.there = self.shows(before)
-        if self.there.all():
-            raise GanvasError(f"all {len(before)} images show {self.named} before the edit, so that nothing can be "
-                              "reached: give other codes, or attribute=none.")  # fmt: skip
         self.who = None if judges.identity is None else judges.identity.embed(before)
         self.seen = None if judges.clip is None else features(judges.clip, before)
         if judges.clip is not None:
@@ -101,12 +108,11 @@ class TextScores:
         """Which images have what the text names, bool ``[N]``; none if it names nothing."""
         if self.named is None:
             return torch.zeros(len(images), dtype=torch.bool)
-        attributes = self.judges.attributes
-        return shown(attributes.labels(images), attributes.attributes, self.named.name, self.named.values)
+        return shown(self.panel.labels(images), self.panel.attributes, self.named.name, self.named.values)
 
     def __call__(self, after: Tensor) -> dict[str, float]:
         """Figures of the images after an edit, ``[N, C, R, R]`` in [-1, 1]."""
-        found = self._attributes(after)
+        found = self.changes(after)
         if self.judges.clip is not None and self.seen is not None:
             now = features(self.judges.clip, after)
             fit = text_similarity(now, self.text)
@@ -116,19 +122,20 @@ class TextScores:
             found["clip_direction"] = float(along.mean())
         if self.judges.identity is not None and self.who is not None:
             found["identity"] = float((self.judges.identity.embed(after) * self.who).sum(1).mean())
-        found["perceptual"] = float(self._perceptual(after).mean())
+        if self.judges.critic is not None:
+            found["perceptual"] = float(self._perceptual(self.judges.critic, after).mean())
         found["change"] = float((after - self.before).abs().mean() / 2)
         return found
 
-    def _attributes(self, after: Tensor) -> dict[str, float]:
-        """Success and leakage, of the images that did not show it before."""
+    def changes(self, after: Tensor) -> dict[str, float]:
+        """Success and leakage, of the images that did not show it before; nothing if the text names nothing."""
         if self.named is None:
             return {}
-        attributes, edited = self.judges.attributes.attributes, ~self.there
-        labels = self.judges.attributes.labels(after)
+        attributes, edited = self.panel.attributes, ~self.there
+        labels = self.panel.labels(after)
         reached = shown(labels, attributes, self.named.name, self.named.values)
-        truth = None if self.truth is None else self.truth[edited]
-        leaked = leakage(self.labels[edited], labels[edited], attributes, {self.named.name, *self.named.affects}, truth)
+        affected = {self.named.name, *self.named.affects}
+        leaked = leakage(self.labels[edited], labels[edited], attributes, affected, self.sure[edited])
         return {
             "success": float(reached[edited].double().mean()),
             "leakage": sum(leaked.values()) / max(len(leaked), 1),
@@ -136,9 +143,14 @@ class TextScores:
             **{f"leakage {name}": share for name, share in leaked.items()},
         }
 
+    def agreement(self) -> dict[str, float]:
+        """By attribute, the share of images in which leakage counts: all classifiers say the same before the edit."""
+        shares = (self.sure[~self.there] != UNKNOWN).double().mean(0).tolist()
+        return {a.name: share for a, share in zip(self.panel.attributes, shares, strict=True)}
+
     @torch.no_grad()
-    def _perceptual(self, after: Tensor) -> Tensor:
-        critic, device = self.judges.critic, next(self.judges.critic.buffers()).device
+    def _perceptual(self, critic: PerceptualCritic, after: Tensor) -> Tensor:
+        device = next(critic.buffers()).device
         pairs = zip(self.before.split(BATCH), after.split(BATCH), strict=True)
         return torch.cat([critic(*(for_critic(x.to(device)) for x in pair)).cpu() for pair in pairs])
 
@@ -150,17 +162,19 @@ def features(clip: ClipModel, images: Tensor) -> Tensor:
     return torch.cat([clip.encode_images(part.to(device)).cpu() for part in images.split(BATCH)])
 
 
-def best_strength(scores: dict[float, dict[str, float]]) -> float:
+def followed(score: Mapping[str, float]) -> float:
+    """Success where every other attribute stays in :data:`LEAST_KEPT` of the images, else minus the worst leakage."""
+    return score["success"] if score["leakage_worst"] <= 1 - LEAST_KEPT else -score["leakage_worst"]
+
+
+def best_strength(scores: Mapping[float, Mapping[str, float]]) -> float:
     """The strength of most success among those that keep every other attribute in :data:`LEAST_KEPT` of the images.
 
     Where none does, the one that keeps most; where no attribute is measured, the one nearest to 1.
     """
 
-    def worth(strength: float) -> Any:
+    def worth(strength: float) -> tuple[float, float]:
         score = scores[strength]
-        if "success" not in score:
-            return (-abs(strength - 1),)
-        kept = score["leakage_worst"] <= 1 - LEAST_KEPT
-        return (1, score["success"], -abs(strength)) if kept else (0, -score["leakage_worst"], -abs(strength))
+        return (followed(score), -abs(strength)) if "success" in score else (0.0, -abs(strength - 1))
 
     return max(scores, key=worth)

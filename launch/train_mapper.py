@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -11,8 +13,10 @@ from launch.figures import Figure
 from launch.fitting import fit
 from launch.hardware import device_of
 from launch.limits import require_at_least, require_one_device
+from launch.mapper_choice import FILE as CHOSEN
+from launch.mapper_choice import choice_of
 from launch.mapper_export import Result, export, headline, report
-from launch.mapper_judges import judges_of, texts_of, wish_of
+from launch.mapper_judges import aimed, judges_of, texts_of, wish_of
 from launch.mapper_scores import Heldout, edit_of
 from launch.mapper_sources import codes_of, record_split, sources_of
 from launch.options import arguments
@@ -43,27 +47,33 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     generator = load_generator(cfg.generator).to(device_of(cfg.trainer))
     judges = judges_of(cfg, generator, texts)
     unseen = wish_of(cfg, judges.mix, tuple(cfg.task.unseen)) if cfg.task.unseen else None
-    module = build(cfg, judges)
+    bank = bank_of(cfg, judges)
     codes = codes_of(cfg, generator)
     record.rewind(clock(record.checkpoints / "last.ckpt", "state_dict", "clock"))
     sources = sources_of(cfg, codes, judges)
     if len(sources) < cfg.task.batch_size:
         raise GanvasError(f"{len(sources)} codes are less than a batch: lower task.batch_size.")
+    judges = judges._replace(wish=aimed(cfg, judges.wish, sources.kept))
+    unseen = unseen and aimed(cfg, unseen, sources.kept)
+    module = build(cfg, bank, judges)
     heldout = Heldout(codes.heldout, judges, cfg.task.training.up_to, cfg.task.sources.batch)
 
     def draw(trained: MapperTrainer) -> None:
         sheet = heldout.sheet(edits_of(cfg, trained, judges))
         record.image(f"heldout-{trained.images_seen:08d}", sheet, trained.images_seen)
 
+    choice = choice_of(cfg, record.checkpoints / CHOSEN, generator, texts, partial(edits_of, cfg, judges=judges))
     fit(cfg, record, module, GANImages(sources, cfg.task.batch_size, cfg.seed),
-        [EveryImages(cfg.task.checkpoint_every, draw, at_end=False)])  # fmt: skip
+        [*([choice] if choice else []), EveryImages(cfg.task.checkpoint_every, draw, at_end=False)])  # fmt: skip
     record_split(record.path, codes)  # now that the run has begun, and is not withdrawn whatever happens
     module.to(generator.device)
+    if choice:
+        choice.take(module)
     result = score(cfg, module, judges, heldout, unseen)
     picture = record.image("heldout", heldout.sheet(result.edits), module.images_seen)
-    export(cfg, record.export, module, judges, codes, result)
+    export(cfg, record.export, module, judges, codes, result, choice.chosen if choice else {})
     record.write_report(report(cfg, codes, judges, result, picture.relative_to(record.path)))
-    return headline(codes, judges, result)
+    return headline(codes, judges, result) | (choice.figures if choice else {})
 
 
 def check_settings(cfg: DictConfig) -> tuple[str, ...]:
@@ -88,28 +98,40 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
         "task.training.total_images": cfg.task.batch_size, "task.training.lr": 0, "task.training.up_to": 4,
         "task.training.together": 1, "task.preserve.identity": 0, "task.preserve.perceptual": 0,
         "task.preserve.outside": 0, "task.training.ema_halflife": 0, "task.training.clip_gradient": 0,
+        "task.choose.codes": 1,
     })  # fmt: skip
     require_one_device(cfg)
     return texts
 
 
-def build(cfg: DictConfig, judges: Judges) -> MapperTrainer:
-    """The mappers and their trainer, with weights drawn from the seed.
+def bank_of(cfg: DictConfig, judges: Judges) -> list[Mapper]:
+    """A mapper for each text, or one for all, with weights drawn from the seed.
 
     Raises:
         GanvasError: if a mapper of these settings, or of this generator, cannot be had.
     """
-    bank = [fresh(cfg, judges.generator, judges) for _ in range(1 if cfg.task.conditioned else len(judges.wish.texts))]
+    texts = (None,) if cfg.task.conditioned else judges.wish.texts
+    return [fresh(cfg, judges.generator, judges, text) for text in texts]
+
+
+def build(cfg: DictConfig, bank: list[Mapper], judges: Judges) -> MapperTrainer:
+    """The trainer of mappers.
+
+    Raises:
+        GanvasError: if it cannot train as the settings say.
+    """
     target = "trainers.mapper.ConditionedTrainer" if cfg.task.conditioned else cfg.task.training._target_
     settings = {**OmegaConf.to_container(cfg.task.training), "_target_": target}
     # Not through Hydra's `instantiate` with modules inside: they would be copied.
     return instantiate({**settings, "_partial_": True})(bank=bank, judges=judges, seed=cfg.seed)
 
 
-def fresh(cfg: DictConfig, generator: Generator, judges: Judges) -> Mapper:
-    """A mapper as ``cfg.task.network`` describes it."""
+def fresh(cfg: DictConfig, generator: Generator, judges: Judges, text: str | None = None) -> Mapper:
+    """A mapper as ``cfg.task.network`` describes it, for a text or for all."""
     options = arguments(cfg.task.network)
+    own = {entry[0]: entry[1:] for entry in options.pop("text_levels") if entry}
     made_by = {name: options.pop(name) for name in ("kind", "levels", "torgb", "measured")}
+    made_by["levels"] = own.get(text, made_by["levels"])
     try:
         recipe = Recipe(**options, condition=judges.wish.directions.shape[1] if cfg.task.conditioned else 0)
     except ValueError as error:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from networks.checkpoints.attributes import UNKNOWN, Attribute, attributes_from_json, attributes_to_json
 from networks.checkpoints.bundle import Manifest, save_bundle
+from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.modules import load_module
 from networks.trunks import build_trunk, fitted
 
@@ -64,7 +65,40 @@ class AttributeClassifier(nn.Module):
 
     def labels(self, images: Tensor, batch: int = 64) -> Tensor:
         """The likeliest values as labels, ``uint8 [N, attributes]``."""
-        return torch.stack([p.argmax(1) for p in self.probabilities(images, batch).values()], 1).to(torch.uint8)
+        return _likeliest(self.probabilities(images, batch))
+
+
+class AttributePanel:
+    """Classifiers of the same attributes that judge together, by the mean of their probabilities; one alone, too.
+
+    Raises:
+        GanvasError: if they tell different attributes.
+    """
+
+    def __init__(self, members: Sequence[AttributeClassifier]) -> None:
+        self.members, self.attributes = tuple(members), members[0].attributes
+        if any(member.attributes != self.attributes for member in self.members):
+            raise GanvasError("judges of several bundles must tell the same attributes and values, in one order: give "
+                              "judge= bundles that were trained on the same table.")  # fmt: skip
+
+    def probabilities(self, images: Tensor, batch: int = 64) -> dict[str, Tensor]:
+        """As :meth:`AttributeClassifier.probabilities`."""
+        found = [member.probabilities(images, batch) for member in self.members]
+        return {a.name: torch.stack([each[a.name] for each in found]).mean(0) for a in self.attributes}
+
+    def labels(self, images: Tensor, batch: int = 64) -> Tensor:
+        """The likeliest values as labels, ``uint8 [N, attributes]``."""
+        return _likeliest(self.probabilities(images, batch))
+
+    def agreed(self, images: Tensor, batch: int = 64) -> Tensor:
+        """The labels on which all members agree, ``uint8 [N, attributes]``; ``UNKNOWN`` elsewhere."""
+        first, *others = (member.labels(images, batch) for member in self.members)
+        same = torch.stack([torch.ones_like(first, dtype=torch.bool), *(first == other for other in others)]).all(0)
+        return torch.where(same, first, torch.full_like(first, UNKNOWN))
+
+
+def _likeliest(probabilities: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([p.argmax(1) for p in probabilities.values()], 1).to(torch.uint8)
 
 
 def attribute_loss(logits: Mapping[str, Tensor], labels: Tensor) -> Tensor:

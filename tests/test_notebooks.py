@@ -13,6 +13,7 @@ from PIL import Image
 
 from launch.class_judge import ClassJudge
 from launch.figures import read_figures
+from networks.blobgan import Layout
 
 NOTEBOOKS = Path(__file__).parents[1] / "docs" / "notebooks"
 
@@ -79,3 +80,14 @@ def test_the_notebook_on_collages(run) -> None:
     assert (names["pasted"] != names["shown"]).any()
     for edited in (names["hair"], names["face"]):
         assert float(edited.inside.mean()) > 2 * float(edited.outside.mean())
+
+
+def test_the_notebook_on_scenes(run) -> None:
+    """Its cells do what its text says: edits stay where their blobs are, they are kept, and a picture is found."""
+    names = run("scenes.ipynb")
+    for edited in (names["left"], names["right"], names["gone"], names["things"]):
+        assert (edited.inside[:5] > 1.5 * edited.outside[:5]).all()  # the last gives its own thing to itself
+    centre = Layout.of(names["again"].apply(names["scenes"], 0.5)).centre - names["layout"].centre
+    torch.testing.assert_close(centre[:, 1, 0], torch.full([6], 0.15))
+    assert not centre[:, [0, *range(2, 12)]].any()
+    assert (names["found"].psnr > 20).all()

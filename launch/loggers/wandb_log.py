@@ -49,8 +49,9 @@ class WandbLog(Logger):
         # W&B's own counter would refuse a step that a resumed run repeats.
         self._run.define_metric("*", step_metric="step")
         for key in marked(cfg, "bundle"):
-            if value := OmegaConf.select(cfg, key):
-                self._use(Path(value))
+            value = OmegaConf.select(cfg, key) or ()
+            for path in (value,) if isinstance(value, str) else value:
+                self._use(Path(path))
 
     def _begin(self) -> Any:
         import wandb

@@ -1,4 +1,10 @@
-"""What texts ask of edited images, by one CLIP or several."""
+"""What texts ask of edited images, by one CLIP or several.
+
+A text's direction from the neutral one tells images that show it from others. How an image changes that comes to show
+it is another direction: what tells is the pattern of the change times the inverse of the features' covariance (Haufe et
+al. 2014, On the interpretation of weight vectors of linear models, eq. 6). :meth:`Wish.as_changes` goes half the way
+back, by the covariance's root.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +29,15 @@ class Wish:
         targets: of each model ``[K, D]``.
         neutral: of each model ``[D]``: what the images show anyway.
         weights: of the models; they sum to 1.
+        turns: of each model ``[D, D]``, what directions from the neutral text are multiplied by where images are to
+            move along them; empty: they are taken as they are.
     """
 
     texts: tuple[str, ...]
     targets: tuple[Tensor, ...]
     neutral: tuple[Tensor, ...]
     weights: tuple[float, ...]
+    turns: tuple[Tensor, ...] = ()
 
     @staticmethod
     def of(
@@ -47,6 +56,16 @@ class Wish:
         """The same for one other text, given its features, of each model ``[D]``."""
         return replace(self, texts=("",), targets=tuple(x[None] for x in features))
 
+    def as_changes(self, features: Sequence[Tensor]) -> Wish:
+        """The same texts, which ask for changes as these images' features vary, of each model ``[N, D]``."""
+        return replace(self, turns=tuple(root_covariance(x).to(t) for x, t in zip(features, self.targets, strict=True)))
+
+    @property
+    def aims(self) -> list[Tensor]:
+        """Where images are to move to follow each text, of each model ``[K, D]``, of any length."""
+        ways = [target - neutral for target, neutral in zip(self.targets, self.neutral, strict=True)]
+        return [way @ turn for way, turn in zip(ways, self.turns, strict=True)] if self.turns else ways
+
     @property
     def directions(self) -> Tensor:
         """Where each text leads from the neutral one, unit vectors of the first model, ``[K, D]``."""
@@ -64,12 +83,24 @@ class Wish:
             ``clip``: StyleCLIP's distance ``[N]``; ``directional``: StyleGAN-NADA's ``[N]``.
         """
         found = {"clip": torch.zeros(()), "directional": torch.zeros(())}
-        for weight, x, x0, target, neutral in zip(
-            self.weights, edited, source, self.targets, self.neutral, strict=True
-        ):  # fmt: skip
-            said = target.to(x)[which]
-            found["clip"] = found["clip"] + weight * clip_distance(x, said)
+        for weight, x, x0, target, aim in zip(self.weights, edited, source, self.targets, self.aims, strict=True):
+            way = aim.to(x)[which]
+            found["clip"] = found["clip"] + weight * clip_distance(x, target.to(x)[which])
             found["directional"] = found["directional"] + weight * directional_distance(
-                x, x0, said, neutral.to(x).expand_as(said), LEAST
+                x, x0, way, torch.zeros_like(way), LEAST
             )
         return found
+
+
+def root_covariance(features: Tensor) -> Tensor:
+    """The symmetric root of the covariance of ``[N, D]``, ``[D, D]``; no direction of it is shorter than a hundredth.
+
+    Example:
+        >>> root_covariance(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])).square()
+        tensor([[0.5000, 0.0000],
+                [0.0000, 2.0000]])
+    """
+    x = features.double() - features.double().mean(0)
+    lengths, axes = torch.linalg.eigh(x.T @ x / len(x))
+    root = lengths.clamp_min(1e-4 * float(lengths.max())).sqrt()
+    return (axes * root @ axes.T).float()

@@ -107,3 +107,12 @@ def test_a_group_is_never_null() -> None:
 def test_other_verbs_have_no_short_key() -> None:
     with pytest.raises(GanvasError, match="`ganvas sample` has no option `resolution`"):
         compose("sample", [*SAMPLE, "resolution=64"])
+
+
+@pytest.mark.parametrize("value", ["runs/a=1/b.safetensors", "tests[layers]/b.safetensors", "my {runs}/b.safetensors"])
+def test_a_list_of_one_may_be_a_path_that_the_grammar_stumbles_over(value: str) -> None:
+    assert compose("evaluate", [f"judge={value}"]).judge == [value]
+    with pytest.raises(GanvasError, match="gives several values"):
+        compose("evaluate", ["judge=a,b"])
+    with pytest.raises(GanvasError, match="a list is written"):
+        compose("evaluate", ["judge=[a,b"])

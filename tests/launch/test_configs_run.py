@@ -46,7 +46,7 @@ MOMENT = {  # task -> what makes a run of it last seconds
     "mapper": [
         "n=2", "task.batch_size=2", "task.training.total_images=4", "task.sources.count=2", "task.network.depth=2",
         "task.network.hidden=4", "task.clip.templates=false", "task.preserve.perceptual=0",
-        "task.preserve.outside=0",
+        "task.preserve.outside=0", "task.choose.codes=2",
     ],
     "directions": ["task.relevance.images=2", "task.relevance.samples=16", "task.relevance.batch=2", "task.check=2"],
     "clip": [

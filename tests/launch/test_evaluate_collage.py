@@ -153,11 +153,12 @@ def test_pictures_are_shared_out_by_class() -> None:
 
 
 def test_the_judge_counts_by_names(folder: Path) -> None:
-    judge = ClassJudge.load(str(folder / "judge.safetensors"), STYLES)
-    nn.init.zeros_(judge.network.heads[0].weight)
+    judge = ClassJudge.load([str(folder / "judge.safetensors")], STYLES)
+    (head,) = judge.network.members[0].heads
+    nn.init.zeros_(head.weight)
     with torch.no_grad():
         # lorelei 1, micah 5, avataaars 3
-        judge.network.heads[0].bias.copy_(torch.tensor([0.0, 1.0, 5.0, 3.0, 2.0, 4.0]))
+        head.bias.copy_(torch.tensor([0.0, 1.0, 5.0, 3.0, 2.0, 4.0]))
     images = torch.zeros(3, 3, R, R)
     assert judge.likely(images, torch.tensor([0, 1, 2])).tolist() == [False, True, False]
     assert judge.likely(images, torch.tensor([0, 1, 2]), 3).tolist() == [True, True, False]

@@ -12,9 +12,10 @@ from datamodules.avatar_attributes import avatar_attributes
 from launch.cli import OK, REFUSED, main
 from launch.evaluate_mapper import verdict
 from launch.figures import Figure, Protocol, read_figures
+from launch.judge_floor import unseen_step
 from launch.text_attributes import named_by
 from launch.text_scores import best_strength
-from networks.attributes import AttributeClassifier, save_attributes
+from networks.attributes import AttributeClassifier, load_attributes, save_attributes
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
@@ -38,7 +39,8 @@ def judges(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> li
     with torch.no_grad():
         said = network(generator.render(generator.sample(100, 1)).clamp(-1, 1))["smile"].diff()
         network.heads[0].bias[1] -= said.median()
-    save_attributes(folder / "judge.safetensors", network, {})
+    told = {"metrics": {"by_attribute": {"eyes": {"accuracy": 0.75}}}}
+    save_attributes(folder / "judge.safetensors", network, told)
     save_identity(folder / "identity.safetensors", IdentityNetwork(16, width=8), {})
     judge = f"{folder / 'judge.safetensors'}"
     return [f"judge={judge}", f"classifier={judge}", f"identity={folder / 'identity.safetensors'}"]
@@ -113,10 +115,50 @@ def test_an_edit_that_is_made_here_is_kept_with_its_figures(method: str, evaluat
             assert again[name].value == pytest.approx(found[name].value, abs=1e-6)
 
 
+def test_beside_success_and_leakage_stands_how_far_the_judges_can_be_trusted(
+    evaluate, mapper: Path, judges: list[str], tmp_path: Path, capsys
+) -> None:
+    assert evaluate(f"mapper={mapper}", f"out={tmp_path / 'a'}") == OK
+    found = read_figures(tmp_path / "a").figures
+    # One network for all roles: it agrees with itself, and says of the unseen step what it says.
+    assert found["agreed eyes"].value == 1
+    assert found["accuracy eyes"].value == 0.75
+    assert "accuracy hat" not in found
+    floors = {name: figure.value for name, figure in found.items() if name.startswith("floor ")}
+    assert floors.keys() == {name.replace("leakage", "floor") for name in found if name.startswith("leakage ")}
+    assert found["floor_worst"].value == max(floors.values())
+    assert "moves pixels by one of 256 levels" in found["success_floor"].protocol.how
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split() == ["attribute", "leakage", "floor", "counted", "accuracy"] for line in lines)
+
+    first = judges[0].removeprefix("judge=")
+    network, _ = load_attributes(first)
+    column = [attribute.name for attribute in ATTRIBUTES].index("hat")
+    for weight in network.heads[column].parameters():   # of hats it always says something else
+        weight.neg_()
+    other = save_attributes(tmp_path / "other.safetensors", network, {})
+    assert evaluate(f"mapper={mapper}", f"judge=[{first},{other}]", f"out={tmp_path / 'b'}") == OK
+    both = read_figures(tmp_path / "b").figures
+    assert both["success"].protocol.network.count("judge ") == 2
+    assert both["agreed eyes"].value == 1
+    assert "leakage hat" not in both   # none counts
+    assert "accuracy eyes" not in both   # the second does not say its own
+
+
+def test_an_unseen_step_moves_pixels_by_one_level(tiny_generator: Path) -> None:
+    generator = load_generator(tiny_generator)
+    codes = generator.sample(16, 0)
+    with torch.no_grad():
+        before = generator.render(codes).clamp(-1, 1)
+    after = unseen_step(generator, codes, before)
+    assert float((after - before).abs().mean()) * 127.5 == pytest.approx(1, rel=0.2)
+    assert torch.equal(after, unseen_step(generator, codes, before))
+
+
 def test_a_text_without_an_attribute_is_scored_by_the_rest(evaluate, mapper: Path, tmp_path: Path) -> None:
     assert evaluate(f"mapper={mapper}", "attribute=none", "identity=null", f"out={tmp_path}") == OK
     found = read_figures(tmp_path).figures
-    assert not {"success", "leakage", "identity", "shows"} & found.keys()
+    assert not {"success", "leakage", "identity", "shows", "floor"} & found.keys()
     assert found["strength"].value == 1.0
 
 

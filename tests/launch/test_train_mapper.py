@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from datamodules.avatar_attributes import avatar_attributes
 from launch import cli
 from launch.figures import read_figures
+from launch.mapper_choice import STRENGTHS, _kept
 from launch.mapper_scores import Heldout, Scores, caption
 from launch.record import read_metrics
+from launch.text_scores import TextScores
+from networks.attributes import AttributeClassifier, save_attributes
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.conditioned import load_conditioned, text_edit
 from networks.checkpoints.edits import load_edit
@@ -31,7 +36,7 @@ TINY = [
     "n=3", "task.batch_size=4", "task.training.total_images=16", "task.sources.count=8", "task.log_every=8",
     "task.checkpoint_every=8", "trainer.threads=1", "wandb=disabled", "task.clip.templates=false",
     "task.inversion.steps=1", "task.inversion.samples=8", "task.network.depth=2", "task.training.lr=0.01",
-    "task.preserve.perceptual=0", "task.clip.neutral=a person",
+    "task.preserve.perceptual=0", "task.clip.neutral=a person", "task.choose.judge=[]",
 ]  # fmt: skip
 
 
@@ -53,6 +58,14 @@ def train(tiny_generator: Path, frozen: list[str], tmp_path: Path, monkeypatch: 
         return cli.main(["train", f"experiment={experiment}", *(f"{key}={value}" for key, value in chosen.items())])
 
     return run
+
+
+def attributes_bundle(folder: Path) -> Path:
+    """An untrained classifier of what avatars have."""
+    torch.manual_seed(0)
+    return save_attributes(
+        folder / "attributes.safetensors", AttributeClassifier(avatar_attributes("avataaars"), 16, width=8), {}
+    )
 
 
 def generator_of(path: Path) -> Generator:
@@ -86,9 +99,14 @@ def test_a_text_becomes_an_edit(train, tiny_generator: Path, tmp_path: Path, cap
 
 
 def test_a_bank_has_a_bundle_for_each_text(train, tmp_path: Path) -> None:
-    assert train("texts=[a bald person,a sad person]", "task.preserve.outside=0", experiment="mapper/bank") == cli.OK
+    words = ["texts=[a bald person,a sad person]", "task.preserve.outside=0",
+             "task.network.text_levels=[[a bald person,medium]]"]  # fmt: skip
+    assert train(*words, experiment="mapper/bank") == cli.OK
     names = {path.stem for path in (tmp_path / "run" / "export").iterdir()}
     assert names == {"a_bald_person", "a_sad_person"}
+    edits = {name: load_edit(tmp_path / "run" / "export" / f"{name}.safetensors") for name in names}
+    levels = {name: [group.name for group in edit.module.stages[0][0].mapper.groups] for name, edit in edits.items()}
+    assert levels == {"a_bald_person": ["medium"], "a_sad_person": ["coarse", "medium"]}
     figures = read_figures(tmp_path / "run").figures
     assert {"clip a bald person", "directional a sad person", "diversity"} <= figures.keys()
     mean = (figures["clip a bald person"].value + figures["clip a sad person"].value) / 2
@@ -112,6 +130,43 @@ def test_a_stopped_run_goes_on_to_the_same_bundle(train, tmp_path: Path, monkeyp
     resumed = load_edit(run / "export" / "a_bald_person.safetensors").module.tensors()
     assert resumed.keys() == whole.keys()
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+
+
+def test_the_mapper_that_an_evaluation_finds_best_is_kept(
+    train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a made-up evaluation that likes the mapper of 8 images most; a stopped run chooses the same."""
+    def changes(scores: TextScores, after: torch.Tensor) -> dict[str, float]:
+        looks[scores.named.name] += 1
+        first = looks[scores.named.name] <= len(STRENGTHS)
+        return {"success": (0.75 if first else 0.5) if scores.named.name == "hair" else 0.25, "leakage_worst": 0.0}
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    words = ["texts=[a bald person,a sad person,a person from Mars]", "task.preserve.outside=0",
+             f"task.choose.judge=[{attributes_bundle(tmp_path)}]", "task.choose.codes=5"]  # fmt: skip
+    monkeypatch.setattr(TextScores, "changes", changes)
+    looks, run = Counter(), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Heldout, "sheet", stop)
+        assert train(*words, experiment="mapper/bank") == cli.INTERRUPTED
+    halfway = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert train(*words, experiment="mapper/bank") == cli.OK
+    figures = {name: figure.value for name, figure in read_figures(run).figures.items()}
+    assert figures["chosen images_seen a bald person"] == 8
+    assert figures["chosen success a bald person"] == 0.75
+    assert figures["chosen images_seen a sad person"] == 8   # no later one was better
+    assert "chosen images_seen a person from Mars" not in figures   # it names no attribute
+    manifests = [read_manifest(path) for path in sorted((run / "export").iterdir())]
+    assert [manifest.get("chosen", {}).get("images_seen") for manifest in manifests] == [8, None, 8]
+    kept = load_edit(run / "export" / "a_bald_person.safetensors").module.stages[0][0].mapper.state_dict()
+    assert all(torch.equal(x, halfway[f"average.0.{name}"]) for name, x in kept.items())
+    last = load_edit(run / "export" / "a_person_from_Mars.safetensors".lower()).module.stages[0][0].mapper.state_dict()
+    assert not all(torch.equal(x, halfway[f"average.2.{name}"]) for name, x in last.items())
+    (run / "checkpoints" / "chosen.pt").write_bytes(b"half")
+    with pytest.raises(GanvasError, match=r"chosen\.pt is damaged: remove it"):
+        _kept(run / "checkpoints" / "chosen.pt")
 
 
 def test_a_conditioned_mapper_takes_other_texts(train, frozen: list[str], tiny_generator: Path, tmp_path: Path) -> None:

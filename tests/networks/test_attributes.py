@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from networks.attributes import AttributeClassifier, attribute_loss, load_attributes, save_attributes
+from networks.attributes import (
+    AttributeClassifier,
+    AttributePanel,
+    attribute_loss,
+    load_attributes,
+    save_attributes,
+)
 from networks.checkpoints.attributes import UNKNOWN, Attribute, attributes_from_json, attributes_to_json, column_of
 from networks.checkpoints.errors import GanvasError
 from networks.identity import IdentityNetwork, load_identity, pair_loss, save_identity
@@ -32,6 +39,25 @@ def test_a_classifier_tells_each_attribute(trunk: str) -> None:
         torch.testing.assert_close(p.sum(1), torch.ones(3))
     assert network.labels(images())[:, 0].tolist() == found["mood"].argmax(1).tolist()
     network.probabilities(images(size=40))  # any size
+
+
+def test_a_panel_judges_by_the_mean_of_its_members() -> None:
+    torch.manual_seed(0)
+    one = AttributeClassifier(MOOD, 16, width=8).eval()
+    other = copy.deepcopy(one)   # it says the opposite of every hat, and is surer of it
+    with torch.no_grad():
+        for weight in other.heads[1].parameters():
+            weight.mul_(-2)
+    panel, pictures = AttributePanel([one, other]), images(20)
+    ours, theirs = one.probabilities(pictures), other.probabilities(pictures)
+    torch.testing.assert_close(panel.probabilities(pictures)["hat"], (ours["hat"] + theirs["hat"]) / 2)
+    assert torch.equal(panel.labels(pictures)[:, 1], other.labels(pictures)[:, 1])
+    agreed = panel.agreed(pictures)
+    assert torch.equal(agreed[:, 0], panel.labels(pictures)[:, 0])
+    assert (agreed[:, 1] == UNKNOWN).all()
+    assert torch.equal(AttributePanel([one]).agreed(pictures), one.labels(pictures))
+    with pytest.raises(GanvasError, match="must tell the same attributes"):
+        AttributePanel([one, AttributeClassifier(MOOD[:1], 16, width=8)])
 
 
 @pytest.mark.parametrize("trunk", TRUNKS)

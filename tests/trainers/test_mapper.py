@@ -15,8 +15,8 @@ from networks.checkpoints.errors import GanvasError
 from networks.clip import ClipMix
 from networks.identity import IdentityNetwork
 from networks.mapper import STYLECLIP, Mapper, Recipe, in_space, mapper_for
-from networks.mapper.sources import remembered
-from networks.mapper.wish import Wish
+from networks.mapper.sources import clip_features, remembered
+from networks.mapper.wish import Wish, root_covariance
 from networks.preservation import IdentityPreservation, Preserved
 from networks.stylegan2 import Generator
 from tests.clips import DIM, tiny_clip
@@ -83,6 +83,25 @@ def test_images_come_to_fit_their_text(tmp_path: Path) -> None:
     for k in range(2):
         assert heldout_distance(module, k) < 0.9
     assert set(module.figures) == {"clip", "directional", "length", "loss"}
+
+
+def test_texts_may_ask_for_changes_as_images_vary() -> None:
+    frozen = judges(TEXTS[:2])
+    seen = clip_features({name: torch.as_tensor(x) for name, x in sources(frozen).kept.items()})
+    turned = frozen.wish.as_changes(seen)
+    x = seen[0].double() - seen[0].double().mean(0)
+    pattern = (x.T @ x / len(x)).float() @ (frozen.wish.targets[0] - frozen.wish.neutral[0]).T   # eq. 6, in full
+    cos = torch.nn.functional.cosine_similarity
+    # Half the way there: nearer to it than the text's own direction, which stays what a mapper is told.
+    assert (cos(turned.aims[0], pattern.T) > cos(frozen.wish.aims[0], pattern.T)).all()
+    assert torch.equal(turned.directions, frozen.wish.directions)
+    moved, which = torch.nn.functional.normalize(seen[0] + 0.1 * turned.aims[0][:1], dim=1), torch.zeros(12).long()
+    near, far = (wish.distances([moved, seen[1]], seen, which)["directional"].mean() for wish in (turned, frozen.wish))
+    assert near < far
+    torch.testing.assert_close(turned.of_text([t[1] for t in turned.targets]).aims[0], turned.aims[0][1:])
+    root = root_covariance(torch.randn(500, 4) @ torch.diag(torch.tensor([1.0, 2.0, 3.0, 4.0])))
+    torch.testing.assert_close(root, root.T)
+    torch.testing.assert_close(root.diag(), torch.tensor([1.0, 2.0, 3.0, 4.0]), rtol=0.15, atol=0.0)
 
 
 def test_a_bank_is_its_mappers_alone(tmp_path: Path) -> None:
