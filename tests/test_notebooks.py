@@ -68,7 +68,7 @@ def test_the_notebook_on_collages(run) -> None:
     """Its cells do what its text says: regions take classes, the rest stays, a program draws the same again."""
     names = run("collage.ipynb")
     painted, real = names["painted"], names["real"]
-    judge = ClassJudge.load("zoo/attributes_styles32.safetensors", names["editor"].classes)
+    judge = ClassJudge.load(["zoo/attributes_styles32.safetensors"], names["editor"].classes)
     assert judge.likely(painted.image, torch.full([8], 7)).float().mean() >= 0.5, "lorelei"
     assert float(painted.inside.mean()) > 3 * float(painted.outside.mean())
     reached = [float((edited.change > 0).float().mean()) for edited in names["by_layer"]]
