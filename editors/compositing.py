@@ -24,7 +24,7 @@ FEATHER = 0.02     # how far the edit fades into the photo, as a share of the sq
 
 def paste(
     photo: np.ndarray, edited: np.ndarray, region: np.ndarray, how: Paste = "feather",
-    alignment: Alignment | None = None,
+    alignment: Alignment | None = None, within: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """The photo with the edited image where the region is.
 
@@ -37,6 +37,8 @@ def paste(
             along the region's outline (Perez et al. 2003, eq. 4); ``poisson-mixed`` takes each gradient from whichever
             of the two has the stronger one there, so that lines of the photo go on through the region (eq. 12).
         alignment: where in the photo the square lies, if it was cut out.
+        within: bool ``[H, W]``, what of the photo the region may cover: a mask that was drawn finer than the
+            generator's pixels; None: all of it.
 
     Returns:
         uint8 ``[H, W, 3]``; the photo itself, bit for bit, away from the region and outside the square.
@@ -52,6 +54,7 @@ def paste(
         where = _out_of_square(region.astype(np.uint8) * 255, height, width, Image.Resampling.BILINEAR) >= 128
     else:
         side, (fitted, where) = alignment.side, alignment.back(edited, region, photo)
+    where = where if within is None else where & within
     if not where.any():
         return photo.copy()
     if how == "feather":

@@ -16,6 +16,7 @@ from editors.collage_scripts import Codes, Sources, collage_steps
 from editors.compositing import PASTES, paste
 from editors.generator import GeneratorEditor
 from editors.invert import invert
+from launch.collage_masks import MaskFit
 from launch.edit_changes import LATENTS, SHEET, record_changes, save_pictures
 from launch.edit_scripts import read_script
 from launch.figures import Figure, Protocol, Source, all_by, write_config
@@ -31,7 +32,6 @@ from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.images import read_image
 from networks.checkpoints.latent_files import read_codes
-from networks.checkpoints.squares import mask_to_square, to_square
 from networks.collage import CollageProgram
 from networks.collage.render import stages_of
 from networks.grids import save_png, to_uint8
@@ -61,9 +61,9 @@ def run(cfg: DictConfig) -> None:
     check(cfg)
     begun, editor = time.monotonic(), _editor(cfg)
     pictures = pictures_of(cfg, editor)
-    program = _program(cfg, editor, pictures)
-    edited = editor.edit(pictures.latent, program)
-    lines = write(cfg, editor, edited, pictures)
+    fit = MaskFit(pictures.photos, editor.generator.img_resolution)
+    edited = editor.edit(pictures.latent, _program(cfg, editor, pictures, fit))
+    lines = write(cfg, editor, edited, pictures, fit)
     protocol = Protocol(*pictures.source, len(edited), generator=editor.generator.hash)
     figures = all_by(protocol, edited.figures())
     if pictures.psnr:
@@ -152,13 +152,13 @@ def _projected(cfg: DictConfig, editor: GeneratorEditor, path: Path) -> tuple[La
     return found.latent, names, found.psnr.tolist()
 
 
-def _program(cfg: DictConfig, editor: CollageEditor, pictures: Pictures) -> CollageProgram:
+def _program(cfg: DictConfig, editor: CollageEditor, pictures: Pictures, fit: MaskFit) -> CollageProgram:
     """What is done, at its strength."""
     if cfg.script and Path(cfg.script).suffix == ".safetensors":
         program = editor.program(load_collage(cfg.script))
     else:
         folder = Path(cfg.script).parent if cfg.script else Path()
-        steps = collage_steps(_data(cfg), editor, _sources(cfg, editor, pictures, folder))
+        steps = collage_steps(_data(cfg), editor, _sources(cfg, editor, pictures, fit, folder))
         program = editor.program(steps, cfg.preserve_variance)
     return program.scaled(cfg.strength[0])
 
@@ -177,9 +177,7 @@ def _data(cfg: DictConfig) -> list[dict[str, Any]]:
     return steps
 
 
-def _sources(cfg: DictConfig, editor: CollageEditor, pictures: Pictures, folder: Path) -> Sources:
-    size = editor.generator.img_resolution
-
+def _sources(cfg: DictConfig, editor: CollageEditor, pictures: Pictures, fit: MaskFit, folder: Path) -> Sources:
     def codes(path: Path) -> Codes:
         if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
             latent, names, _ = _projected(cfg, editor, path)
@@ -189,29 +187,22 @@ def _sources(cfg: DictConfig, editor: CollageEditor, pictures: Pictures, folder:
     def files(path: Path) -> Sequence[Path]:
         return [path] if not path.is_dir() else file_of_each(path, "mask", pictures.names, IMAGE_SUFFIXES)
 
-    def fit(given: np.ndarray, number: int, path: Path) -> np.ndarray:
-        if given.shape == (size, size):
-            return given
-        if pictures.photos and given.shape == pictures.photos[number].shape[:2]:
-            if given.dtype == np.uint8:
-                return mask_to_square(given, size)
-            return to_square((given[None] * 255).round().astype(np.uint8), size)[0].astype(np.float32) / 255
-        has = "x".join(map(str, given.shape[::-1]))
-        own = " nor that of its photo" if pictures.photos else ""
-        raise GanvasError(f"{path} is {has}, which is not the {size}x{size} of the generator{own}: give it in that "
-                          "size.")  # fmt: skip
-
     return Sources(codes, fit, files, len(pictures.latent), folder)
 
 
-def write(cfg: DictConfig, editor: CollageEditor, edited: Collaged, pictures: Pictures) -> list[str]:
+def write(
+    cfg: DictConfig, editor: CollageEditor, edited: Collaged, pictures: Pictures, fit: MaskFit
+) -> list[str]:  # fmt: skip
     """Write the results; returns the lines that end the command."""
     out, pixels, about = Path(cfg.out), to_uint8(edited.image), {"command": cfg.command}
     shown: Sequence[np.ndarray] = list(pixels)
     if cfg.paste:
         under = pictures.photos or list(to_uint8(edited.image_before))
-        regions = edited.region.numpy() >= 0.5
-        shown = [paste(*each, cfg.paste) for each in zip(under, pixels, regions, strict=True)]
+        whole = any(step.mask is None for step in edited.program.steps)
+        shown = [
+            paste(*each, cfg.paste, within=None if whole else fit.within(i))
+            for i, each in enumerate(zip(under, pixels, edited.region.numpy() >= 0.5, strict=True))
+        ]
     save_pictures(cfg, out, shown, edited.before, pictures.names)
     write_config(out, cfg)
     save_png(np.asarray(collage_sheet(edited)), out / SHEET)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from launch.class_judge import ClassJudge
 from launch.figures import read_figures
 from networks.blobgan import Layout
 
@@ -61,6 +62,24 @@ def test_the_notebook_on_texts(run) -> None:
     figures = read_figures(Path("figures"))
     assert figures is not None
     assert figures.figures["success at 2"].value > figures.figures["success at 0.5"].value
+
+
+def test_the_notebook_on_collages(run) -> None:
+    """Its cells do what its text says: regions take classes, the rest stays, a program draws the same again."""
+    names = run("collage.ipynb")
+    painted, real = names["painted"], names["real"]
+    judge = ClassJudge.load(["zoo/attributes_styles32.safetensors"], names["editor"].classes)
+    assert judge.likely(painted.image, torch.full([8], 7)).float().mean() >= 0.5, "lorelei"
+    assert float(painted.inside.mean()) > 3 * float(painted.outside.mean())
+    reached = [float((edited.change > 0).float().mean()) for edited in names["by_layer"]]
+    assert reached[3] < reached[2] < 1
+    assert torch.equal(names["again"].image, names["grown"].image)
+    assert not torch.equal(names["shifted"].image, names["grown"].image)
+    away = real.region.numpy() < 0.5
+    np.testing.assert_array_equal(names["pasted"][away], names["shown"][away])
+    assert (names["pasted"] != names["shown"]).any()
+    for edited in (names["hair"], names["face"]):
+        assert float(edited.inside.mean()) > 2 * float(edited.outside.mean())
 
 
 def test_the_notebook_on_scenes(run) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from launch.collage_trial import Trial
 
 PARTS = (1 / 3, 2 / 3)   # of a collage, that a trial's sheet shows on the way to all of it
+INSIDE = 200             # grey of a region: white would be lost on the page
 FRAME = (220, 40, 40)    # around a reconstruction as the class that the image shows
 
 
@@ -29,11 +30,10 @@ def collage_sheet(edited: Collaged) -> Image.Image:
     """
     n = min(len(edited), SHOWN)
     region = edited.region[:n].numpy()
-    where = np.repeat((255 * region)[..., None], 3, axis=-1).astype(np.uint8)
     change = heat(edited.change[:n].numpy(), LARGEST_CHANGE)
     change[outline(region >= 0.5)] = (90, 160, 250)
     columns = {
-        "before": to_uint8(edited.image_before[:n]), "region": where, "after": to_uint8(edited.image[:n]),
+        "before": to_uint8(edited.image_before[:n]), "region": _shown(region), "after": to_uint8(edited.image[:n]),
         "change": change,
     }  # fmt: skip
     return panels(columns, across=1 if n < 4 else 2)
@@ -52,7 +52,7 @@ def trial_sheet(trial: Trial, changed: Changed, shown: Tensor) -> Image.Image:
     columns = {"given": to_uint8(trial.given.images[:n])}
     if trial.others is not None:
         columns["other"] = to_uint8(trial.others.images[:n])
-    columns["region"] = np.repeat((255 * changed.region[:n].numpy())[..., None], 3, axis=-1).astype(np.uint8)
+    columns["region"] = _shown(changed.region[:n].numpy())
     columns["collage"] = to_uint8(shown[:n])
     if trial.near:
         columns["projected"] = to_uint8(changed.image_before[:n])
@@ -83,3 +83,8 @@ def class_sheet(images: Tensor, labels: Tensor, drawn: Mapping[str, Tensor]) -> 
             column[edge] = FRAME
         columns[name] = column
     return panels(columns, across=1)
+
+
+def _shown(region: np.ndarray) -> np.ndarray:
+    """Regions ``[N, R, R]`` from 0 to 1 as pictures."""
+    return np.repeat((INSIDE * region)[..., None], 3, axis=-1).astype(np.uint8)

@@ -51,7 +51,8 @@ class StyleGAN2Stages:
         if not repainted:
             return Drawing(own, noise)
         n, shares = len(latent), Shares([item.region for item in repainted])
-        others = self.synthesis.styles(torch.stack([item.style.expand(n, -1, -1) for item in repainted], dim=1).flatten(0, 1))
+        theirs = torch.stack([item.style.expand(n, -1, -1) for item in repainted], dim=1)
+        others = self.synthesis.styles(theirs.flatten(0, 1))  # those of all regions at once
         found = {
             path: RegionalStyles(
                 torch.cat([own[path][:, None], others[path].unflatten(0, (n, -1))], dim=1),

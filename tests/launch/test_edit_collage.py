@@ -200,7 +200,7 @@ def test_real_images_are_projected_edited_and_pasted_back(
     shown = images(tmp_path / "out")
     assert [image.shape for image in shown] == [(24, 32, 3)] * 2
     grey = np.asarray(Image.open(photos / "grey.png").convert("RGB"))
-    assert np.array_equal(shown[0][:4], grey[:4])
+    assert np.array_equal(shown[0][mask == 0], grey[mask == 0])  # as it is drawn, finer than the generator's pixels
     assert not np.array_equal(shown[0], grey)
     assert "psnr" in read_figures(tmp_path / "out").figures
     assert load_latent(tmp_path / "out" / "latents.safetensors")[0].label.shape == (2, 3)
