@@ -34,6 +34,13 @@ NEEDS_CODES = ("classes", "lerp")   # of the pictures; features needs those of t
 
 
 @dataclass(frozen=True)
+class Mixed(Changed):
+    """Pictures with a region of others; the gradients that are pasted are the others', which have no seam."""
+
+    source: Tensor   # [N, C, R, R]
+
+
+@dataclass(frozen=True)
 class Trial:
     """What is done to which pictures."""
 
@@ -131,7 +138,8 @@ def pasted(trial: Trial, changed: Changed, how: str | None) -> Tensor:
     """The pictures as they end: put back where they were taken from, or as drawn; ``[N, 3, R, R]`` in [-1, 1]."""
     if how is None:
         return changed.image
-    rows = zip(to_uint8(trial.given.images), to_uint8(changed.image), trial.region.numpy(), strict=True)
+    drawn = changed.source if isinstance(changed, Mixed) else changed.image
+    rows = zip(to_uint8(trial.given.images), to_uint8(drawn), trial.region.numpy(), strict=True)
     shown = np.stack([paste(photo, edited, region, how) for photo, edited, region in rows])
     return torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 127.5 - 1
 
@@ -160,9 +168,9 @@ def _pixels(cfg: DictConfig, trial: Trial) -> Changed:
     return _mixed(cfg, trial, trial.given.images, trial.others.images)
 
 
-def _mixed(cfg: DictConfig, trial: Trial, own: Tensor, other: Tensor) -> Changed:
-    soft = feathered(trial.region.float(), cfg.recipe.feather)
-    return Changed(own, torch.lerp(own, other, cfg.strength * soft[:, None]), soft)
+def _mixed(cfg: DictConfig, trial: Trial, own: Tensor, other: Tensor) -> Mixed:
+    soft, source = feathered(trial.region.float(), cfg.recipe.feather), torch.lerp(own, other, cfg.strength)
+    return Mixed(own, torch.lerp(own, source, soft[:, None]), soft, source)
 
 
 def _how(cfg: DictConfig) -> dict[str, Any]:

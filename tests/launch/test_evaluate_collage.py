@@ -16,9 +16,10 @@ from editors.invert import InversionSettings
 from launch import cli, collage_trial
 from launch.class_judge import ClassJudge
 from launch.collage_pictures import Pictures, halves, matching, other_classes, project
+from launch.collage_trial import Trial
 from launch.compose import compose
 from launch.evaluate_collage import judged
-from launch.figures import read_figures
+from launch.figures import Source, read_figures
 from launch.sweep_plan import plan, put_in
 from networks.attributes import AttributeClassifier, save_attributes
 from networks.checkpoints.attributes import Attribute
@@ -113,6 +114,19 @@ def test_held_out_images_are_projected_and_pasted_back(folder: Path, tmp_path: P
     against = figures["kid_stlpips_alex_x1000"].protocol.how
     assert against.endswith("against 6 held-out images of the classes; subsets of 3")
     assert Image.open(tmp_path / "images" / "edits.png").width > 4 * R
+
+
+def test_pixels_are_pasted_by_their_own_gradients(folder: Path) -> None:
+    """Not by those of the mixture, whose seam is one: of a picture that differs in its level alone nothing comes."""
+    images = torch.linspace(-0.5, 0.2, R).expand(2, 3, R, R)
+    given, others = (Pictures(pictures, torch.tensor([0, 1]), None) for pictures in (images, images + 0.3))
+    mask = collage_trial.region_mask("disc", 0.7, R)
+    editor = load(folder / "gan.safetensors")
+    trial = Trial(editor, given, torch.tensor([1, 0]), others, mask, Source("pictures"), {}, None)
+    cfg = SimpleNamespace(method="pixels", strength=1.0, recipe=SimpleNamespace(feather=0.0))
+    changed = collage_trial.run(cfg, trial)
+    torch.testing.assert_close(changed.inside, torch.full([2], 0.15))
+    torch.testing.assert_close(collage_trial.pasted(trial, changed, "poisson"), images, rtol=0, atol=2 / 127.5)
 
 
 def test_images_are_reconstructed_as_each_class(folder: Path, tmp_path: Path) -> None:

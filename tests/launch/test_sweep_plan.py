@@ -42,7 +42,7 @@ def test_every_size_of_every_paper_composes(name: str, size: str) -> None:
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_the_real_thing_differs_by_data_and_networks_alone(name: str) -> None:
-    """What `full` changes of `zoo`: where images and generators come from, and how long these networks train."""
+    """What `full` changes of `zoo`: where images and generators come from, how long networks train and codes are sought."""
     zoo, full = ({job.name: dict(word.split("=", 1) for word in job.words) for job in grid(name, size).jobs}
                  for size in ("zoo", "full"))  # fmt: skip
     assert zoo.keys() == full.keys()
@@ -50,7 +50,7 @@ def test_the_real_thing_differs_by_data_and_networks_alone(name: str) -> None:
                "recipe", "table", "segmentation", "judge", "classifier", "identity", "metrics_features", "clip",
                "clip_judge")
     networks = ("task.generator.", "task.discriminator.", "task.metrics", "task.checkpoint", "task.training.total",
-                "task.least_steps", "task.epochs", "task.heldout", "task.drawn")
+                "task.least_steps", "task.epochs", "task.heldout", "task.drawn", "inversion.st")
     for job, words in full.items():
         changed = {key for key, value in (zoo[job].items() ^ words.items())}
         assert all(key.split(".")[0] in allowed or key.startswith(networks) for key in changed), (job, changed)
