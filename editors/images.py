@@ -71,7 +71,7 @@ def gather(what: ImageLike | Sequence[ImageLike], channels: int, resolution: int
     """
     items = list(what) if isinstance(what, list | tuple) else [what]
     if not items:
-        raise GanvasError("there are no images; give at least one")
+        raise GanvasError("there are no images: give at least one.")
     return Prepared.cat([prepare(to_tensor(item), channels, resolution) for item in items])
 
 

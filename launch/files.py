@@ -22,7 +22,7 @@ def files_of(path: Path, key: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> 
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
     if not found:
         what = "images" if suffixes is IMAGE_SUFFIXES else key
-        raise GanvasError(f"{key}={path} has no {what} ({', '.join(suffixes)}).")
+        raise GanvasError(f"{key}={path} has no {what} ({', '.join(suffixes)}): put some there, or name another place.")
     return found
 
 

@@ -101,7 +101,7 @@ class MapperChoiceConfig:
         list, "classifiers of attributes; of each text that names one the best mapper is kept, looked at whenever a "
         "checkpoint is due; []: the last mapper is kept", bundle=True
     )  # fmt: skip
-    codes: int = option(100, "samples that it is chosen on, neither learned on nor held out")
+    codes: int = option(200, "samples that it is chosen on, neither learned on nor held out")
 
 
 @dataclass

@@ -42,7 +42,7 @@ def test_every_size_of_every_paper_composes(name: str, size: str) -> None:
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_the_real_thing_differs_by_data_and_networks_alone(name: str) -> None:
-    """What `full` changes of `zoo`: data, generators, and how long networks train and codes are sought."""
+    """`full` changes of `zoo` where images and generators come from, how long networks train and codes are sought."""
     zoo, full = ({job.name: dict(word.split("=", 1) for word in job.words) for job in grid(name, size).jobs}
                  for size in ("zoo", "full"))  # fmt: skip
     assert zoo.keys() == full.keys()
