@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -67,7 +68,7 @@ def trial_sheet(trial: Trial, changed: Changed, shown: Tensor) -> Image.Image:
 
 
 def class_sheet(images: Tensor, labels: Tensor, drawn: Mapping[str, Tensor]) -> Image.Image:
-    """Images beside what they are reconstructed as, class by class; a frame is around their own.
+    """Images beside what they are reconstructed as: their own class, then class by class; a frame is around their own.
 
     Args:
         images: ``[N, 3, R, R]`` in [-1, 1].
@@ -75,7 +76,8 @@ def class_sheet(images: Tensor, labels: Tensor, drawn: Mapping[str, Tensor]) -> 
         drawn: of each class the reconstructions, as ``images``.
     """
     n = min(len(images), SHOWN)
-    columns = {"given": to_uint8(images[:n])}
+    every = torch.stack([pictures[:n] for pictures in drawn.values()])  # [classes, n, 3, R, R]
+    columns = {"given": to_uint8(images[:n]), "as its own": to_uint8(every[labels[:n], torch.arange(n)])}
     for number, (name, pictures) in enumerate(drawn.items()):
         column = to_uint8(pictures[:n]).copy()
         own = (labels[:n] == number).numpy()
