@@ -5,7 +5,7 @@ What is captured may not wait for the GPU, and sees numbers of Python as they we
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -107,7 +107,7 @@ def _kind(inputs: Inputs, settings: dict[str, Any]) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _undone(networks: Iterable[nn.Module], device: torch.device) -> Any:
+def _undone(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
     """Undo what happens to buffers and random numbers."""
     buffers = [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
     with torch.random.fork_rng(devices=[device]):
