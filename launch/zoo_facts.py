@@ -115,6 +115,8 @@ def _training(manifest: Manifest) -> Mapping[str, Any]:
 def _data(manifest: Manifest) -> str | None:
     if labels := (manifest.get("trained_on") or {}).get("labels"):  # a branch
         return f"{labels} labelled images, {manifest['trained_on'].get('codes', 'inverted')}"
+    if count := (manifest.get("trained_on") or {}).get("count"):  # a mapper
+        return f"{_count(count)} {manifest['trained_on']['codes']}"
     data = _training(manifest)
     what = data.get("data") or data.get("style") or data.get("kind")
     if not what:
@@ -126,7 +128,8 @@ def _data(manifest: Manifest) -> str | None:
 
 def _seen(manifest: Manifest) -> int | None:
     trained = manifest.get("trained_on") or {}
-    return manifest.get("images_seen") or (trained.get("images", 0) * trained.get("epochs", 0)) or None
+    seen = manifest.get("images_seen") or trained.get("images_seen")
+    return seen or (trained.get("images", 0) * trained.get("epochs", 0)) or None
 
 
 def _resolution(manifest: Manifest) -> str | None:
