@@ -27,10 +27,8 @@ from networks.gan_losses import (
 from trainers.batches import Batch
 from trainers.diverged import stop_if_not_a_number
 from trainers.draws import seed_draws
+from trainers.figures import Figures, Unread, as_floats
 from trainers.graphs import Captured, Graphed
-
-Figures = dict[str, float]
-Unread = dict[str, Tensor | float]  # figures that may still be on their way: reading one waits for the GPU
 
 
 class Drawn(NamedTuple):
@@ -250,14 +248,6 @@ class AdversarialTrainer(pl.LightningModule):
 def _lazy(interval: int | None) -> float:
     """What a rate and the exponents of its betas are scaled by where every ``interval`` steps have one more."""
     return 1.0 if interval is None else interval / (interval + 1)
-
-
-def as_floats(figures: Unread) -> Figures:
-    """Figures, read all at once: a GPU is waited for once."""
-    tensors = {name: value for name, value in figures.items() if isinstance(value, Tensor)}
-    if not tensors:
-        return dict(figures)
-    return figures | dict(zip(tensors, torch.stack(list(tensors.values())).tolist(), strict=True))
 
 
 def shuffled(labels: Tensor | None) -> Tensor | None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from networks.stylegan2.reconstruction import pyramid_l1
-from trainers.adversarial import AdversarialTrainer, Drawn, Unread
+from trainers.adversarial import AdversarialTrainer, Drawn
 from trainers.code_game import CodeGame
+from trainers.figures import Unread
 
 CODES = 4096  # how many of the encoder's latest codes the prior learns from
 

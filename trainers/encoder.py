@@ -21,6 +21,7 @@ from networks.protocol import Generator
 from trainers.batches import Batch
 from trainers.diverged import stop_if_not_a_number
 from trainers.draws import seed_draws
+from trainers.figures import as_floats
 from trainers.schedule import warm_up_then_cosine
 
 
@@ -83,7 +84,7 @@ class EncoderTrainer(pl.LightningModule):
         losses = self._losses(real)
         total = sum(self.weights[name] * value for name, value in losses.items())
         self.manual_backward(total)
-        self.figures = {name: float(value.detach()) for name, value in losses.items()} | {"loss": float(total.detach())}
+        self.figures = as_floats({**losses, "loss": total})
         stop_if_not_a_number(self.figures, f"after {self.images_seen} images")
         optimizer.step()
         self.clock += len(real)

@@ -27,6 +27,7 @@ from networks.preservation import Preserved
 from networks.protocol import Generator
 from trainers.diverged import stop_if_not_a_number
 from trainers.draws import seed_draws
+from trainers.figures import as_floats
 from trainers.ranger import Ranger
 from trainers.schedule import warm_up_then_cosine
 
@@ -122,7 +123,7 @@ class MapperTrainer(pl.LightningModule):
             self.manual_backward(total)
             for name, x in terms.items():
                 sums[name] = sums.get(name, 0.0) + x.detach().sum() / (seen * self.share)
-        means = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))  # one wait for a GPU, not many
+        means = as_floats(sums)
         self.figures = means | {"loss": sum(self.weights.get(name, 1.0) * value for name, value in means.items())}
         stop_if_not_a_number(self.figures, f"after {self.images_seen} images")
         for mapper in self.bank if self.clip_gradient else ():  # each for itself, as if it were alone

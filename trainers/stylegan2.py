@@ -11,8 +11,9 @@ from networks.augment import Augment
 from networks.gan_losses import Loss, path_lengths
 from networks.stylegan2 import Generator
 from networks.stylegan2.synthesis import NoiseMode
-from trainers.adversarial import Drawn, Unread, shuffled, step
+from trainers.adversarial import Drawn, shuffled, step
 from trainers.autoencoding import AutoencodingTrainer, Lesson
+from trainers.figures import Unread
 
 PATH_SHRINK = 2  # a path length step has as many times fewer samples than a batch
 
