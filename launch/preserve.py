@@ -51,8 +51,13 @@ def preserved_of(options: DictConfig, generator: Generator, key: str, texts: Seq
 
 def regions_of(options: DictConfig, texts: Sequence[str]) -> list[tuple[str, ...]]:
     """Names of the classes that each text may change; none where nothing holds the rest."""
-    own = {entry[0]: entry[1:] for entry in options.get("regions") or () if entry}   # of a mapper's options
-    return [tuple(own.get(text, options.region)) if options.outside else () for text in texts]
+    own = options.get("regions") or ()  # of a mapper's options
+    return [own_words(own, text, options.region) if options.outside else () for text in texts]
+
+
+def own_words(entries: Sequence[Sequence[str]], text: str | None, common: Sequence[str]) -> tuple[str, ...]:
+    """What ``entries`` ``[[text, word, ...], ...]`` have for a text, or else what is common to all."""
+    return tuple({entry[0]: entry[1:] for entry in entries if entry}.get(text, common))
 
 
 def _outside(options: DictConfig, generator: Generator, key: str, texts: Sequence[str]) -> OutsideRegion:

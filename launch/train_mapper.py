@@ -20,7 +20,7 @@ from launch.mapper_judges import aimed, judges_of, texts_of, wish_of
 from launch.mapper_scores import Heldout, edit_of
 from launch.mapper_sources import codes_of, record_split, sources_of
 from launch.options import arguments
-from launch.preserve import regions_of
+from launch.preserve import own_words, regions_of
 from launch.record import RunRecord
 from launch.resume import clock
 from networks.checkpoints.errors import GanvasError
@@ -129,9 +129,9 @@ def build(cfg: DictConfig, bank: list[Mapper], judges: Judges) -> MapperTrainer:
 def fresh(cfg: DictConfig, generator: Generator, judges: Judges, text: str | None = None) -> Mapper:
     """A mapper as ``cfg.task.network`` describes it, for a text or for all."""
     options = arguments(cfg.task.network)
-    own = {entry[0]: entry[1:] for entry in options.pop("text_levels") if entry}
+    own = options.pop("text_levels")
     made_by = {name: options.pop(name) for name in ("kind", "levels", "torgb", "measured")}
-    made_by["levels"] = own.get(text, made_by["levels"])
+    made_by["levels"] = own_words(own, text, made_by["levels"])
     try:
         recipe = Recipe(**options, condition=judges.wish.directions.shape[1] if cfg.task.conditioned else 0)
     except ValueError as error:
