@@ -82,15 +82,20 @@ class ShuffledImages(IterableDataset):
         batch_size: images in a batch; batches run across the end of an epoch.
         seed: seed of the order, from 0.
         start: images already seen: the stream goes on exactly there.
+        rank: which device's part of each batch ...
+        of: ... of how many devices, which divide a batch.
     """
 
-    def __init__(self, images: Shown, batch_size: int, seed: int, start: int = 0) -> None:
+    def __init__(
+        self, images: Shown, batch_size: int, seed: int, start: int = 0, rank: int = 0, of: int = 1
+    ) -> None:
         self.images, self.batch_size, self.seed, self.start = images, batch_size, seed, start
+        self.part = slice(rank * batch_size // of, (rank + 1) * batch_size // of)
 
     def __iter__(self) -> Iterator[Any]:
         indices = self._indices()
         while True:
-            yield self.images.batch(list(islice(indices, self.batch_size)))
+            yield self.images.batch(list(islice(indices, self.batch_size))[self.part])
 
     def _indices(self) -> Iterator[int]:
         epoch, offset = divmod(self.start, len(self.images))
@@ -101,14 +106,17 @@ class ShuffledImages(IterableDataset):
 
 
 class GANImages(pl.LightningDataModule):
-    """Feeds a trainer that counts images seen; after a resume it goes on at the module's ``images_seen``."""
+    """Feeds a trainer that counts images seen; after a resume it goes on at the module's ``images_seen``.
+
+    Of several devices each is fed its part of the same batches.
+    """
 
     def __init__(self, images: Shown, batch_size: int, seed: int) -> None:
         super().__init__()
         self.images, self.batch_size, self.seed = images, batch_size, seed
 
     def train_dataloader(self) -> DataLoader:
-        start = int(self.trainer.lightning_module.images_seen)
-        stream = ShuffledImages(self.images, self.batch_size, self.seed, start)
+        start, devices = int(self.trainer.lightning_module.images_seen), self.trainer.world_size
+        stream = ShuffledImages(self.images, self.batch_size, self.seed, start, self.trainer.global_rank, devices)
         # No workers: the images are made ready already, and a batch takes less than sending it would.
         return DataLoader(stream, batch_size=None, pin_memory=torch.cuda.is_available())

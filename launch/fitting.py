@@ -9,9 +9,12 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
+from launch.follower import lead
 from launch.hardware import trainer_arguments
+from launch.limits import several_devices
 from launch.record import RunRecord
 from trainers.gan_callbacks import EveryImages, StopAtTotal, save_last
+from trainers.together import Together
 
 
 def fit(
@@ -29,6 +32,7 @@ def fit(
 
     Raises:
         DivergedError: if training diverges.
+        GanvasError: if processes for several devices cannot be started.
     """
     last = record.checkpoints / "last.ckpt"
 
@@ -36,7 +40,7 @@ def fit(
         record.log(trained.figures, trained.images_seen)
 
     trainer = pl.Trainer(
-        **trainer_arguments(cfg.trainer), max_epochs=-1, logger=False, enable_checkpointing=False,
+        **_alone_or_together(cfg, record), max_epochs=-1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=record.path,
         callbacks=[
             StopAtTotal(),
@@ -48,3 +52,12 @@ def fit(
     # An averaged or frozen network is in eval mode all the time, as it should be.
     warnings.filterwarnings("ignore", "Found .* module.* in eval mode")
     trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+
+
+def _alone_or_together(cfg: DictConfig, record: RunRecord) -> dict[str, Any]:
+    """Lightning's arguments, with our strategy for several devices."""
+    arguments = trainer_arguments(cfg.trainer)
+    if not several_devices(cfg):
+        return arguments
+    lead(cfg, record)
+    return arguments | {"strategy": Together()}

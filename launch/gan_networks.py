@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
+from launch.hardware import device_count
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Network, NetworkMissingError, is_foreign
 from networks.checkpoints.generators import kind_of, load_discriminator, load_foreign, load_generator
@@ -82,7 +83,7 @@ def build(cfg: DictConfig, start: Start | None = None, c_dim: int = 0) -> Advers
     except InstantiationException as error:
         cause = error.__cause__ or error
         raise GanvasError(f"the networks of task={cfg.task.name} cannot be built: {cause}.") from error
-    _require_groups(module.D, cfg.task.batch_size)
+    _require_groups(module.D, cfg.task.batch_size, device_count(cfg.trainer))
     if getattr(module.D, "sees_with", None) == cfg.task.metrics_features:
         raise GanvasError(f"task.metrics_features={module.D.sees_with} is the network that the discriminator sees "
                           "with, which flatters the generator: use stlpips-alex.")  # fmt: skip
@@ -95,12 +96,15 @@ def _discriminator(cfg: DictConfig, start: Start | None, c_dim: int) -> nn.Modul
     return instantiate(cfg.task.discriminator, c_dim=c_dim)
 
 
-def _require_groups(discriminator: nn.Module, batch_size: int) -> None:
-    """Refuse a batch that the mini-batch standard deviation cannot split; other discriminators take any."""
+def _require_groups(discriminator: nn.Module, batch_size: int, devices: int) -> None:
+    """Refuse a batch that devices, or the mini-batch standard deviation, cannot split."""
+    if batch_size % devices:
+        raise GanvasError(f"task.batch_size={batch_size} must be a multiple of {devices}, the number of devices.")
     group = getattr(getattr(discriminator, "b4", None), "mbstd_group_size", None) or 1
-    if batch_size > group and batch_size % group:
-        raise GanvasError(f"task.batch_size={batch_size} must be a multiple of {group}, the discriminator's "
-                          "mbstd_group_size.")  # fmt: skip
+    if batch_size // devices > group and batch_size // devices % group:
+        each = f", for each of {devices} devices" if devices > 1 else ""
+        raise GanvasError(f"task.batch_size={batch_size} must be a multiple of {group * devices}: {group} is the "
+                          f"discriminator's mbstd_group_size{each}.")  # fmt: skip
 
 
 def read_start(generator: str | Path, discriminator: str | Path | None = None) -> Start:

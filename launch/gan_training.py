@@ -19,7 +19,7 @@ from launch.data import licence, reference_images, require_size, training_data, 
 from launch.figures import Figure, Protocol, all_by, read_figures
 from launch.fitting import fit
 from launch.gan_networks import build, starting_networks
-from launch.limits import require_at_least, require_one_device
+from launch.limits import require_at_least, several_devices
 from launch.record import RunRecord
 from launch.reports.gan import ELAPSED, elapsed, grid, real_grid, shown, write_report
 from launch.resume import clock
@@ -31,6 +31,7 @@ from networks.grids import to_uint8
 from networks.metrics.generator_metrics import GeneratorMetrics, headline
 from trainers.adversarial import AdversarialTrainer
 from trainers.gan_callbacks import EveryImages, draw_samples
+from trainers.together import share_of
 
 
 def train(cfg: DictConfig, record: RunRecord, watch: Sequence[EveryImages] = ()) -> dict[str, Figure]:
@@ -52,7 +53,7 @@ def train(cfg: DictConfig, record: RunRecord, watch: Sequence[EveryImages] = ())
     last = record.checkpoints / "last.ckpt"
     export = record.export / f"{(cfg.experiment or cfg.task.name).rpartition('/')[2]}.safetensors"
     seen = clock(last, "state_dict", "clock")
-    if seen >= cfg.task.training.total_images and (done := read_figures(record.path)):
+    if seen >= cfg.task.training.total_images and (done := read_figures(record.checkpoints.parent)):
         return done.figures
     start = starting_networks(cfg)
     size = None if start is None else start.generator.img_resolution
@@ -75,12 +76,14 @@ def train(cfg: DictConfig, record: RunRecord, watch: Sequence[EveryImages] = ())
         EveryImages(cfg.task.checkpoint_every, lambda m: record.image(
             f"samples-{m.images_seen:08d}", sample_grid(m, images), m.images_seen), at_end=False),
         EveryImages(cfg.task.checkpoint_every, lambda m: save(export, m, about, {})),
-        EveryImages(cfg.task.metrics_every, lambda m: record.log(headline(score(m.G_ema)), m.images_seen), False),
+        EveryImages(cfg.task.metrics_every, lambda m: record.log(
+            headline(score(m.G_ema, share=share_of(m))), m.images_seen), at_end=False),
         EveryImages(cfg.task.checkpoint_every, lambda m: record.log(
             {ELAPSED: time.monotonic() - begun}, m.images_seen)),
         *watch,
     ])  # fmt: skip
-    measured = score(module.G_ema)
+    module.to(module.trainer.strategy.root_device)  # which Lightning has taken it from
+    measured = score(module.G_ema, share=share_of(module))
     record.log(headline(measured), module.images_seen)
     how = f"samples with seed 0 and truncation 1; {score.protocol}"
     protocol = replace(
@@ -120,7 +123,9 @@ def check_settings(cfg: DictConfig) -> None:
     if cfg.task.get("encoder") is not None and cfg.task.batch_size < 2:
         raise GanvasError("task.batch_size=1 leaves nothing to sample: half of the batch is reconstructed by "
                           "task.encoder; use at least 2.")  # fmt: skip
-    require_one_device(cfg)
+    if several_devices(cfg) and cfg.trainer.strategy not in ("auto", "ddp"):
+        raise GanvasError(f"trainer.strategy={cfg.trainer.strategy} is not for task={cfg.task.name}, which has its "
+                          "own: leave it out.")  # fmt: skip
     if cfg.trainer.precision == "16-mixed":
         raise GanvasError("trainer.precision=16-mixed does not go with the R1 penalty: use bf16-mixed, or half "
                           "precision in the finest blocks by task.generator.num_fp16_res.")  # fmt: skip

@@ -67,6 +67,14 @@ def cpu_name() -> str:
     return named[0] if named else platform.processor() or "unknown"
 
 
+def device_count(settings: DictConfig) -> int:
+    """How many devices ``cfg.trainer`` means, on all machines together."""
+    here = settings.devices
+    if here == -1:
+        here = torch.cuda.device_count() if device_of(settings).type == "cuda" else 1
+    return here * settings.num_nodes
+
+
 def device_of(settings: DictConfig) -> torch.device:
     """Where work outside Lightning belongs, such as inversion and scoring: the first of the trainer's devices."""
     gpu = settings.accelerator in ("gpu", "cuda") or (settings.accelerator == "auto" and torch.cuda.is_available())

@@ -21,11 +21,16 @@ def require_at_least(cfg: DictConfig, minima: Mapping[str, float]) -> None:
             raise GanvasError(f"{key}={value} must be at least {least}.")
 
 
+def several_devices(cfg: DictConfig) -> bool:
+    """Whether ``cfg.trainer`` asks for more than one device, or for all that there are."""
+    return cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1
+
+
 def require_one_device(cfg: DictConfig) -> None:
-    """Refuse several devices where the training draws its own batches: each would do the same work.
+    """Refuse several devices where each would do the same work.
 
     Raises:
         GanvasError: naming what to use.
     """
-    if cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1:
+    if several_devices(cfg):
         raise GanvasError(f"task={cfg.task.name} trains on one device: use trainer=cpu or trainer=gpu.")

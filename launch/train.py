@@ -9,11 +9,14 @@ from omegaconf import DictConfig
 
 from launch.errors import Interrupted, is_disk_full, is_out_of_memory, was_raised
 from launch.failures import disk_full, diverged, out_of_memory
+from launch.follower import follow, is_follower
 from launch.hardware import check_devices, use_threads
-from launch.limits import require_at_least
+from launch.limits import require_at_least, require_one_device
 from launch.record import RunRecord
 from networks.checkpoints.errors import GanvasError
 from trainers.diverged import DivergedError
+
+SHARED = ("blobgan", "sngan", "stylegan2")  # tasks that several devices can do together
 
 
 def run(cfg: DictConfig) -> None:
@@ -31,7 +34,13 @@ def run(cfg: DictConfig) -> None:
         raise GanvasError(f"there is no task `{cfg.task.name}`: choose one with task= or experiment=.")
     if cfg.n is not None and cfg.data.get("kind") == "folder":
         raise GanvasError(f"n={cfg.n} counts held-out images, and data=folder has none: leave n= out.")
+    if cfg.task.name not in SHARED:
+        require_one_device(cfg)
     task = import_module(f"launch.train_{cfg.task.name}")
+    if is_follower(cfg):
+        with follow(cfg) as following:
+            task.train(cfg, following)
+        return
     record = RunRecord.open(cfg)
     try:
         record.finish(task.train(cfg, record))

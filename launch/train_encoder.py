@@ -19,7 +19,7 @@ from launch.figures import Figure, all_by
 from launch.fitting import fit
 from launch.hardware import device_of
 from launch.invert import inversion_settings
-from launch.limits import require_at_least, require_one_device
+from launch.limits import require_at_least
 from launch.record import RunRecord
 from launch.reports.pictures import panels
 from launch.resume import clock
@@ -103,7 +103,6 @@ def check_settings(cfg: DictConfig) -> None:
         "task.training.total_images": cfg.task.batch_size, "task.training.lr": 0,
         "task.training.samples_first": 0,
     })  # fmt: skip
-    require_one_device(cfg)
 
 
 def build(cfg: DictConfig, generator: Generator, settings: InversionSettings) -> EncoderTrainer:

@@ -29,6 +29,7 @@ from trainers.diverged import stop_if_not_a_number
 from trainers.draws import seed_draws
 from trainers.figures import Figures, Unread, as_floats
 from trainers.graphs import Captured, Graphed
+from trainers.together import agree, devices, gathered
 
 
 class Drawn(NamedTuple):
@@ -48,6 +49,9 @@ class AdversarialTrainer(pl.LightningModule):
 
     A conditional generator is trained with a label for each image. Samples take the labels of the batch, in another
     order: that is a draw from the labels of the images.
+
+    Of several devices each sees its part of the batch. Gradients, figures and what the networks' buffers hold are their
+    means, so that weights are the same everywhere; statistics over a batch are those of the part.
 
     Raises:
         ValueError: if the loss is unknown, an interval is below 1, generator and discriminator take labels of
@@ -168,27 +172,30 @@ class AdversarialTrainer(pl.LightningModule):
 
     def training_step(self, batch: Batch, *_: Any) -> None:
         real, labels = batch.images, batch.labels  # [B, C, R, R], [B, c_dim]
-        seed_draws(self.seed, self.images_seen)
+        batch = len(real) * devices(self)
+        seed_draws(self.seed, self.images_seen + self.trainer.global_rank * len(real))
         for optimizer in self.optimizers():
             optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * self.rate()
         opt_g, opt_d, *_others = self.optimizers()
         real = real.contiguous(memory_format=self.G.synthesis.memory_format)
-        number = self.images_seen // len(real)  # of this batch
+        number = self.images_seen // batch
         with torch.set_grad_enabled(self.moves_generator(number)):
             drawn = self.draw(real, labels)
         figures, gradient = self._judge(real, labels, drawn, opt_d)
         if gradient is not None:
             opt_g.zero_grad(set_to_none=True)
             torch.autograd.backward([drawn.images, *drawn.losses], [gradient, *map(torch.ones_like, drawn.losses)])
-            step(opt_g)
-        step(opt_d)
+            self.move(opt_g)
+        self.move(opt_d)
         figures |= self.further(real, labels, number)
         if self.r1_gamma != 0 and number % self.r1_interval == 0:
             figures["r1"] = self._regularise(real, labels, opt_d)
+        agree(self, (figure for figure in figures.values() if isinstance(figure, Tensor)))
         self.figures = as_floats(figures)
         stop_if_not_a_number(self.figures, f"in batch {number} after {self.images_seen} images")
-        self.clock += len(real)
-        self._update_ema(len(real))
+        self.clock += batch
+        agree(self, (x for network in (self.G, self.D) for x in network.buffers() if x.is_floating_point()))
+        self._update_ema(batch)
 
     def _judge(
         self, real: Tensor, labels: Tensor | None, drawn: Drawn, opt_d: Any
@@ -198,7 +205,7 @@ class AdversarialTrainer(pl.LightningModule):
         gradient, loss_d, loss_g, logits, *of_weights = self._judged(
             drawn.images.detach(), drawn.labels, real, labels, moves=moves
         )
-        self.augment.observe(logits)
+        self.augment.observe(gathered(self, logits))
         opt_d.zero_grad(set_to_none=True)
         for weight, found in zip(self._judging, of_weights, strict=True):
             weight.grad = found
@@ -222,12 +229,20 @@ class AdversarialTrainer(pl.LightningModule):
         return gradient, loss_d.detach(), loss_g.detach(), real_logits.detach(), *of_weights
 
     def _regularise(self, real: Tensor, labels: Tensor | None, opt_d: Any) -> Tensor:
-        gamma = self.r1_gamma if self.r1_gamma is not None else auto_r1_gamma(real.shape[-1], len(real))
+        batch = len(real) * devices(self)
+        gamma = self.r1_gamma if self.r1_gamma is not None else auto_r1_gamma(real.shape[-1], batch)
         penalty = r1_penalty(lambda x: self.D(self.augment(x), labels), real).mean()
         opt_d.zero_grad(set_to_none=True)
         self.manual_backward(penalty * (gamma / 2 * self.r1_interval))
-        step(opt_d)
+        self.move(opt_d)
         return penalty.detach()
+
+    def move(self, optimizer: Any) -> None:
+        """One update, from gradients that are numbers: the mean of those of all devices."""
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        agree(self, (weight.grad for weight in weights if weight.grad is not None))
+        sanitise_gradients(weights)
+        optimizer.step()
 
     def _ema_decay(self, batch: int) -> float:
         """How much of ``G_ema`` stays after ``batch`` more images."""
@@ -253,13 +268,6 @@ def _lazy(interval: int | None) -> float:
 def shuffled(labels: Tensor | None) -> Tensor | None:
     """Labels ``[n, c_dim]`` in another order: a draw from what the images are labelled with."""
     return None if labels is None else labels[torch.randperm(len(labels), device=labels.device)]
-
-
-def step(optimizer: Any) -> None:
-    """One update, from gradients that are numbers."""
-    for group in optimizer.param_groups:
-        sanitise_gradients(group["params"])
-    optimizer.step()
 
 
 def _compiled(network: nn.Module) -> Callable[..., Tensor]:

@@ -13,6 +13,7 @@ from networks.stylegan2.reconstruction import pyramid_l1
 from trainers.adversarial import AdversarialTrainer, Drawn
 from trainers.code_game import CodeGame
 from trainers.figures import Unread
+from trainers.together import gathered
 
 CODES = 4096  # how many of the encoder's latest codes the prior learns from
 
@@ -90,6 +91,6 @@ class AutoencodingTrainer(AdversarialTrainer):
             return {}
         _opt_g, _opt_d, *opt_codes = self.optimizers()
         codes, distance = self._learned
-        self.code_game.add(codes)
-        game = self.code_game.play(self.code_steps, self.draw_codes, self.G.z_dim, *opt_codes)
+        self.code_game.add(gathered(self, codes))
+        game = self.code_game.play(self.code_steps, self.draw_codes, self.G.z_dim, *opt_codes, self.move)
         return {"reconstruction": distance, **game}

@@ -37,6 +37,7 @@ class CodeGame(nn.Module):
     def play(
         self, steps: int, prior: Callable[[Tensor], Tensor], z_dim: int,
         opt_prior: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer,
+        move: Callable[[torch.optim.Optimizer], None],
     ) -> dict[str, Tensor]:  # fmt: skip
         """``steps`` updates of each side on the codes in the queue; the losses of the last, each a scalar.
 
@@ -46,6 +47,7 @@ class CodeGame(nn.Module):
             z_dim: width of z.
             opt_prior: moves the prior's weights.
             opt_critic: moves the critic's.
+            move: makes a step of one of them.
         """
         filled, taken = torch.stack([self.filled, self.steps]).tolist()  # read at once: a GPU is waited for
         codes = self.codes[:filled]
@@ -54,22 +56,23 @@ class CodeGame(nn.Module):
         for number in range(taken, taken + steps):
             real = (codes[torch.randint(len(codes), [BATCH], device=codes.device)] - mean) / scale
             fake = (prior(torch.randn(BATCH, z_dim, device=codes.device)) - mean) / scale
-            figures = self._step(real, fake, number % INTERVAL == 0, opt_prior, opt_critic)
+            figures = self._step(real, fake, number % INTERVAL == 0, opt_prior, opt_critic, move)
         self.steps += steps
         return figures
 
     def _step(
         self, real: Tensor, fake: Tensor, penalty: bool,
         opt_prior: torch.optim.Optimizer, opt_critic: torch.optim.Optimizer,
+        move: Callable[[torch.optim.Optimizer], None],
     ) -> dict[str, Tensor]:  # fmt: skip
         loss_critic = discriminator_loss(self.critic(real), self.critic(fake.detach()), "logistic")
         if penalty:
             loss_critic = loss_critic + INTERVAL * GAMMA / 2 * r1_penalty(self.critic, real).mean()
         opt_critic.zero_grad(set_to_none=True)
         loss_critic.backward()
-        opt_critic.step()
+        move(opt_critic)
         loss_prior = generator_loss(self.critic(fake), "logistic")
         opt_prior.zero_grad(set_to_none=True)
         loss_prior.backward()
-        opt_prior.step()
+        move(opt_prior)
         return {"code_critic": loss_critic.detach(), "code_prior": loss_prior.detach()}

@@ -16,7 +16,6 @@ from networks.checkpoints.atomic import atomic_path
 from networks.durations import duration
 from networks.rendering import render_batches
 from trainers.adversarial import AdversarialTrainer
-from trainers.batches import Batch
 from trainers.diverged import stop_if_broken
 
 
@@ -31,7 +30,16 @@ class Counted(Protocol):
 Action = Callable[[Any], None]   # takes the module
 
 
-class EveryImages(pl.Callback):
+class Counting(pl.Callback):
+    """Knows how many images had been seen before the batch: by all devices, of which a batch here shows a part."""
+
+    before = 0
+
+    def on_train_batch_start(self, _trainer: pl.Trainer, pl_module: Counted, *_: Any) -> None:
+        self.before = pl_module.images_seen
+
+
+class EveryImages(Counting):
     """Calls ``action`` whenever the clock passes a multiple of ``interval``, and at the end of the run.
 
     Args:
@@ -43,16 +51,14 @@ class EveryImages(pl.Callback):
     def __init__(self, interval: int, action: Action, at_end: bool = True) -> None:
         self.interval, self.action, self.at_end = interval, action, at_end
 
-    def on_train_batch_end(
-        self, _trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Batch, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, _trainer: pl.Trainer, pl_module: Counted, *_: Any) -> None:
         seen = pl_module.images_seen
-        crossed = seen // self.interval > (seen - len(batch.images)) // self.interval
+        crossed = seen // self.interval > self.before // self.interval
         if self.at_end if seen >= pl_module.total_images else crossed:
             self.action(pl_module)
 
 
-class StopAtTotal(pl.Callback):
+class StopAtTotal(Counting):
     """Ends the run at ``total_images``, with a progress bar in images, and says early how long it will take."""
 
     def __init__(self) -> None:
@@ -60,14 +66,18 @@ class StopAtTotal(pl.Callback):
         self.estimate = Estimate()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Counted) -> None:
-        self.bar = tqdm(total=pl_module.total_images, initial=pl_module.images_seen, unit="image", smoothing=0.02)
+        self.bar = tqdm(
+            total=pl_module.total_images, initial=pl_module.images_seen, unit="image", smoothing=0.02,
+            disable=not trainer.is_global_zero,
+        )  # fmt: skip
         self._stop_when_done(trainer, pl_module)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Counted, _outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: Counted, _outputs: Any, _batch: Any, batch_idx: int
     ) -> None:
-        self.bar.update(len(batch.images))
-        if sentence := self.estimate(pl_module, len(batch.images), time.perf_counter()):
+        images = pl_module.images_seen - self.before
+        self.bar.update(images)
+        if (sentence := self.estimate(pl_module, images, time.perf_counter())) and trainer.is_global_zero:
             self.bar.write(sentence)
         if batch_idx % 20 == 0:
             self.bar.set_postfix({name: f"{value:.2f}" for name, value in pl_module.figures.items()})
@@ -127,6 +137,9 @@ def save_last(path: Path) -> Action:
 
     def action(module: Any) -> None:
         stop_if_broken(module, f"after {module.images_seen} images")
+        if not module.trainer.is_global_zero:  # takes part, and writes nothing
+            module.trainer.save_checkpoint(path, weights_only=False)
+            return
         with atomic_path(path) as temporary:
             module.trainer.save_checkpoint(temporary, weights_only=False)
 

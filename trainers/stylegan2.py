@@ -11,9 +11,10 @@ from networks.augment import Augment
 from networks.gan_losses import Loss, path_lengths
 from networks.stylegan2 import Generator
 from networks.stylegan2.synthesis import NoiseMode
-from trainers.adversarial import Drawn, shuffled, step
+from trainers.adversarial import Drawn, shuffled
 from trainers.autoencoding import AutoencodingTrainer, Lesson
 from trainers.figures import Unread
+from trainers.together import agree
 
 PATH_SHRINK = 2  # a path length step has as many times fewer samples than a batch
 
@@ -108,7 +109,8 @@ class StyleGAN2Trainer(AutoencodingTrainer):
         lengths = path_lengths(self.G.synthesis(ws, noise=self.noise), ws)
         mean = self.path_mean.lerp(lengths.mean(), self.path_decay)  # with its gradient, as in the official loss
         self.path_mean.copy_(mean.detach())
+        agree(self, [self.path_mean])
         opt_g.zero_grad(set_to_none=True)
         self.manual_backward((lengths - mean).square().mean() * (self.path_weight * self.path_interval))
-        step(opt_g)
+        self.move(opt_g)
         return lengths.detach().mean()

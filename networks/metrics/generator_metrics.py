@@ -12,6 +12,7 @@ from networks.critics import feature_network
 from networks.metrics.fid import fid
 from networks.metrics.kid import extract_features, intra_kid, kid
 from networks.metrics.precision_recall import NEIGHBOURS, precision_recall
+from networks.metrics.share import ALL, Share
 from networks.protocol import Generator
 from networks.rendering import render_batches
 
@@ -66,18 +67,23 @@ class GeneratorMetrics:
     def _subset_size(self) -> int:
         return min(SUBSET_SIZE, len(self._images))
 
-    def __call__(self, generator: Generator, seed: int = 0, truncation: float = 1.0) -> dict[str, float]:
+    def __call__(
+        self, generator: Generator, seed: int = 0, truncation: float = 1.0, share: Share = ALL
+    ) -> dict[str, float]:
         """Every figure by its name, which tells its feature network: ``fid_efficientnet_lite0``.
 
         KID is times 1000, as it is usually printed (``kid_..._x1000``), and comes with the deviation of one subset
         (``kid_..._x1000_std``); where labels are of classes also within these (``kid_intra_..._x1000``).
-        Features are extracted where the generator is.
+        Features are extracted where the generator is, of several devices on each those of its ``share``.
         """
+        count = len(self._images)
+        indices = share.indices(count)
         if self._real is None:
-            self._real = self._extract((part.float() / 127.5 - 1 for part in self._images.split(self.batch)), generator)
-        latent = generator.sample(len(self._images), seed, self._labels, truncation)
+            parts = (self._images[some].float() / 127.5 - 1 for some in indices.split(self.batch))
+            self._real = share.whole(self._extract(parts, generator), count)
+        latent = generator.sample(count, seed, self._labels, truncation)[indices]
         fake = self._extract((part.clamp(-1, 1) for part in render_batches(generator, latent, self.batch)), generator)
-        return self._figures(self._real, fake)
+        return self._figures(self._real, share.whole(fake, count))
 
     def _extract(self, batches: Iterable[Tensor], generator: Generator) -> Tensor:
         network = self.network.to(generator.device)

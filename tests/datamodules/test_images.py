@@ -36,6 +36,13 @@ def test_each_epoch_shows_every_image_once_in_another_order() -> None:
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
+def test_devices_share_the_batches_of_one() -> None:
+    whole = batches(ImageSet(PIXELS), 24, batch_size=6, start=2)
+    streams = [ShuffledImages(ImageSet(PIXELS), 6, 0, 2, rank, 3) for rank in range(3)]
+    for batch, *parts in zip(whole, *streams, strict=False):
+        assert torch.cat([part.images for part in parts]).equal(batch.images)
+
+
 def test_order_depends_on_the_seed_and_on_nothing_else() -> None:
     torch.manual_seed(1)
     first = seen(21, batch_size=3)

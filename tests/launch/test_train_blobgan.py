@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from launch.reports.blobs import blob_colors, blob_grid
 from networks.blobgan import Layout
 from networks.checkpoints.generators import load_generator
 
+ROOT = Path(__file__).parents[2]
 TINY = [
     "train", "task=blobgan", "task/discriminator=lean", "data=scenes", "data.resolution=16", "data.count=8",
     "task.discriminator.channels=[4,4]", "task.generator.k=2", "task.generator.channels=[8,6]",
@@ -36,6 +40,22 @@ def test_a_run_leaves_a_generator_sheets_with_blobs_and_their_use(tmp_path: Path
     assert figures["coverage"].value == use[-1]["coverage"]
     assert figures["spread"].protocol.images == 256
     assert cli.main([*TINY, f"out={out}"]) == cli.OK  # nothing is left to train
+
+
+def test_two_devices_keep_one_record(tmp_path: Path) -> None:
+    words = [*TINY, "trainer.devices=2", "task.metrics_every=8"]
+    alone = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "RANK", "WORLD_SIZE")}
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.cli", *words], cwd=tmp_path, env={**alone, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    assert done.stdout.count("images_seen: 16") == done.stdout.count("report: ") == 1
+    (out,) = (tmp_path / "runs" / "blobgan").iterdir()
+    lines = list(read_metrics(out / "metrics.jsonl"))
+    assert sum("coverage" in line for line in lines) == 3  # as of one device
+    assert sum("kid_efficientnet_lite0_x1000" in line for line in lines) == 2  # on the way, and at the end
+    assert load_generator(out / "export" / "blobgan.safetensors").img_resolution == 16
+    assert cli.main([*words, f"out={out}"]) == cli.OK  # nothing is left to train, so that nothing is started
 
 
 def test_samples_can_be_drawn_from_the_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

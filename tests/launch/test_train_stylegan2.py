@@ -350,7 +350,7 @@ def test_a_folder_against_frozen_features(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["task.batch_size=6"], "task.batch_size=6 must be a multiple of 4, the discriminator's mbstd_group_size."),
+        (["task.batch_size=6"], "task.batch_size=6 must be a multiple of 4: 4 is the discriminator's mbstd"),
         (["task.training.r1_interval=0"], "the networks of task=stylegan2 cannot be built: r1_interval"),
         (["task.encoder.w_dim=3"], "the networks of task=stylegan2 cannot be built: task.encoder.w_dim=3 is not the"),
         (["generator=zoo/avatars64.safetensors"], "the encoder of task.encoder would start from nothing"),
@@ -358,7 +358,10 @@ def test_a_folder_against_frozen_features(tmp_path: Path) -> None:
         (["task.training.lr_g=-1"], "task.training.lr_g=-1.0 must be at least 0."),
         (["task.log_every=0"], "task.log_every=0 must be at least 1."),
         (["task.metrics_samples=1"], "task.metrics_samples=1 must be at least 2."),
-        (["trainer.devices=2"], "task=stylegan2 trains on one device: use trainer=cpu or trainer=gpu."),
+        (["trainer.devices=2"], "trainer.devices=2 starts the command again for each device: run `ganvas train` by"),
+        (["trainer.devices=3"], "task.batch_size=4 must be a multiple of 3, the number of devices."),
+        (["trainer.devices=2", "task.batch_size=12"], "task.batch_size=12 must be a multiple of 8: 4 is"),
+        (["trainer.devices=2", "trainer.strategy=fsdp"], "trainer.strategy=fsdp is not for task=stylegan2"),
         (["n=4"], "n=4 is no option of task=stylegan2: give task.metrics_samples=4."),
         (["trainer.precision=16-mixed"], "trainer.precision=16-mixed does not go with the R1 penalty"),
         (["task.training.graphs=true", "trainer.precision=bf16-mixed"], "task.training.graphs=true does not go with"),

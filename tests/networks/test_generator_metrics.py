@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from networks.checkpoints.errors import GanvasError
@@ -13,6 +16,7 @@ from networks.latent import Latent
 from networks.metrics import generator_metrics
 from networks.metrics.generator_metrics import METRICS, GeneratorMetrics, headline
 from networks.metrics.kid import intra_kid
+from networks.metrics.share import Share
 
 KID, FID, PRECISION, RECALL = (
     "kid_mean_colour_x1000", "fid_mean_colour", "precision_mean_colour", "recall_mean_colour"
@@ -131,6 +135,35 @@ def test_names_and_protocol_say_what_the_figures_are(score: GeneratorMetrics) ->
         "FID: of 200 and 200 images, biased upwards the fewer they are; "
         "precision and recall: k = 3, of 200 and 200 images"
     )
+
+
+@given(count=st.integers(1, 20), of=st.integers(1, 5))
+def test_shares_make_the_whole(count: int, of: int) -> None:
+    shares = [Share(rank, of) for rank in range(of)]
+    parts = [share.indices(count) for share in shares]
+    assert len({len(part) for part in parts}) == 1  # as many for each, or devices would wait for another
+    assert Share(0, of, lambda _: torch.cat(parts)).whole(parts[0], count).tolist() == list(range(count))
+
+
+def test_several_devices_measure_what_one_does(real: Tensor, score: GeneratorMetrics) -> None:
+    G, of = Uniform(-1, 1), 3
+    expected = score(G)
+    parts: list[list[Tensor]] = [[] for _ in range(of)]  # of images and of samples, by device
+    for rank, own in enumerate(parts):
+        GeneratorMetrics(real, "mean-colour", batch=16)(G, share=Share(rank, of, kept(own)))
+    both = iter([torch.cat([own[turn] for own in parts]) for turn in range(2)])
+    measured = GeneratorMetrics(real, "mean-colour", batch=16)(G, share=Share(0, of, lambda _: next(both)))
+    assert measured == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def kept(into: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    """An exchange that keeps what one gives, and gives it back for all."""
+
+    def everyone(values: Tensor) -> Tensor:
+        into.append(values)
+        return values.repeat(3, 1)
+
+    return everyone
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -183,6 +183,7 @@ class Frozen:
 @pytest.mark.parametrize("loss", ["logistic", "hinge"])
 def test_a_step_takes_each_network_s_own_gradient(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, real = tiny(channels_last=False, loss=loss), torch.randn(BATCH, 3, 16, 16)
+    module.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)  # on one device
     monkeypatch.setattr(module, "manual_backward", lambda loss, **k: loss.backward(**k))
     g, d = (list(network.parameters()) for network in (module.G, module.D))
     fake = module.G.synthesis(module._latents(BATCH, None), noise="const")
@@ -219,7 +220,7 @@ def test_the_mapping_finds_clusters() -> None:
     codes[:, 0] = 5 * torch.randn(256).sign()
     game.add(codes)
     sides = [torch.optim.Adam(side.parameters(), lr=2e-3, betas=(0.0, 0.99)) for side in (mapping, game.critic)]
-    game.play(800, lambda z: mapping(z)[:, 0], 16, *sides)
+    game.play(800, lambda z: mapping(z)[:, 0], 16, *sides, lambda side: side.step())
     w = mapping(torch.randn(512, 16))[:, 0]
     assert (w[:, 0].abs() - 5).abs().median() < 2  # 2.6 for a Gaussian of the same mean and variance
     assert 0.25 < (w[:, 0] > 0).float().mean() < 0.75
