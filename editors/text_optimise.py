@@ -191,7 +191,8 @@ class _Problem:
         preserved, seen = self.editor.preserved, self.render(self.moved(free))
         loss = self.of_text(features(self.editor.mix, seen)) + self.editor.settings.l2 * self.length(free)
         changed: Mapping[str, Tensor] = preserved(seen, self.kept)
-        return loss + sum(preserved.weights[name] * term for name, term in changed.items())
+        weights = preserved.weights()
+        return loss + sum(weights[name] * term for name, term in changed.items())
 
     def of_text(self, seen: Sequence[Tensor]) -> Tensor:
         """How far images are from their texts, ``[N]``; ``seen`` are their features, model by model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from omegaconf import DictConfig
@@ -35,7 +36,9 @@ def preserved_of(options: DictConfig, generator: Generator, key: str, texts: Seq
     Raises:
         GanvasError: if a network is missing, or a region is not one of the branch's.
     """
-    weights = {name: options[name] for name in ("identity", "perceptual", "outside") if options[name]}
+    weights: dict[str, float | list[float]] = {
+        name: options[name] for name in ("identity", "perceptual", "outside") if options[name]
+    }
     terms: dict[str, Preservation] = {}
     if "identity" in weights:
         terms["identity"] = IdentityPreservation(load_identity(options.identity_network)[0])
@@ -43,9 +46,11 @@ def preserved_of(options: DictConfig, generator: Generator, key: str, texts: Seq
         terms["perceptual"] = PerceptualPreservation(perceptual(options.critic))
     if "outside" in weights:
         terms["outside"] = _outside(options, generator, key, texts)
-    elif options.region:
-        raise GanvasError(f"{key}.region=[{','.join(options.region)}] says what may change, and "
-                          f"{key}.outside=0 that nothing holds the rest: give it a weight.")  # fmt: skip
+        weights["outside"] = [_own_weight(options, key, text) for text in texts]
+    elif options.region or options.get("text_outside"):
+        said = "region" if options.region else "text_outside"
+        raise GanvasError(f"{key}.{said} is given, and {key}.outside=0 says that nothing holds what is outside of a "
+                          "region: give it a weight.")  # fmt: skip
     return Preserved(terms, weights)
 
 
@@ -58,6 +63,19 @@ def regions_of(options: DictConfig, texts: Sequence[str]) -> list[tuple[str, ...
 def own_words(entries: Sequence[Sequence[str]], text: str | None, common: Sequence[str]) -> tuple[str, ...]:
     """What ``entries`` ``[[text, word, ...], ...]`` have for a text, or else what is common to all."""
     return tuple({entry[0]: entry[1:] for entry in entries if entry}.get(text, common))
+
+
+def _own_weight(options: DictConfig, key: str, text: str) -> float:
+    """How firmly what is outside of a text's region is held."""
+    words = own_words(options.get("text_outside") or (), text, (str(options.outside),))
+    try:
+        (weight,) = map(float, words)
+        if 0 <= weight < math.inf:
+            return weight
+    except ValueError:
+        pass
+    raise GanvasError(f"{key}.text_outside has {' '.join(map(str, words)) or 'nothing'} for {text!r}: give a number of "
+                      f"at least 0, [[{text},3]].")  # fmt: skip
 
 
 def _outside(options: DictConfig, generator: Generator, key: str, texts: Sequence[str]) -> OutsideRegion:

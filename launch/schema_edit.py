@@ -39,7 +39,9 @@ class PreserveConfig:
     )
     perceptual: float = option(0.0, "weight of the perceptual distance to the source")
     critic: str = option("stlpips-alex", "perceptual distance: stlpips-alex, stlpips-vgg, lpips-alex or lpips-vgg")
-    outside: float = option(0.0, "weight of the mean absolute difference of pixels outside `region`")
+    outside: float = option(
+        0.0, "weight of the mean absolute difference of pixels outside `region`, each class as much as another"
+    )  # fmt: skip
     segmentation: str | None = option(None, "segmentation bundle that finds the region", bundle=True)
     region: list[str] = option(list, "classes that may change, e.g. [hair]")
     margin: float = option(0.02, "how far around them, as a share of the side")

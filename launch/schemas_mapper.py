@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from launch.options import option
 from launch.schema_edit import PreserveConfig
@@ -78,6 +79,9 @@ class MapperPreserveConfig(PreserveConfig):
 
     regions: list[list[str]] = option(
         list, "of texts whose region is another than `region`, the text and its classes: [[a bald person,hair,hat]]"
+    )  # fmt: skip
+    text_outside: list[list[Any]] = option(
+        list, "of texts whose weight is another than `outside`, the text and its weight: [[a sad person,3]]"
     )  # fmt: skip
 
 

@@ -81,10 +81,14 @@ class PerceptualPreservation(Preservation):
         return self.critic.distance(maps, tuple(kept[str(i)].to(x) for i, x in enumerate(maps)))
 
 
+FEW = 0.002  # share of the pixels that a class counts as, if it has fewer
+
+
 class OutsideRegion(Preservation):
     """Mean absolute difference of the pixels that show none of some classes, before and after: "change only hair".
 
-    Absolute, since what reads the images is misled by many small changes rather than by a few large ones.
+    Absolute, since what reads the images is misled by many small changes rather than by a few large ones; and the mean
+    over the source's classes of the mean over each one's pixels: a change of the eyes is one, however small they are.
 
     Args:
         head: the segmentation branch of the generator that draws.
@@ -117,8 +121,12 @@ class OutsideRegion(Preservation):
         reach = round(self.margin * seen.images.shape[-1])
         inside = F.max_pool2d(inside.float()[:, None], 2 * reach + 1, stride=1, padding=reach)  # [N, 1, R, R]
         difference = (seen.images - kept["image"].to(seen.images)).abs().mean(1, keepdim=True)
-        outside = 1 - inside
-        return (difference * outside).flatten(1).sum(1) / outside.flatten(1).sum(1).clamp_min(1)
+        outside, classes = (1 - inside).flatten(1), kept["classes"].long().flatten(1)
+        none = torch.zeros(len(classes), self.head.num_classes, device=outside.device)
+        counts = none.scatter_add(1, classes, outside)
+        sums = none.scatter_add(1, classes, difference.float().flatten(1) * outside)
+        means = sums / counts.clamp_min(FEW * outside.shape[1])  # [N, classes]
+        return means.sum(1) / (counts > 0).sum(1).clamp_min(1)
 
     def _classes(self, seen: Seen) -> Tensor:
         if seen.maps is None:
@@ -131,16 +139,17 @@ class OutsideRegion(Preservation):
 
 
 class Preserved(nn.Module):
-    """Terms by name, each with its weight; none is a choice, too."""
+    """Terms by name, each with its weight, or one for each text; none is a choice, too."""
 
     def __init__(
-        self, terms: Mapping[str, Preservation] | None = None, weights: Mapping[str, float] | None = None
-    ) -> None:
+        self, terms: Mapping[str, Preservation] | None = None,
+        weights: Mapping[str, float | Sequence[float]] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.terms = nn.ModuleDict(terms or {})
-        self.weights = dict(weights or {})
-        if self.weights.keys() != self.terms.keys():
-            raise ValueError(f"each term has a weight, got {list(self.terms)} and {list(self.weights)}")
+        self._weights = dict(weights or {})
+        if self._weights.keys() != self.terms.keys():
+            raise ValueError(f"each term has a weight, got {list(self.terms)} and {list(self._weights)}")
 
     @property
     def needs_maps(self) -> bool:
@@ -152,6 +161,16 @@ class Preserved(nn.Module):
         if self.needs_maps:
             return Seen(*render_maps(generator, latent))
         return Seen(generator.render(latent, up_to=up_to))
+
+    def weights(self, which: Tensor | None = None) -> dict[str, float | Tensor]:
+        """Each term's weight, a number or ``[N]``, for ``which`` text each of N images follows; None: the first."""
+        found: dict[str, float | Tensor] = {}
+        for name, weight in self._weights.items():
+            if isinstance(weight, Sequence):
+                found[name] = weight[0] if which is None else torch.tensor(weight, device=which.device)[which]
+            else:
+                found[name] = weight
+        return found
 
     @torch.no_grad()
     def remember(self, seen: Seen) -> dict[str, Tensor]:

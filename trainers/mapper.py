@@ -1,7 +1,7 @@
 """Training of latent mappers, one for each text, on codes whose images are rendered and looked at once.
 
     L = sum_k  clip * (1 - cos(E(x_k), t_k)) + directional * (1 - cos(E(x_k) - E(x), t_k - t_0))
-               + length * |M_k(w)|^2 + sum_i preserve_i * P_i(x_k, x),      x_k = G(w + M_k(w))
+               + length * |M_k(w)|^2 + sum_i preserve_ik * P_i(x_k, x),      x_k = G(w + M_k(w))
 
 after StyleCLIP (Patashnik et al. 2021, arXiv 2103.17249, eq. 5), the second term after StyleGAN-NADA (Gal et al. 2022,
 arXiv 2108.00946, eq. 3). Mappers share no weight, so that those of several texts are trained together as if alone.
@@ -89,7 +89,7 @@ class MapperTrainer(pl.LightningModule):
         self.total_images, self.seed, self.optimizer_name = total_images, seed, optimizer
         self.lr, self.weight_decay, self.schedule, self.ema_halflife = lr, weight_decay, schedule, ema_halflife
         self.clip_gradient, self.up_to, self.together, self.pretrained = clip_gradient, up_to, together, pretrained
-        self.weights = {"clip": clip, "directional": directional, "length": length, **judges.preserved.weights}
+        self.weights = {"clip": clip, "directional": directional, "length": length}
         self.figures: dict[str, float] = {}  # of the last step
         self.register_buffer("clock", torch.zeros([], dtype=torch.int64))  # images seen; saved with the weights
 
@@ -118,13 +118,13 @@ class MapperTrainer(pl.LightningModule):
                 group["lr"] = self.lr * share
         optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
-        for terms in self.terms(batch):
-            total = sum(self.weights.get(name, 1.0) * x.sum() for name, x in terms.items()) / seen
+        for terms, which in self.terms(batch):
+            weights = self.weights | self._judges.preserved.weights(which)
+            total = sum((weights.get(name, 1.0) * x).sum() for name, x in terms.items()) / seen
             self.manual_backward(total)
-            for name, x in terms.items():
+            for name, x in [*terms.items(), ("loss", total * seen)]:
                 sums[name] = sums.get(name, 0.0) + x.detach().sum() / (seen * self.share)
-        means = as_floats(sums)
-        self.figures = means | {"loss": sum(self.weights.get(name, 1.0) * value for name, value in means.items())}
+        self.figures = as_floats(sums)
         stop_if_not_a_number(self.figures, f"after {self.images_seen} images")
         for mapper in self.bank if self.clip_gradient else ():  # each for itself, as if it were alone
             nn.utils.clip_grad_norm_(mapper.parameters(), self.clip_gradient)
@@ -137,15 +137,18 @@ class MapperTrainer(pl.LightningModule):
         """Edited images for each source image."""
         return len(self.bank)
 
-    def terms(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        """The loss's terms of every edited image, unweighted, ``[n]`` each, some mappers at a time."""
+    def terms(self, batch: Batch) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
+        """The loss's terms of every edited image, unweighted, ``[n]`` each, and which text each follows, ``[n]``.
+
+        Some mappers at a time.
+        """
         seen, parallel = len(batch.images), max(1, self.together // len(batch.images))
         for first in range(0, len(self.bank), parallel):
             numbers = range(first, min(first + parallel, len(self.bank)))
             steps = [self.bank[k](batch.codes) for k in numbers]
             which = torch.arange(numbers.start, numbers.stop, device=self.device).repeat_interleave(seen)
             lengths = torch.cat([self.bank[k].lengths(step) for k, step in zip(numbers, steps, strict=True)])
-            yield {**self.judged(batch, steps, which), "length": lengths}
+            yield {**self.judged(batch, steps, which), "length": lengths}, which
 
     def judged(self, batch: Batch, steps: Sequence[Mapping[str, Tensor]], which: Tensor) -> dict[str, Tensor]:
         """What the frozen networks say of the edited images.
@@ -186,15 +189,15 @@ class ConditionedTrainer(MapperTrainer):
     def share(self) -> int:
         return 1
 
-    def terms(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
+    def terms(self, batch: Batch) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
         mapper, n = self.bank[0], len(batch.images)
         if self.images_seen < self.pretrained:
-            yield self._of_pairs(batch)
+            yield self._of_pairs(batch), None
             return
         directions = self._judges.wish.directions  # [T, D]
         which = torch.randint(len(directions), [n]).to(directions.device)
         steps = mapper(batch.codes, directions[which])
-        yield {**self.judged(batch, [steps], which), "length": mapper.lengths(steps)}
+        yield {**self.judged(batch, [steps], which), "length": mapper.lengths(steps)}, which
 
     def _of_pairs(self, batch: Batch) -> dict[str, Tensor]:
         """How far the predicted difference of codes is from the true one: squared in units, and ``1 - cos``."""

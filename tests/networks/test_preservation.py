@@ -102,6 +102,29 @@ def test_each_text_has_a_region_of_its_own(generator: Generator) -> None:
     assert mixed.equal(torch.stack([term(moved, kept)[0], term(moved, kept, torch.tensor([1, 1]))[1]]))
 
 
+def test_outside_of_a_region_small_classes_count_as_much_as_large_ones(generator: Generator) -> None:
+    head = branch(generator)
+    images, maps = render_maps(generator, generator.sample(1, seed=0))
+    (absent, *_) = {0, 1, 2} - set(predict_mask(head, maps).unique().tolist())
+    small, large = (k for k in range(3) if k != absent)
+    term = OutsideRegion(head, [[absent]], 0.0)
+    source = term.remember(Seen(images, maps))["classes"].fill_(large)
+    source[:, 2:6, 2:6] = small
+    for changed in (small, large):
+        painted = images + (source == changed)
+        found = term(Seen(painted, maps), {"image": images, "classes": source})
+        assert found.item() == pytest.approx(1 / 2, abs=1e-5)
+
+
+def test_a_term_may_have_a_weight_for_each_text() -> None:
+    terms = {name: IdentityPreservation(IdentityNetwork(SIZE, width=4)) for name in ("one", "each")}
+    preserved = Preserved(terms, {"one": 2.0, "each": [3.0, 0.0, 5.0]})
+    assert preserved.weights() == {"one": 2.0, "each": 3.0}
+    found = preserved.weights(torch.tensor([2, 0, 1, 2]))
+    assert found["one"] == 2.0
+    assert found["each"].tolist() == [5.0, 3.0, 0.0, 5.0]
+
+
 def test_what_makes_no_sense_is_refused(generator: Generator) -> None:
     with pytest.raises(ValueError, match=r"ids of classes below 3, got \[\[3\]\]"):
         OutsideRegion(branch(generator), [[3]])
