@@ -50,7 +50,8 @@ QUICK = (Size("small-64", 2, {"img_resolution": 64, "channels": [128, 64, 32], "
                               "hidden_dim": 128, "z_dim": 64, "layers": 3}),)  # fmt: skip
 FULL = (
     Size("rooms-64", 8, {"img_resolution": 64, "channels": [256, 256, 128, 64], "structure_dim": 128, "style_dim": 128,
-                         "hidden_dim": 128, "z_dim": 128, "layers": 5, "smallest": 8, "k": 12}),
+                         "hidden_dim": 128, "z_dim": 128, "layers": 5, "smallest": 8, "k": 12,
+                         "channels_last": True}),  # as experiment=blobgan/rooms64 has it
     Size("release-256", 2, {"img_resolution": 256}),
 )  # fmt: skip
 

@@ -70,9 +70,9 @@ def _convolve(x: Tensor, weight: Tensor, turned: bool) -> Tensor:
     n, _, height, width = x.shape
     out = x.new_empty(n, height, width, kernel.shape[2])
     x_last = x.permute(0, 2, 3, 1)
-    for part in _parts(n, height * width * max(kernel.shape[1:])):
-        products = torch.bmm(_input_points(x_last[part]), kernel)
-        _output_from_points(products, out[part])
+    for images, rows in _parts(n, height, width * max(kernel.shape[1:])):
+        products = torch.bmm(_input_points(x_last[images], rows), kernel)
+        _output_from_points(products, out[images, rows])
     return _as_laid_out(out.permute(0, 3, 1, 2), x)
 
 
@@ -81,8 +81,9 @@ def _correlate(x: Tensor, grad: Tensor) -> Tensor:
     n, _, height, width = x.shape
     x_last, grad_last = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
     points = x.new_zeros(POINTS**2, grad.shape[1], x.shape[1])
-    for part in _parts(n, height * width * max(grad.shape[1], x.shape[1])):
-        points.baddbmm_(_gradient_points(grad_last[part]).transpose(1, 2), _input_points(x_last[part]))
+    for images, rows in _parts(n, height, width * max(grad.shape[1], x.shape[1])):
+        ends = _gradient_points(grad_last[images, rows]).transpose(1, 2)
+        points.baddbmm_(ends, _input_points(x_last[images], rows))
     gradient = _kernel_map(points).T @ points.flatten(1)  # [9, O * I]
     return gradient.T.reshape(*points.shape[1:], 3, 3)
 
@@ -92,10 +93,17 @@ def _as_laid_out(y: Tensor, like: Tensor) -> Tensor:
     return y if like.is_contiguous(memory_format=torch.channels_last) else y.contiguous()
 
 
-def _parts(n: int, numbers: int) -> Iterator[slice]:
-    """A batch of ``n`` images, of ``numbers`` each, in parts of about CHUNK transformed numbers."""
-    step = max(round(CHUNK / (numbers * POINTS**2 / TILE**2)), 1)
-    return (slice(i, i + step) for i in range(0, n, step))
+def _parts(n: int, height: int, numbers: int) -> Iterator[tuple[slice, slice]]:
+    """A batch of ``n`` images, of ``height`` rows of ``numbers`` each, in parts of about CHUNK transformed numbers.
+
+    A part is some images, whole, or some rows of tiles of one image.
+    """
+    rows = CHUNK / (numbers * POINTS**2 / TILE**2)
+    step = max(round(rows / height), 1)
+    band = height if rows >= height else max(round(rows / TILE), 1) * TILE
+    for i in range(0, n, step):
+        for top in range(0, height, band):
+            yield slice(i, i + step), slice(top, min(top + band, height))
 
 
 # The maps. Along one side each takes and fills sequences of slices; along both it is applied twice. Sums of the values
@@ -123,12 +131,14 @@ def _kernel_points(weight: Tensor, turned: bool) -> Tensor:
     return points if turned else points.transpose(1, 2)
 
 
-def _input_points(x: Tensor) -> Tensor:
-    """``[n, H, W, C]`` to the values of its overlapping 6x6 tiles, ``[36, tiles, C]``."""
-    n, height, width, channels = x.shape
+def _input_points(x: Tensor, part: slice) -> Tensor:
+    """``[n, H, W, C]`` to the values of its overlapping 6x6 tiles in some rows, ``[36, tiles, C]``."""
+    n, whole, width, channels = x.shape
+    height = part.stop - part.start
     down, across = height // TILE, width // TILE
     padded = x.new_zeros(n, height + 2, width + 2, channels)
-    padded[:, 1:-1, 1:-1] = x
+    first, last = max(part.start - 1, 0), min(part.stop + 1, whole)
+    padded[:, first - part.start + 1 : last - part.start + 1, 1:-1] = x[:, first:last]
     rows = x.new_empty(POINTS, n, down, width + 2, channels)
     _input_side([padded[:, i : i + height - 3 : TILE] for i in range(POINTS)], rows)
     points = x.new_empty(POINTS, POINTS, n, down, across, channels)

@@ -73,8 +73,9 @@ def test_its_loss_is_that_of_our_preset(original: OriginalMapper, generator: Gen
                          clip=CLIP, directional=0.0, length=LENGTH, up_to=1024)  # fmt: skip
     (kept,) = remembered(generator, original.latent, mix, preserved)
     batch = SourceBatch(kept.pop("image"), dict(original.latent.tensors), kept)
-    (terms,) = ours.terms(batch)
-    total = sum(ours.weights[name] * x.mean() for name, x in terms.items())
+    ((terms, which),) = ours.terms(batch)
+    weights = ours.weights | preserved.weights(which)
+    total = sum(weights[name] * x.mean() for name, x in terms.items())
     torch.testing.assert_close(original.loss(original.latent.tensors["ws"]), total, rtol=1e-5, atol=1e-5)
     assert sum(original.losses.values()) == pytest.approx(total.item(), abs=1e-5)
 

@@ -57,12 +57,15 @@ def test_it_is_differentiable_twice_and_more() -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_a_batch_in_several_parts_is_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, weight = _drawn(5, 3, 4, 8, 8)
+@pytest.mark.parametrize(
+    ("images", "parts"), [(2, 3), (1 / 2, 5 * 2), (1 / 3, 5 * 3), (0.01, 5 * 3)]
+)
+def test_a_batch_in_several_parts_is_the_batch(images: float, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = _drawn(5, 3, 4, 12, 8)
     whole = _by_points(x, weight)
     gradients = torch.autograd.grad(whole.square().sum(), (x, weight))
-    monkeypatch.setattr(module, "CHUNK", 2 * 8 * 8 * 4 * 36 / 16)
-    assert len(list(module._parts(5, 8 * 8 * 4))) == 3
+    monkeypatch.setattr(module, "CHUNK", images * 12 * 8 * 4 * 36 / 16)
+    assert len(list(module._parts(5, 12, 8 * 4))) == parts
     parted = _by_points(x, weight)
     torch.testing.assert_close(parted, whole)
     for a, b in zip(torch.autograd.grad(parted.square().sum(), (x, weight)), gradients, strict=True):
