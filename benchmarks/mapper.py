@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run what the arguments ask for; 1 if a section failed."""
     prepare()
     made = sections.parser(__doc__, SECTIONS, "at most 5 minutes on 2 cores: narrow at 512x512, few steps")
-    helps = {"share": "of each whole training, the rest is multiplied up; texts are scored at 1 alone",
+    helps = {"share": "of each whole training, the rest is multiplied up; scores are of what was run",
              "turns": "rounds at the large size, after one that is not timed",
              "batch": "of the original's step at the large size: 2 in its program, 1 if memory is short"}  # fmt: skip
     made.add_argument("--share", type=float, help=helps["share"])
