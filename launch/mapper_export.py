@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from launch.figures import Figure, Protocol, all_by
-from launch.mapper_judges import file_name, templates_of
+from launch.mapper_judges import file_name, neutral_of, templates_of
 from launch.mapper_scores import Scores
 from launch.mapper_sources import Codes
 from networks.checkpoints.bundle import read_manifest
@@ -55,7 +55,8 @@ def export(
     for text, edit in result.edits.items():
         scores = result.scores[text]
         save_edit(folder / f"{file_name(text)}.safetensors", edit, {
-            **about, "text": text, "metrics": _metrics(scores), "recommended_strengths": list(scores.recommended),
+            **about, "text": text, "neutral": neutral_of(cfg, text), "metrics": _metrics(scores),
+            "recommended_strengths": list(scores.recommended),
             **({"chosen": chosen[text]} if text in chosen else {}),
         })  # fmt: skip
 

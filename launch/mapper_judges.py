@@ -7,7 +7,7 @@ import re
 import torch
 from omegaconf import DictConfig
 
-from launch.preserve import preserved_of
+from launch.preserve import own_words, preserved_of
 from networks.checkpoints.errors import GanvasError
 from networks.clip import TEMPLATES, ClipMix, load_clip
 from networks.mapper.sources import clip_features
@@ -62,7 +62,20 @@ def wish_of(cfg: DictConfig, mix: ClipMix, texts: tuple[str, ...]) -> Wish:
     Raises:
         GanvasError: if one says nothing to a model, or is too long.
     """
-    return Wish.of(mix, texts, cfg.task.clip.neutral, templates_of(cfg))
+    return Wish.of(mix, texts, [neutral_of(cfg, text) for text in texts], templates_of(cfg))
+
+
+def neutral_of(cfg: DictConfig, text: str) -> str:
+    """The neutral text, or texts, that images of a text are to differ from.
+
+    Raises:
+        GanvasError: if ``task.clip.text_neutral`` has none, or several, for it.
+    """
+    words = own_words(cfg.task.clip.text_neutral, text, (cfg.task.clip.neutral,))
+    if len(words) != 1:
+        raise GanvasError(f"task.clip.text_neutral has {len(words)} neutral texts for {text!r}: give one, or several "
+                          "with | between them.")  # fmt: skip
+    return words[0]
 
 
 def aimed(cfg: DictConfig, wish: Wish, kept: Kept) -> Wish:

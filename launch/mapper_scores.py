@@ -18,6 +18,7 @@ from networks.latent_edit import LatentEdit
 from networks.mapper import Mapper, MapperEdit
 from networks.mapper.network import codes_of
 from networks.mapper.sources import clip_features, features, remembered
+from networks.mapper.wish import Wish
 from networks.metrics.mappers import diversity
 from trainers.mapper import Judges
 
@@ -62,23 +63,22 @@ class Heldout:
 
     @torch.no_grad()
     def scores(
-        self, edit: LatentEdit, text: Sequence[Tensor], number: int = 0, strengths: Sequence[float] = STRENGTHS
+        self, edit: LatentEdit, wish: Wish, number: int = 0, strengths: Sequence[float] = STRENGTHS
     ) -> Scores:  # fmt: skip
         """How an edit follows a text and what it changes.
 
         Args:
             edit: of the space of the codes.
-            text: features of the text, of each model ``[D]``.
+            wish: of the text alone.
             number: of the text among those that the terms of preservation know.
             strengths: at which it is measured; 1 among them.
         """
         sources = clip_features(self.kept)
-        before = self._similarity(sources, text).mean().item()
-        return Scores(before, {strength: self._at(edit, text, number, strength) for strength in strengths})
+        before = self._similarity(sources, wish).mean().item()
+        return Scores(before, {strength: self._at(edit, wish, number, strength) for strength in strengths})
 
-    def _at(self, edit: LatentEdit, text: Sequence[Tensor], number: int, strength: float) -> dict[str, float]:
-        generator, mix, wish, preserved = self.judges
-        one = wish.of_text(text)
+    def _at(self, edit: LatentEdit, wish: Wish, number: int, strength: float) -> dict[str, float]:
+        generator, mix, _, preserved = self.judges
         sums: dict[str, float] = {}
         for first in range(0, len(self.latent), self.batch):
             part = self.latent[first : first + self.batch].to(generator.device)
@@ -86,15 +86,15 @@ class Heldout:
             seen = preserved.render(generator, edit.apply(part, strength), self.up_to)
             found = features(mix, seen)
             first_text = torch.zeros(len(part), dtype=torch.long, device=generator.device)
-            terms = {"clip": self._similarity(found, text), **preserved(seen, kept, first_text + number)}
-            terms["directional"] = 1 - one.distances(found, clip_features(kept), first_text)["directional"]
+            terms = {"clip": self._similarity(found, wish), **preserved(seen, kept, first_text + number)}
+            terms["directional"] = 1 - wish.distances(found, clip_features(kept), first_text)["directional"]
             for name, x in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(x.sum())
         return {name: value / len(self.latent) for name, value in sums.items()}
 
-    def _similarity(self, found: Sequence[Tensor], text: Sequence[Tensor]) -> Tensor:
-        pairs = zip(self.judges.mix.weights, found, text, strict=True)
-        return sum(weight * (1 - clip_distance(x, t.to(x))) for weight, x, t in pairs)  # type: ignore[return-value]
+    def _similarity(self, found: Sequence[Tensor], wish: Wish) -> Tensor:
+        triples = zip(wish.weights, found, wish.targets, strict=True)
+        return sum(weight * (1 - clip_distance(x, t[0].to(x))) for weight, x, t in triples)  # type: ignore[return-value]
 
     @torch.no_grad()
     def diversity(self, edits: Sequence[LatentEdit]) -> float:

@@ -66,6 +66,10 @@ class MapperClipConfig:
         "a person", "text of what images show anyway, from which the change is measured; "
         "several, separated by |, count by their mean"
     )  # fmt: skip
+    text_neutral: list[list[str]] = option(
+        list, "of texts that are to differ from others than `neutral`, the text and its neutral text: "
+        "[[a person with red hair,a person with black hair|a blond person]]"
+    )  # fmt: skip
     as_changes: bool = option(
         False, "directions of texts as images change rather than as they differ: times the root of the covariance of "
         "the codes' image features"

@@ -88,6 +88,9 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
     if cfg.trainer.precision == "16-mixed":
         raise GanvasError("trainer.precision=16-mixed is not for a mapper, whose gradients are not scaled: use "
                           "bf16-mixed.")  # fmt: skip
+    if cfg.task.conditioned and cfg.task.clip.text_neutral:
+        raise GanvasError("task.clip.text_neutral is for mappers of one text each: one that takes any text has one "
+                          "neutral text, task.clip.neutral.")  # fmt: skip
     for key in ("unseen", "training.pretrained"):
         if OmegaConf.select(cfg.task, key) and not cfg.task.conditioned:
             raise GanvasError(f"task.{key} is for a mapper that takes texts: set task.conditioned=true, or leave it "
@@ -162,6 +165,6 @@ def score(
         made = edits_of(cfg, module, judges, wish)
         for i, (text, edit) in enumerate(made.items()):
             number = i if wish is judges.wish else 0   # a text that was not learned has no region of its own
-            scores[text] = heldout.scores(edit, [targets[i] for targets in wish.targets], number)
+            scores[text] = heldout.scores(edit, wish.only(i), number)
         edits |= made
     return Result(edits, scores, heldout.diversity(list(edits.values())) if len(edits) > 1 else None)

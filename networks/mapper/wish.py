@@ -1,6 +1,6 @@
 """What texts ask of edited images, by one CLIP or several.
 
-A text's direction from the neutral one tells images that show it from others. How an image changes that comes to show
+A text's direction from a neutral one tells images that show it from others. How an image changes that comes to show
 it is another direction: what tells is the pattern of the change times the inverse of the features' covariance (Haufe et
 al. 2014, On the interpretation of weight vectors of linear models, eq. 6). :meth:`Wish.as_changes` goes half the way
 back, by the covariance's root.
@@ -22,12 +22,12 @@ LEAST = 0.05   # see directional_distance; edits move features of length 1 by so
 
 @dataclass(frozen=True)
 class Wish:
-    """Features of K texts and of the neutral text, for each model of a mix.
+    """Features of K texts and of what each is to differ from, for each model of a mix.
 
     Args:
         texts: what images are to show.
         targets: of each model ``[K, D]``.
-        neutral: of each model ``[D]``: what the images show anyway.
+        neutral: of each model ``[K, D]``: what the images show anyway.
         weights: of the models; they sum to 1.
         turns: of each model ``[D, D]``, what directions from the neutral text are multiplied by where images are to
             move along them; empty: they are taken as they are.
@@ -41,20 +41,32 @@ class Wish:
 
     @staticmethod
     def of(
-        mix: ClipMix, texts: Sequence[str], neutral: str = "a person", templates: Sequence[str] = TEMPLATES
+        mix: ClipMix, texts: Sequence[str], neutral: str | Sequence[str] = "a person",
+        templates: Sequence[str] = TEMPLATES,
     ) -> Wish:  # fmt: skip
         """Encode the texts, each as the mean over its templates.
+
+        Args:
+            mix: the models.
+            texts: what images are to show.
+            neutral: what they show anyway: one for all texts, or one for each.
+            templates: sentences around a text.
 
         Raises:
             GanvasError: if a text is empty, too long, or has no word that a model knows.
         """
-        encoded = [mix.encode_prompt(text, templates) for text in texts]
-        targets = tuple(torch.stack(each) for each in zip(*encoded, strict=True))
-        return Wish(tuple(texts), targets, tuple(mix.encode_neutral(neutral, templates)), mix.weights)
+        neutrals = [neutral] * len(texts) if isinstance(neutral, str) else list(neutral)
+        encoded = {said: mix.encode_neutral(said, templates) for said in dict.fromkeys(neutrals)}
+        targets, ends = (
+            tuple(torch.stack(each) for each in zip(*by_text, strict=True))
+            for by_text in ([mix.encode_prompt(text, templates) for text in texts], [encoded[x] for x in neutrals])
+        )
+        return Wish(tuple(texts), targets, ends, mix.weights)
 
-    def of_text(self, features: Sequence[Tensor]) -> Wish:
-        """The same for one other text, given its features, of each model ``[D]``."""
-        return replace(self, texts=("",), targets=tuple(x[None] for x in features))
+    def only(self, k: int) -> Wish:
+        """Text k alone."""
+        targets, neutral = (tuple(x[k : k + 1] for x in each) for each in (self.targets, self.neutral))
+        return replace(self, texts=self.texts[k : k + 1], targets=targets, neutral=neutral)
 
     def as_changes(self, features: Sequence[Tensor]) -> Wish:
         """The same texts, which ask for changes as these images' features vary, of each model ``[N, D]``."""
@@ -68,7 +80,7 @@ class Wish:
 
     @property
     def directions(self) -> Tensor:
-        """Where each text leads from the neutral one, unit vectors of the first model, ``[K, D]``."""
+        """Where each text leads from its neutral one, unit vectors of the first model, ``[K, D]``."""
         return F.normalize(self.targets[0] - self.neutral[0], dim=1)
 
     def distances(self, edited: Sequence[Tensor], source: Sequence[Tensor], which: Tensor) -> dict[str, Tensor]:

@@ -100,11 +100,15 @@ def test_a_text_becomes_an_edit(train, tiny_generator: Path, tmp_path: Path, cap
 
 def test_a_bank_has_a_bundle_for_each_text(train, tmp_path: Path) -> None:
     words = ["texts=[a bald person,a sad person]", "task.preserve.outside=0",
-             "task.network.text_levels=[[a bald person,medium]]"]  # fmt: skip
+             "task.network.text_levels=[[a bald person,medium]]",
+             "task.clip.text_neutral=[[a bald person,a person with long hair|a person with a hat]]"]  # fmt: skip
     assert train(*words, experiment="mapper/bank") == cli.OK
     names = {path.stem for path in (tmp_path / "run" / "export").iterdir()}
     assert names == {"a_bald_person", "a_sad_person"}
-    edits = {name: load_edit(tmp_path / "run" / "export" / f"{name}.safetensors") for name in names}
+    bundles = {name: tmp_path / "run" / "export" / f"{name}.safetensors" for name in names}
+    neutral = {name: read_manifest(path)["neutral"] for name, path in bundles.items()}
+    assert neutral == {"a_bald_person": "a person with long hair|a person with a hat", "a_sad_person": "a person"}
+    edits = {name: load_edit(path) for name, path in bundles.items()}
     levels = {name: [group.name for group in edit.module.stages[0][0].mapper.groups] for name, edit in edits.items()}
     assert levels == {"a_bald_person": ["medium"], "a_sad_person": ["coarse", "medium"]}
     figures = read_figures(tmp_path / "run").figures
@@ -329,6 +333,8 @@ def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Pat
         (["task.training.optimizer=sgd"], "not by sgd with cosine"),
         (["task.training.pretrained=8"], "set task.conditioned=true"),
         (["task.unseen=[a hat]"], "set task.conditioned=true"),
+        (["text=a hat", "task.clip.text_neutral=[[a hat]]"], "has 0 neutral texts for 'a hat': give one"),
+        (["task.conditioned=true", "task.clip.text_neutral=[[a hat,a]]"], "is for mappers of one text each"),
         (["task.preserve.region=[hair]"], "task.preserve.region is given, and task.preserve.outside=0"),
         (["task.preserve.text_outside=[[a hat,1]]"], "text_outside is given, and task.preserve.outside=0"),
         (["task.preserve.outside=1", "task.preserve.regions=[[a hat,hair]]"], "and task.preserve.region=[CLASS]"),

@@ -98,10 +98,21 @@ def test_texts_may_ask_for_changes_as_images_vary() -> None:
     moved, which = torch.nn.functional.normalize(seen[0] + 0.1 * turned.aims[0][:1], dim=1), torch.zeros(12).long()
     near, far = (wish.distances([moved, seen[1]], seen, which)["directional"].mean() for wish in (turned, frozen.wish))
     assert near < far
-    torch.testing.assert_close(turned.of_text([t[1] for t in turned.targets]).aims[0], turned.aims[0][1:])
+    torch.testing.assert_close(turned.only(1).aims[0], turned.aims[0][1:])
     root = root_covariance(torch.randn(500, 4) @ torch.diag(torch.tensor([1.0, 2.0, 3.0, 4.0])))
     torch.testing.assert_close(root, root.T)
     torch.testing.assert_close(root.diag(), torch.tensor([1.0, 2.0, 3.0, 4.0]), rtol=0.15, atol=0.0)
+
+
+def test_each_text_may_differ_from_a_neutral_text_of_its_own() -> None:
+    mix, neutrals = ClipMix([tiny_clip(0)]), ["a person", "a hat"]
+    both = Wish.of(mix, TEXTS[:2], neutrals)
+    for k, neutral in enumerate(neutrals):
+        alone = Wish.of(mix, TEXTS[k : k + 1], neutral)
+        assert both.only(k).texts == alone.texts
+        torch.testing.assert_close(both.aims[0][k : k + 1], alone.aims[0])
+        torch.testing.assert_close(both.only(k).directions, alone.directions)
+    assert not torch.equal(both.aims[0], Wish.of(mix, TEXTS[:2], neutrals[0]).aims[0])
 
 
 def test_a_bank_is_its_mappers_alone(tmp_path: Path) -> None:
