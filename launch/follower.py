@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import threading
 import time
@@ -25,8 +26,7 @@ from launch.record import RunRecord
 from networks.checkpoints.errors import GanvasError
 from trainers.diverged import DivergedError
 
-WHERE = "GANVAS_RUN"  # the environment's word for the first process's run directory
-
+WHERE, WHOSE = "GANVAS_RUN", "GANVAS_FIRST"  # the environment's words for the first process's run directory, and its id
 PATIENCE = 3.0  # seconds in which the first process ends, if it was what failed
 
 SAID_BY_THE_FIRST = (KeyboardInterrupt, SystemExit, DivergedError)  # what happens to all of them alike
@@ -69,7 +69,7 @@ def lead(cfg: DictConfig, record: RunRecord) -> None:
     if "LOCAL_RANK" not in os.environ and shlex.split(cfg.command)[1:] != sys.argv[1:]:
         raise GanvasError(f"trainer.devices={cfg.trainer.devices} starts the command again for each device: run "
                           "`ganvas train` by itself.")  # fmt: skip
-    os.environ[WHERE] = str(record.path.absolute())
+    os.environ |= {WHERE: str(record.path.absolute()), WHOSE: str(os.getpid())}
 
 
 @contextmanager
@@ -82,10 +82,10 @@ def follow(cfg: DictConfig) -> Iterator[FollowersRecord]:
     run = os.environ.get(WHERE) or cfg.out
     if not run:
         raise GanvasError("processes that were started together need out=DIR, the same for all.")
-    first = os.getppid()
-    threading.Thread(target=_end_with, args=[first], daemon=True).start()
     nowhere = Path(os.devnull)
     with TemporaryDirectory(prefix="ganvas-") as scratch, nowhere.open("w") as nothing, redirect_stdout(nothing):
+        first = int(os.environ.get(WHOSE, os.getppid()))  # it may be gone by now
+        threading.Thread(target=_end_with, args=[first, scratch], daemon=True).start()
         try:
             yield FollowersRecord(Path(scratch), Path(run), cfg)
         except SAID_BY_THE_FIRST:
@@ -95,8 +95,9 @@ def follow(cfg: DictConfig) -> Iterator[FollowersRecord]:
             raise
 
 
-def _end_with(parent: int) -> None:
+def _end_with(parent: int, scratch: str) -> None:
     """Leave as soon as ``parent`` is gone: it would be waited for for ever."""
     while os.getppid() == parent:
         time.sleep(0.5)
+    shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)
