@@ -35,15 +35,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare()
     made = sections.parser(__doc__, SECTIONS, "at most 5 minutes on 2 cores: narrow at 512x512, few steps")
     helps = {"share": "of each whole training, the rest is multiplied up; scores are of what was run",
+             "scored": "held-out codes that those trainings are scored on; 0: they are not",
              "turns": "rounds at the large size, after one that is not timed",
              "batch": "of the original's step at the large size: 2 in its program, 1 if memory is short"}  # fmt: skip
     made.add_argument("--share", type=float, help=helps["share"])
+    made.add_argument("--scored", type=int, help=helps["scored"])
     made.add_argument("--turns", type=int, help=helps["turns"])
     made.add_argument("--batch", type=int, help=helps["batch"])
     arguments = sections.parsed(made, SCRIPT, argv)
-    given = {name: value for name in ("share", "turns", "batch") if (value := getattr(arguments, name)) is not None}
-    if not 0 < given.get("share", 1) <= 1 or min(given.get("turns", 1), given.get("batch", 1)) < 1:
-        raise GanvasError("--share is above 0 and at most 1, --turns and --batch at least 1.")
+    names = ("share", "scored", "turns", "batch")
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    counts = min(given.get("turns", 1), given.get("batch", 1)) >= 1 and given.get("scored", 0) >= 0
+    if not 0 < given.get("share", 1) <= 1 or not counts:
+        raise GanvasError("--share is above 0 and at most 1, --turns and --batch at least 1, --scored at least 0.")
     size = Settings().quick() if arguments.quick else Settings()
     settings = replace(size, device=arguments.device, threads=arguments.threads, **given)
     more = [f"--{name} {value:g}" for name, value in given.items()]

@@ -153,7 +153,7 @@ def run(settings: Settings) -> Result:
 def scored(
     runs: Trainings, texts: Sequence[str], alone: Sequence[Path], together: Path, once: Path
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Percent of success of each text by each kind of training."""
+    """Percent of success of each text by each kind of training, at the best strength of each."""
     rows = []
     for text, own in zip(texts, alone, strict=True):
         name = f"{file_name(text)}.safetensors"
