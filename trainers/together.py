@@ -35,8 +35,7 @@ def agree(module: pl.LightningModule, tensors: Iterable[Tensor]) -> None:
         module: being trained.
         tensors: on its device; changed in place.
     """
-    found = list(tensors)
-    if devices(module) == 1 or not found:
+    if devices(module) == 1 or not (found := list(tensors)):
         return
     flat = torch.cat([x.detach().float().flatten() for x in found])
     mean = module.trainer.strategy.reduce(flat, reduce_op="mean")
