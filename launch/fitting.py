@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -60,4 +61,6 @@ def _alone_or_together(cfg: DictConfig, record: RunRecord) -> dict[str, Any]:
     if not several_devices(cfg):
         return arguments
     lead(cfg, record)
+    if cfg.trainer.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(cfg.trainer.threads)  # or Lightning would choose a number for each process
     return arguments | {"strategy": Together()}

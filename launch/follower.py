@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from launch.figures import Figures
 from launch.limits import several_devices
 from launch.record import RunRecord
 from networks.checkpoints.errors import GanvasError
@@ -45,12 +44,6 @@ class FollowersRecord(RunRecord):
         quiet = OmegaConf.merge(cfg, {"logger": ["none"]})
         super().__init__(scratch, quiet, resumed=True)
         self.checkpoints = run / "checkpoints"
-
-    def finish(self, figures: Figures) -> None:
-        """Nothing: the first process says and keeps them."""
-
-    def withdraw(self) -> None:
-        """Nothing: the run is the first process's."""
 
 
 def is_follower(cfg: DictConfig) -> bool:

@@ -19,6 +19,7 @@ from launch.data import licence, reference_images, require_size, training_data, 
 from launch.figures import Figure, Protocol, all_by, read_figures
 from launch.fitting import fit
 from launch.gan_networks import build, starting_networks
+from launch.hardware import device_count
 from launch.limits import require_at_least, several_devices
 from launch.record import RunRecord
 from launch.reports.gan import ELAPSED, elapsed, grid, real_grid, shown, write_report
@@ -84,6 +85,8 @@ def train(cfg: DictConfig, record: RunRecord, watch: Sequence[EveryImages] = ())
     ])  # fmt: skip
     module.to(module.trainer.strategy.root_device)  # which Lightning has taken it from
     measured = score(module.G_ema, share=share_of(module))
+    if not module.trainer.is_global_zero:  # the first process tells
+        return {}
     record.log(headline(measured), module.images_seen)
     how = f"samples with seed 0 and truncation 1; {score.protocol}"
     protocol = replace(
@@ -120,9 +123,10 @@ def check_settings(cfg: DictConfig) -> None:
         "task.metrics_samples": 2, "task.training.total_images": 1, "task.training.lr_g": 0, "task.training.lr_d": 0,
         **({"task.training.lr_codes": 0} if "encoder" in cfg.task else {}),
     })  # fmt: skip
-    if cfg.task.get("encoder") is not None and cfg.task.batch_size < 2:
-        raise GanvasError("task.batch_size=1 leaves nothing to sample: half of the batch is reconstructed by "
-                          "task.encoder; use at least 2.")  # fmt: skip
+    least = 2 * device_count(cfg.trainer)
+    if cfg.task.get("encoder") is not None and cfg.task.batch_size < least:
+        raise GanvasError(f"task.batch_size={cfg.task.batch_size} leaves nothing to sample: half of the batch is "
+                          f"reconstructed by task.encoder; use at least {least}.")  # fmt: skip
     if several_devices(cfg) and cfg.trainer.strategy not in ("auto", "ddp"):
         raise GanvasError(f"trainer.strategy={cfg.trainer.strategy} is not for task={cfg.task.name}, which has its "
                           "own: leave it out.")  # fmt: skip
@@ -147,7 +151,12 @@ def _check_graphs(cfg: DictConfig) -> None:
 
 
 def save(export: Path, module: AdversarialTrainer, about: dict[str, Any], metrics: dict[str, Any]) -> None:
-    """Write the averaged generator as a bundle, and beside it its discriminator and, if there is one, its encoder."""
+    """Write the averaged generator as a bundle, and beside it its discriminator and, if there is one, its encoder.
+
+    Of several processes that train together the first one does.
+    """
+    if not module.trainer.is_global_zero:
+        return
     about = {**about, "images_seen": module.images_seen}
     save_generator(export, module.G_ema, {**about, "metrics": metrics})
     owner = read_manifest(export)["hash"]

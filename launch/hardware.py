@@ -31,13 +31,21 @@ def use_threads(settings: DictConfig) -> None:
 
 
 def check_devices(settings: DictConfig) -> None:
-    """Refuse a GPU run on a machine without one.
+    """Refuse devices that are not there.
 
     Raises:
         GanvasError: naming what to change.
     """
-    if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+    on_gpu = settings.accelerator in ("gpu", "cuda")
+    if on_gpu and not torch.cuda.is_available():
         raise GanvasError(f"trainer.accelerator={settings.accelerator} but torch sees no GPU here: use trainer=cpu.")
+    if settings.devices < 1 and not (settings.devices == -1 and device_of(settings).type == "cuda"):
+        raise GanvasError(f"trainer.devices={settings.devices} must be at least 1, or on GPUs -1 for all of them.")
+    if on_gpu and settings.devices > (there := torch.cuda.device_count()):
+        raise GanvasError(f"trainer.devices={settings.devices} but torch sees {there} here: use -1 for all of them.")
+    if settings.num_nodes != 1 and not {"RANK", "SLURM_PROCID"} & {*os.environ}:
+        raise GanvasError(f"trainer.num_nodes={settings.num_nodes} needs a launcher that starts each process, such as "
+                          "torchrun or SLURM: use it, or leave num_nodes out.")  # fmt: skip
 
 
 def require_device(device: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -47,10 +49,9 @@ def preserved_of(options: DictConfig, generator: Generator, key: str, texts: Seq
     if "outside" in weights:
         terms["outside"] = _outside(options, generator, key, texts)
         weights["outside"] = [_own_weight(options, key, text) for text in texts]
-    elif options.region or options.get("text_outside"):
-        said = "region" if options.region else "text_outside"
-        raise GanvasError(f"{key}.{said} is given, and {key}.outside=0 says that nothing holds what is outside of a "
-                          "region: give it a weight.")  # fmt: skip
+    elif options.region:
+        raise GanvasError(f"{key}.region=[{','.join(options.region)}] says what may change, and "
+                          f"{key}.outside=0 that nothing holds the rest: give it a weight.")  # fmt: skip
     return Preserved(terms, weights)
 
 
@@ -60,20 +61,21 @@ def regions_of(options: DictConfig, texts: Sequence[str]) -> list[tuple[str, ...
     return [own_words(own, text, options.region) if options.outside else () for text in texts]
 
 
-def own_words(entries: Sequence[Sequence[str]], text: str | None, common: Sequence[str]) -> tuple[str, ...]:
+def own_words(entries: Sequence[Sequence[Any]], text: str | None, common: Sequence[Any]) -> tuple[Any, ...]:
     """What ``entries`` ``[[text, word, ...], ...]`` have for a text, or else what is common to all."""
     return tuple({entry[0]: entry[1:] for entry in entries if entry}.get(text, common))
 
 
 def _own_weight(options: DictConfig, key: str, text: str) -> float:
     """How firmly what is outside of a text's region is held."""
-    words = own_words(options.get("text_outside") or (), text, (str(options.outside),))
-    try:
+    own = options.get("text_outside") or ()  # of a mapper's options
+    words = own_words(own, text, (options.outside,))
+    with suppress(TypeError, ValueError):
         (weight,) = map(float, words)
         if 0 <= weight < math.inf:
             return weight
-    except ValueError:
-        pass
+    if not any(entry and entry[0] == text for entry in own):
+        raise GanvasError(f"{key}.outside={options.outside} must be a number of at least 0.")
     raise GanvasError(f"{key}.text_outside has {' '.join(map(str, words)) or 'nothing'} for {text!r}: give a number of "
                       f"at least 0, [[{text},3]].")  # fmt: skip
 

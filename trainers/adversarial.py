@@ -31,6 +31,8 @@ from trainers.figures import Figures, Unread, as_floats
 from trainers.graphs import Captured, Graphed
 from trainers.together import agree, devices, gathered
 
+STATISTICS = ("w_avg", "hidden_avg", "running_mean", "running_var")  # names of buffers
+
 
 class Drawn(NamedTuple):
     """What a generator makes of a batch."""
@@ -50,8 +52,8 @@ class AdversarialTrainer(pl.LightningModule):
     A conditional generator is trained with a label for each image. Samples take the labels of the batch, in another
     order: that is a draw from the labels of the images.
 
-    Of several devices each sees its part of the batch. Gradients, figures and what the networks' buffers hold are their
-    means, so that weights are the same everywhere; statistics over a batch are those of the part.
+    Of several devices each sees its part of the batch. Gradients, figures and the generator's statistics are their
+    means, so that weights are the same everywhere; what is normalised over a batch is so over the part.
 
     Raises:
         ValueError: if the loss is unknown, an interval is below 1, generator and discriminator take labels of
@@ -156,6 +158,10 @@ class AdversarialTrainer(pl.LightningModule):
         """D's parameters that learn."""
         return [parameter for parameter in self.D.parameters() if parameter.requires_grad]
 
+    def _statistics(self) -> list[Tensor]:
+        """Buffers of G that hold what it has met with, and so differ from device to device."""
+        return [x for name, x in self.G.named_buffers() if name.rpartition(".")[2] in STATISTICS]
+
     @property
     def shares_buffers(self) -> bool:
         """Whether averaged networks take over the buffers of those that they follow."""
@@ -190,11 +196,10 @@ class AdversarialTrainer(pl.LightningModule):
         figures |= self.further(real, labels, number)
         if self.r1_gamma != 0 and number % self.r1_interval == 0:
             figures["r1"] = self._regularise(real, labels, opt_d)
-        agree(self, (figure for figure in figures.values() if isinstance(figure, Tensor)))
+        agree(self, [*(figure for figure in figures.values() if isinstance(figure, Tensor)), *self._statistics()])
         self.figures = as_floats(figures)
         stop_if_not_a_number(self.figures, f"in batch {number} after {self.images_seen} images")
         self.clock += batch
-        agree(self, (x for network in (self.G, self.D) for x in network.buffers() if x.is_floating_point()))
         self._update_ema(batch)
 
     def _judge(

@@ -22,6 +22,11 @@ class Together(DDPStrategy):
     def configure_ddp(self) -> None:
         """Wrap nothing; each process has built or read the same module."""
 
+    def _configure_launcher(self) -> None:
+        super()._configure_launcher()
+        # Lightning would kill the others when this one is stopped. They leave by themselves, and tidy up.
+        self._launcher.kill = lambda _signal: None
+
 
 def devices(module: pl.LightningModule) -> int:
     """How many devices train ``module``."""

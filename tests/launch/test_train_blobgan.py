@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,32 @@ def test_two_devices_keep_one_record(tmp_path: Path) -> None:
     assert cli.main([*words, f"out={out}"]) == cli.OK  # nothing is left to train, so that nothing is started
 
 
+def test_a_run_on_two_devices_is_stopped_as_one_on_one(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = [word for word in TINY if "total_images" not in word]
+    alone = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "RANK", "WORLD_SIZE")}
+    (tmp_path / "scratch").mkdir()
+    run = subprocess.Popen(
+        [sys.executable, "-m", "launch.cli", *words, "trainer.devices=2", "task.training.total_images=1000000",
+         f"out={out}"],
+        env={**alone, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "scratch")}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until(lambda: (out / "checkpoints" / "last.ckpt").exists() and list((tmp_path / "scratch").glob("ganvas-*")))
+    run.terminate()
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == cli.TERMINATED
+    assert said.count("ganvas: stopped; `ganvas train ") == said.count("ganvas: ") == 1
+    until(lambda: not list((tmp_path / "scratch").glob("ganvas-*")))  # the other process has left, too
+
+
+def until(seen: Callable[[], object]) -> None:
+    """Wait for it."""
+    end = time.monotonic() + 120
+    while not seen():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
 def test_samples_can_be_drawn_from_the_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert cli.main([*TINY, "task.training.total_images=4", f"out={out}"]) == cli.OK
@@ -77,6 +105,9 @@ def test_samples_can_be_drawn_from_the_bundle(tmp_path: Path, capsys: pytest.Cap
         (["task.generator.channels=[8]"], "cannot be built: channels must be 2 positive counts, of 8, ..., 16"),
         (["task.training.jitter_end=2"], "jitter_end must be in (0, 1]"),
         (["data=folder", "data.labels=true", "data.resolution=16", "images=x"], "task=blobgan takes no labels"),
+        (["trainer.devices=0"], "trainer.devices=0 must be at least 1"),
+        (["trainer.devices=-1"], "trainer.devices=-1 must be at least 1, or on GPUs -1"),
+        (["trainer.num_nodes=2"], "trainer.num_nodes=2 needs a launcher"),
         (["data=rooms", "data.resolution=16"], "data=rooms needs data.furniture=PATH: the Debian package"),
         (["data=rooms", "data.furniture=nowhere"], "data.furniture=nowhere does not exist: give the Debian package"),
     ],
