@@ -224,7 +224,9 @@ def test_a_share_of_a_training_is_multiplied_up(tmp_path: Path, monkeypatch: pyt
     found = mapper_texts.run(replace(TINY, share=0.1, scored=0))
     single = Training.of("mapper/avatars", "text=a").images
     assert found.figures["avatar_mapper_minutes"] == pytest.approx((10 + single / 100) / 60, rel=1e-2)
-    assert found.figures["eight_texts_over_one"] == pytest.approx(1, rel=1e-2)  # the bank's recipe with a text
+    bank = Training.of("mapper/bank").images
+    assert found.figures["eight_texts_over_one"] == pytest.approx((10 + bank / 100) / (10 + single / 100), rel=1e-2)
+    assert found.figures["eight_texts_over_one_same_recipe"] == pytest.approx(1, rel=1e-2)
     assert found.notes["success, percent"] == "not measured"
 
 
