@@ -15,7 +15,7 @@ from launch.hardware import trainer_arguments
 from launch.limits import several_devices
 from launch.record import RunRecord
 from trainers.gan_callbacks import EveryImages, StopAtTotal, save_last
-from trainers.together import Together
+from trainers.together import OwnSigterm, Together
 
 
 def fit(
@@ -47,6 +47,7 @@ def fit(
             StopAtTotal(),
             EveryImages(cfg.task.log_every, log),
             EveryImages(cfg.task.checkpoint_every, save_last(last)),
+            *([OwnSigterm()] if several_devices(cfg) else []),
             *callbacks,
         ],
     )  # fmt: skip

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
@@ -24,6 +23,7 @@ from launch.limits import several_devices
 from launch.record import RunRecord
 from networks.checkpoints.errors import GanvasError
 from trainers.diverged import DivergedError
+from trainers.together import scratch_of
 
 WHERE, WHOSE = "GANVAS_RUN", "GANVAS_FIRST"  # the environment's words for the first process's run directory, and its id
 PATIENCE = 3.0  # seconds in which the first process ends, if it was what failed
@@ -75,20 +75,23 @@ def follow(cfg: DictConfig) -> Iterator[FollowersRecord]:
     run = os.environ.get(WHERE) or cfg.out
     if not run:
         raise GanvasError("processes that were started together need out=DIR, the same for all.")
-    nowhere = Path(os.devnull)
-    with TemporaryDirectory(prefix="ganvas-") as scratch, nowhere.open("w") as nothing, redirect_stdout(nothing):
-        first = int(os.environ.get(WHOSE, os.getppid()))  # it may be gone by now
-        threading.Thread(target=_end_with, args=[first, scratch], daemon=True).start()
+    scratch = scratch_of(os.getpid())
+    scratch.mkdir(mode=0o700)
+    first = int(os.environ.get(WHOSE, os.getppid()))  # it may be gone by now
+    threading.Thread(target=_end_with, args=[first, scratch], daemon=True).start()
+    with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
         try:
-            yield FollowersRecord(Path(scratch), Path(run), cfg)
+            yield FollowersRecord(scratch, Path(run), cfg)
         except SAID_BY_THE_FIRST:
             return
         except Exception:
             time.sleep(PATIENCE)  # a lost connection is the first process's end, with which this one ends
             raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _end_with(parent: int, scratch: str) -> None:
+def _end_with(parent: int, scratch: Path) -> None:
     """Leave as soon as ``parent`` is gone: it would be waited for for ever."""
     while os.getppid() == parent:
         time.sleep(0.5)

@@ -6,7 +6,13 @@ of one loss: players of a game take their gradients apart, some by ``torch.autog
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import signal
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -24,8 +30,32 @@ class Together(DDPStrategy):
 
     def _configure_launcher(self) -> None:
         super()._configure_launcher()
-        # Lightning would kill the others when this one is stopped. They leave by themselves, and tidy up.
-        self._launcher.kill = lambda _signal: None
+        self._launcher.kill = lambda _number: self._end_others()
+        atexit.register(self._end_others)  # before the connection is taken down, which waits for whoever waits for us
+
+    def _end_others(self) -> None:
+        """End the processes that this one has started, and what they wrote."""
+        started = list(getattr(self._launcher, "procs", ()))
+        self._launcher.procs.clear()  # or Lightning's observer would see them end, and kill this one
+        for process in started:
+            process.kill()
+            process.wait()
+            shutil.rmtree(scratch_of(process.pid), ignore_errors=True)
+
+
+class OwnSigterm(pl.Callback):
+    """Puts back who takes a SIGTERM: Lightning's handler would broadcast, where others wait for a gradient."""
+
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, *_: Any) -> None:
+        signal.signal(signal.SIGTERM, self._handler)
+
+
+def scratch_of(process: int) -> Path:
+    """Where a further process, of this number, writes what nobody keeps."""
+    return Path(tempfile.gettempdir()) / f"ganvas-{process}"
 
 
 def devices(module: pl.LightningModule) -> int:
