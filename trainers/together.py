@@ -35,7 +35,7 @@ class Together(DDPStrategy):
 
     def _end_others(self) -> None:
         """End the processes that this one has started, and what they wrote."""
-        started = list(getattr(self._launcher, "procs", ()))
+        started = list(self._launcher.procs)
         self._launcher.procs.clear()  # or Lightning's observer would see them end, and kill this one
         for process in started:
             process.kill()
