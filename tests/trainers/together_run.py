@@ -94,6 +94,7 @@ def main(folder: Path) -> None:
             fit(name, 2, TOTAL // 2, callbacks=[EveryImages(BATCH, save_last(last))])
             found[f"{name} resumed"] = fit(name, 2, resume=last)
     torch.save(found, folder / f"{rank_zero_only.rank}.pt")
+    torch.distributed.barrier()  # the first process ends the other when it is through
 
 
 if __name__ == "__main__":
