@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self, get_args
 
 import pytorch_lightning as pl
@@ -158,9 +158,10 @@ class AdversarialTrainer(pl.LightningModule):
         """D's parameters that learn."""
         return [parameter for parameter in self.D.parameters() if parameter.requires_grad]
 
-    def _statistics(self) -> list[Tensor]:
-        """Buffers of G that hold what it has met with, and so differ from device to device."""
-        return [x for name, x in self.G.named_buffers() if name.rpartition(".")[2] in STATISTICS]
+    def _told(self, figures: Unread) -> Iterator[Tensor]:
+        """What a step finds beside gradients: its figures, and buffers of G that hold what it has met with."""
+        yield from (figure for figure in figures.values() if isinstance(figure, Tensor))
+        yield from (x for name, x in self.G.named_buffers() if name.rpartition(".")[2] in STATISTICS)
 
     @property
     def shares_buffers(self) -> bool:
@@ -196,7 +197,7 @@ class AdversarialTrainer(pl.LightningModule):
         figures |= self.further(real, labels, number)
         if self.r1_gamma != 0 and number % self.r1_interval == 0:
             figures["r1"] = self._regularise(real, labels, opt_d)
-        agree(self, [*(figure for figure in figures.values() if isinstance(figure, Tensor)), *self._statistics()])
+        agree(self, self._told(figures))
         self.figures = as_floats(figures)
         stop_if_not_a_number(self.figures, f"in batch {number} after {self.images_seen} images")
         self.clock += batch
