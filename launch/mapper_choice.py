@@ -15,7 +15,6 @@ import torch
 from omegaconf import DictConfig
 
 from launch.figures import Figure, Protocol, all_by
-from launch.mapper_judges import neutral_of
 from launch.text_methods import Said
 from launch.text_scores import Judges, TextScores, best_strength, followed
 from networks.checkpoints.atomic import atomic_path
@@ -29,7 +28,7 @@ from trainers.gan_callbacks import EveryImages
 from trainers.mapper import MapperTrainer
 
 VALIDATION_SEED = 1_000_004   # of samples that are neither learned on nor held out
-STRENGTHS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)   # mappers that have learned longer move less at strength 1
+STRENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)   # mappers that have learned longer move less at strength 1
 FILE = "chosen.pt"            # in checkpoints/
 
 Edits = Callable[[MapperTrainer], Mapping[str, LatentEdit]]
@@ -149,6 +148,6 @@ def choice_of(
     drawn = generator.sample(options.codes, VALIDATION_SEED, truncation=cfg.task.sources.truncation)
     codes = in_space(generator, drawn.to(generator.device), space_of(generator, cfg.task.network.kind))
     before = torch.cat(list(render_batches(generator, codes))).clamp(-1, 1)
-    every = {text: TextScores(judges, Said("mapper", text, neutral_of(cfg, text)), before) for text in texts}
+    every = {text: TextScores(judges, Said("mapper", text, cfg.task.clip.neutral), before) for text in texts}
     scores = {text: found for text, found in every.items() if found.named is not None and not found.there.all()}
     return Choice(cfg.task.checkpoint_every, path, generator, codes, scores, edits) if scores else None

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from launch.figures import Figure, Protocol, all_by
-from launch.mapper_judges import file_name, neutral_of, templates_of
+from launch.mapper_judges import file_name, templates_of
 from launch.mapper_scores import Scores
 from launch.mapper_sources import Codes
 from networks.checkpoints.bundle import read_manifest
@@ -52,12 +52,14 @@ def export(
                                 "diversity": result.diversity, "chosen": chosen},
         )  # fmt: skip
         return
-    for text, edit in result.edits.items():
+    contrasts = judges.wish.contrasts
+    for k, (text, edit) in enumerate(result.edits.items()):
         scores = result.scores[text]
         save_edit(folder / f"{file_name(text)}.safetensors", edit, {
-            **about, "text": text, "neutral": neutral_of(cfg, text), "metrics": _metrics(scores),
+            **about, "text": text, "metrics": _metrics(scores),
             "recommended_strengths": list(scores.recommended),
             **({"chosen": chosen[text]} if text in chosen else {}),
+            **({"speaks_of": contrasts.groups_of(k)} if contrasts else {}),
         })  # fmt: skip
 
 
@@ -92,12 +94,16 @@ def report(cfg: DictConfig, codes: Codes, judges: Judges, result: Result, pictur
         rows.append(f"| {text} | {scores.before:.3f} | {figures} | {low:g} to {high:g} |")
     differ = [] if result.diversity is None else [f"Steps of two texts differ by {result.diversity:.3f} in the mean "
                                                   "(1 - cosine).", ""]  # fmt: skip
+    spoken = []
+    if contrasts := judges.wish.contrasts:
+        said = (f"{text}: {', '.join(contrasts.groups_of(k))}" for k, text in enumerate(judges.wish.texts))
+        spoken = [f"What texts speak of, where statements of other groups are to stay true: {'; '.join(said)}.", ""]
     return "\n".join([
         f"# {cfg.experiment or 'mapper'}", "", f"`{cfg.command}`", "",
         f"Figures: {protocol_of(codes, judges)}. `clip` is the cosine between image and text, `directional` that "
         "between their changes; the others are distances from the source.", "",
         f"| text | clip before | {' | '.join(names)} | strengths |",
-        "|---|---|" + "---|" * (len(names) + 1), *rows, "", *differ, f"![held-out codes]({picture})", "",
+        "|---|---|" + "---|" * (len(names) + 1), *rows, "", *spoken, *differ, f"![held-out codes]({picture})", "",
     ])  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from launch.preserve import own_words, preserved_of
 from networks.checkpoints.errors import GanvasError
 from networks.clip import TEMPLATES, ClipMix, load_clip
 from networks.mapper.sources import clip_features
+from networks.mapper.statements import Statements
 from networks.mapper.wish import Wish
 from networks.preservation import Kept
 from networks.protocol import Generator
@@ -62,27 +63,22 @@ def wish_of(cfg: DictConfig, mix: ClipMix, texts: tuple[str, ...]) -> Wish:
     Raises:
         GanvasError: if one says nothing to a model, or is too long.
     """
-    return Wish.of(mix, texts, [neutral_of(cfg, text) for text in texts], templates_of(cfg))
+    return Wish.of(mix, texts, cfg.task.clip.neutral, templates_of(cfg))
 
 
-def neutral_of(cfg: DictConfig, text: str) -> str:
-    """The neutral text, or texts, that images of a text are to differ from.
+def aimed(cfg: DictConfig, mix: ClipMix, wish: Wish, kept: Kept) -> Wish:
+    """A wish as ``task.clip.as_changes`` and ``statements`` say, given what was remembered of the codes' images.
 
     Raises:
-        GanvasError: if ``task.clip.text_neutral`` has none, or several, for it.
+        GanvasError: if a statement says nothing to a model, or is too long.
     """
-    words = own_words(cfg.task.clip.text_neutral, text, (cfg.task.clip.neutral,))
-    if len(words) != 1:
-        raise GanvasError(f"task.clip.text_neutral has {len(words)} neutral texts for {text!r}: give one, or several "
-                          "with | between them.")  # fmt: skip
-    return words[0]
-
-
-def aimed(cfg: DictConfig, wish: Wish, kept: Kept) -> Wish:
-    """A wish for changes as ``task.clip.as_changes`` says, given what was remembered of the codes' images."""
-    if not cfg.task.clip.as_changes:
-        return wish
-    return wish.as_changes([torch.as_tensor(x) for x in clip_features(kept)])
+    options, features = cfg.task.clip, [torch.tensor(x) for x in clip_features(kept)]
+    if options.statements:
+        # As they are: a statement is said in other words rather than in twenty sentences, which take a minute here.
+        groups = {name: list(statements) for name, *statements in options.statements}
+        about = [own_words(options.text_about, text, ()) for text in wish.texts]
+        wish = wish.among(Statements.of(mix, groups, PLAIN, options.scale), features, about)
+    return wish.as_changes(features) if options.as_changes else wish
 
 
 def mix_of(cfg: DictConfig) -> ClipMix:

@@ -29,6 +29,7 @@ class ClipTrainingConfig:
     lr: float = option(3e-3, "AdamW's peak rate", diverged="lower")
     weight_decay: float = option(0.01, "AdamW's weight decay")
     shorts: int = option(4, "short captions of an image in a step, beside the one that says everything")
+    jitter: float = option(0.0, "largest random shift (of half the side), turn (radians) and scaling of images")
 
 
 @dataclass

@@ -20,9 +20,6 @@ class MapperNetworkConfig:
         "styles: one for each layer of S"
     )  # fmt: skip
     levels: list[str] = option(lambda: ["coarse", "medium", "fine"], "those that are moved; without fine, colours stay")
-    text_levels: list[list[str]] = option(
-        list, "of texts that move others than `levels`, the text and its levels: [[a bald person,coarse,medium]]"
-    )  # fmt: skip
     torgb: bool = option(False, "of kind=styles: also the styles of ToRGB layers")
     measured: bool = option(True, "steps in units of the generator's codes; false: in units of one, as the original's")
     norm: str = option("features", "axis of the normalisation: features, or layers, as in the original")
@@ -47,7 +44,15 @@ class MapperTrainingConfig:
     clip_gradient: float = option(1.0, "largest norm of a mapper's gradient; 0 for no bound")
     clip: float = option(0.0, "weight of the distance between image and text")
     directional: float = option(1.0, "weight of the distance between the image's change and the text's")
+    contrast: float = option(
+        0.0, "weight of the text against the statements of `clip.statements` that contradict it"
+    )  # fmt: skip
+    unsaid: float = option(0.0, "weight of the statements that the text says nothing of, and that become less true")
     length: float = option(0.05, "weight of the mean squared step, in units of the codes")
+    jitter: float = option(
+        0.0, "CLIPs see images before and after through the same random view, shifted, turned and scaled by so much, "
+        "mirrored and degraded, so that no pattern of theirs alone will do; 0: as they are"
+    )  # fmt: skip
     up_to: int = option(256, "pixels a side that are rendered at most: finer layers are left out", memory=True)
     together: int = option(64, "edited images that are held at once", memory=True)
     pretrained: int = option(0, "with task.conditioned: images that are first seen in pairs, without texts")
@@ -66,10 +71,15 @@ class MapperClipConfig:
         "a person", "text of what images show anyway, from which the change is measured; "
         "several, separated by |, count by their mean"
     )  # fmt: skip
-    text_neutral: list[list[str]] = option(
-        list, "of texts that are to differ from others than `neutral`, the text and its neutral text: "
-        "[[a person with red hair,a person with black hair|a blond person]]"
+    statements: list[list[str]] = option(
+        list, "what can be said of images, in groups of which one fits each, behind the group's name: [[hair,a bald "
+        "person,a person with short hair|a short-haired person]]; which a text speaks of is found in the source images"
     )  # fmt: skip
+    text_about: list[list[str]] = option(
+        list, "of texts that speak of other groups than is found, the text and the groups, that of what contradicts it "
+        "first: [[a bald person,hair,hair colour]]"
+    )  # fmt: skip
+    scale: float = option(20.0, "what cosines are multiplied by where statements are compared; 100 for OpenAI's CLIP")
     as_changes: bool = option(
         False, "directions of texts as images change rather than as they differ: times the root of the covariance of "
         "the codes' image features"

@@ -20,7 +20,7 @@ from launch.mapper_judges import aimed, judges_of, texts_of, wish_of
 from launch.mapper_scores import Heldout, edit_of
 from launch.mapper_sources import codes_of, record_split, sources_of
 from launch.options import arguments
-from launch.preserve import own_words, regions_of
+from launch.preserve import regions_of
 from launch.record import RunRecord
 from launch.resume import clock
 from networks.checkpoints.errors import GanvasError
@@ -53,8 +53,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     sources = sources_of(cfg, codes, judges)
     if len(sources) < cfg.task.batch_size:
         raise GanvasError(f"{len(sources)} codes are less than a batch: lower task.batch_size.")
-    judges = judges._replace(wish=aimed(cfg, judges.wish, sources.kept))
-    unseen = unseen and aimed(cfg, unseen, sources.kept)
+    judges = judges._replace(wish=aimed(cfg, judges.mix, judges.wish, sources.kept))
+    unseen = unseen and aimed(cfg, judges.mix, unseen, sources.kept)
     module = build(cfg, bank, judges)
     heldout = Heldout(codes.heldout, judges, cfg.task.training.up_to, cfg.task.sources.batch)
 
@@ -88,9 +88,7 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
     if cfg.trainer.precision == "16-mixed":
         raise GanvasError("trainer.precision=16-mixed is not for a mapper, whose gradients are not scaled: use "
                           "bf16-mixed.")  # fmt: skip
-    if cfg.task.conditioned and cfg.task.clip.text_neutral:
-        raise GanvasError("task.clip.text_neutral is for mappers of one text each: one that takes any text has one "
-                          "neutral text, task.clip.neutral.")  # fmt: skip
+    _check_statements(cfg)
     for key in ("unseen", "training.pretrained"):
         if OmegaConf.select(cfg.task, key) and not cfg.task.conditioned:
             raise GanvasError(f"task.{key} is for a mapper that takes texts: set task.conditioned=true, or leave it "
@@ -101,9 +99,31 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
         "task.training.total_images": cfg.task.batch_size, "task.training.lr": 0, "task.training.up_to": 4,
         "task.training.together": 1, "task.preserve.identity": 0, "task.preserve.perceptual": 0,
         "task.preserve.outside": 0, "task.training.ema_halflife": 0, "task.training.clip_gradient": 0,
+        "task.training.contrast": 0, "task.training.unsaid": 0, "task.training.jitter": 0, "task.clip.scale": 0,
         "task.choose.codes": 1,
     })  # fmt: skip
     return texts
+
+
+def _check_statements(cfg: DictConfig) -> None:
+    """Refuse groups of statements that cannot be used.
+
+    Raises:
+        GanvasError: naming the key to change.
+    """
+    for key in ("contrast", "unsaid"):
+        if cfg.task.training[key] and not cfg.task.clip.statements:
+            raise GanvasError(f"task.training.{key} compares with what else can be said: give task.clip.statements="
+                              "[[GROUP,TEXT,TEXT]], or set it to 0.")  # fmt: skip
+    for group in cfg.task.clip.statements:
+        if len(group) < 3:
+            raise GanvasError(f"task.clip.statements has [{','.join(group)}]: give a group's name and two statements "
+                              "or more, of which one fits an image.")  # fmt: skip
+    known = {group[0] for group in cfg.task.clip.statements}
+    for text, *groups in cfg.task.clip.text_about:
+        if not groups or not known.issuperset(groups):
+            raise GanvasError(f"task.clip.text_about has {', '.join(groups) or 'nothing'} for {text!r}: give groups of "
+                              f"task.clip.statements, {', '.join(sorted(known)) or 'which has none'}.")  # fmt: skip
 
 
 def bank_of(cfg: DictConfig, judges: Judges) -> list[Mapper]:
@@ -112,8 +132,8 @@ def bank_of(cfg: DictConfig, judges: Judges) -> list[Mapper]:
     Raises:
         GanvasError: if a mapper of these settings, or of this generator, cannot be had.
     """
-    texts = (None,) if cfg.task.conditioned else judges.wish.texts
-    return [fresh(cfg, judges.generator, judges, text) for text in texts]
+    count = 1 if cfg.task.conditioned else len(judges.wish.texts)
+    return [fresh(cfg, judges.generator, judges) for _ in range(count)]
 
 
 def build(cfg: DictConfig, bank: list[Mapper], judges: Judges) -> MapperTrainer:
@@ -128,12 +148,10 @@ def build(cfg: DictConfig, bank: list[Mapper], judges: Judges) -> MapperTrainer:
     return instantiate({**settings, "_partial_": True})(bank=bank, judges=judges, seed=cfg.seed)
 
 
-def fresh(cfg: DictConfig, generator: Generator, judges: Judges, text: str | None = None) -> Mapper:
-    """A mapper as ``cfg.task.network`` describes it, for a text or for all."""
+def fresh(cfg: DictConfig, generator: Generator, judges: Judges) -> Mapper:
+    """A mapper as ``cfg.task.network`` describes it."""
     options = arguments(cfg.task.network)
-    own = options.pop("text_levels")
     made_by = {name: options.pop(name) for name in ("kind", "levels", "torgb", "measured")}
-    made_by["levels"] = own_words(own, text, made_by["levels"])
     try:
         recipe = Recipe(**options, condition=judges.wish.directions.shape[1] if cfg.task.conditioned else 0)
     except ValueError as error:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from networks.attributes import AttributeClassifier, attribute_loss
 from networks.metrics.attributes import AttributeScore, attribute_scores
-from trainers.segmenter import degrade, mirror_images
 from trainers.supervised import SupervisedTrainer
+from trainers.views import degrade, mirror_images
 
 
 class AttributeTrainer(SupervisedTrainer):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from networks.clip.avatar import AvatarClip
 from networks.clip.contrastive import contrastive_loss
-from trainers.segmenter import degrade, mirror_images
 from trainers.supervised import SupervisedTrainer
+from trainers.views import degrade, jitter, mirror_images
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ class ClipTrainer(SupervisedTrainer):
         lr: float = 3e-3,            # AdamW's peak rate
         weight_decay: float = 0.01,  # AdamW's decay
         shorts: int = 4,             # short captions of an image in a step, beside the one that says everything
+        jitter: float = 0.0,         # how far images are shifted, turned and scaled, see trainers/views.py
     ) -> None:
         super().__init__(total_steps, seed, lr, weight_decay)
-        self.network, self.shorts = network, shorts
+        self.network, self.shorts, self.jitter = network, shorts, jitter
         for name in ("features", "claims", "own", "contrasts", "false"):   # where the network is; not in checkpoints
             self.register_buffer(name, getattr(captions, name), persistent=False)
         self.seen: list[Tensor] = []   # image vectors of the last validation
@@ -54,7 +55,10 @@ class ClipTrainer(SupervisedTrainer):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, rows = batch
         draws = self.draws()
-        vectors = self.network.encode_images(degrade(mirror_images(images, draws)[0], draws))
+        seen = mirror_images(images, draws)[0]
+        if self.jitter:
+            seen = jitter(seen, draws, self.jitter)
+        vectors = self.network.encode_images(degrade(seen, draws))
         each = self.own.shape[1]
         short = torch.randint(1, each, (self.shorts, len(rows)), generator=draws, device=rows.device)
         losses = [self._loss(vectors, rows, which) for which in (torch.zeros_like(rows), *short)]

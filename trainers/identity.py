@@ -7,8 +7,8 @@ from torch import Tensor
 
 from networks.identity import IdentityNetwork, pair_loss
 from networks.metrics.attributes import recognition
-from trainers.segmenter import degrade, mirror_images
 from trainers.supervised import SupervisedTrainer
+from trainers.views import degrade, mirror_images
 
 
 class IdentityTrainer(SupervisedTrainer):

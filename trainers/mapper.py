@@ -1,10 +1,12 @@
 """Training of latent mappers, one for each text, on codes whose images are rendered and looked at once.
 
     L = sum_k  clip * (1 - cos(E(x_k), t_k)) + directional * (1 - cos(E(x_k) - E(x), t_k - t_0))
+               + contrast * -log p(t_k | x_k) + unsaid * sum_g KL(p_g(x) | p_g(x_k))
                + length * |M_k(w)|^2 + sum_i preserve_ik * P_i(x_k, x),      x_k = G(w + M_k(w))
 
 after StyleCLIP (Patashnik et al. 2021, arXiv 2103.17249, eq. 5), the second term after StyleGAN-NADA (Gal et al. 2022,
-arXiv 2108.00946, eq. 3). Mappers share no weight, so that those of several texts are trained together as if alone.
+arXiv 2108.00946, eq. 3), those of the second line by statements in groups ``g`` (``networks/mapper/statements.py``).
+Mappers share no weight, so that those of several texts are trained together as if alone.
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ from networks.latent import Latent
 from networks.mapper import Mapper
 from networks.mapper.sources import clip_features, features
 from networks.mapper.wish import Wish
-from networks.preservation import Preserved
+from networks.preservation import Preserved, Seen
 from networks.protocol import Generator
 from trainers.diverged import stop_if_not_a_number
 from trainers.draws import seed_draws
 from trainers.figures import as_floats
 from trainers.ranger import Ranger
 from trainers.schedule import warm_up_then_cosine
+from trainers.views import alike
 
 RAMP = 0.1  # the average's half-life is at most this share of the images seen, so that it leaves its start behind
 
@@ -73,6 +76,9 @@ class MapperTrainer(pl.LightningModule):
         clip_gradient: float = 1.0,    # largest norm of a mapper's gradient; 0 for no bound
         clip: float = 0.0,             # weight of the distance between image and text
         directional: float = 1.0,      # weight of the distance between their changes
+        contrast: float = 0.0,         # weight of the text against what contradicts it
+        unsaid: float = 0.0,           # weight of what the text says nothing of, and changes
+        jitter: float = 0.0,           # CLIP sees random views, moved so far (trainers/views.py); 0: images as they are
         length: float = 0.05,          # weight of the mean squared step, in units of the codes
         up_to: int = 256,              # pixels a side that are rendered at most
         together: int = 64,            # edited images that are held at once
@@ -89,7 +95,9 @@ class MapperTrainer(pl.LightningModule):
         self.total_images, self.seed, self.optimizer_name = total_images, seed, optimizer
         self.lr, self.weight_decay, self.schedule, self.ema_halflife = lr, weight_decay, schedule, ema_halflife
         self.clip_gradient, self.up_to, self.together, self.pretrained = clip_gradient, up_to, together, pretrained
-        self.weights = {"clip": clip, "directional": directional, "length": length}
+        self.weights = {"clip": clip, "directional": directional, "length": length, "contrast": contrast,
+                        "unsaid": unsaid}  # fmt: skip
+        self.jitter = jitter
         self.figures: dict[str, float] = {}  # of the last step
         self.register_buffer("clock", torch.zeros([], dtype=torch.int64))  # images seen; saved with the weights
 
@@ -166,7 +174,18 @@ class MapperTrainer(pl.LightningModule):
         # Not by `cat`, which half-precision values do not pass under autocast on a CPU.
         kept = {name: x.repeat(len(steps), *[1] * (x.ndim - 1)) for name, x in batch.kept.items()}
         seen = preserved.render(generator, Latent(self.bank[0].space, codes), self.up_to)
-        return {**wish.distances(features(mix, seen), clip_features(kept), which), **preserved(seen, kept, which)}
+        if self.jitter:
+            now, then = self._through_views(batch, seen, len(steps))
+        else:
+            now, then = features(mix, seen), clip_features(kept)
+        return {**wish.distances(now, then, which), **preserved(seen, kept, which)}
+
+    def _through_views(self, batch: Batch, seen: Seen, count: int) -> tuple[list[Tensor], list[Tensor]]:
+        """CLIP features of edited images, ``count`` of each source, and of their sources, in the same random views."""
+        sources, edited = batch.images.float() / 127.5 - 1, seen.images.float()
+        then, *now = alike([sources, *edited.chunk(count)], int(torch.randint(2**31, ())), self.jitter)
+        before = [x.repeat(count, 1) for x in features(self._judges.mix, Seen(then))]
+        return features(self._judges.mix, Seen(torch.cat(now))), before
 
     @torch.no_grad()
     def _follow(self, seen: int) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from networks.checkpoints.classes import IGNORE
@@ -15,38 +14,7 @@ from networks.segmentation.losses import segmentation_loss
 from networks.segmenter_library import LibrarySegmenter
 from networks.unet import UNet
 from trainers.supervised import SupervisedTrainer
-
-
-def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Make rendered images a little like generated ones: soft edges, another exposure, noise.
-
-    Args:
-        images: ``[N, C, H, W]`` in [-1, 1].
-        generator: source of the strengths, drawn for each image.
-
-    Returns:
-        Images in [-1, 1], each pixel showing what it showed before, so that the masks stay true.
-    """
-    def draw(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
-
-    soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    images = images.lerp(soft, draw(0.0, 0.8))
-    images = images * draw(0.9, 1.1) + draw(-0.1, 0.1)
-    noise = torch.randn(images.shape, generator=generator, device=images.device)
-    return (images + noise * draw(0.0, 0.06)).clamp(-1, 1)
-
-
-def mirror(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Flip a random half of the images left to right, with their masks."""
-    images, flip = mirror_images(images, generator)
-    return images, torch.where(flip[:, None, None], masks.flip(-1), masks)
-
-
-def mirror_images(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Flip a random half of the images left to right; also which, bool ``[N]``."""
-    flip = torch.rand(len(images), generator=generator, device=images.device) < 0.5
-    return torch.where(flip[:, None, None, None], images.flip(-1), images), flip
+from trainers.views import degrade, mirror
 
 
 class SegmenterTrainer(SupervisedTrainer):

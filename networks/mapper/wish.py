@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from networks.clip import TEMPLATES, ClipMix, clip_distance, directional_distance
+from networks.mapper.statements import Contrasts, Statements
 
 LEAST = 0.05   # see directional_distance; edits move features of length 1 by some tenths
 
@@ -31,6 +32,7 @@ class Wish:
         weights: of the models; they sum to 1.
         turns: of each model ``[D, D]``, what directions from the neutral text are multiplied by where images are to
             move along them; empty: they are taken as they are.
+        contrasts: what contradicts the texts, and what they say nothing of; None: it is not known.
     """
 
     texts: tuple[str, ...]
@@ -38,6 +40,7 @@ class Wish:
     neutral: tuple[Tensor, ...]
     weights: tuple[float, ...]
     turns: tuple[Tensor, ...] = ()
+    contrasts: Contrasts | None = None
 
     @staticmethod
     def of(
@@ -66,11 +69,22 @@ class Wish:
     def only(self, k: int) -> Wish:
         """Text k alone."""
         targets, neutral = (tuple(x[k : k + 1] for x in each) for each in (self.targets, self.neutral))
-        return replace(self, texts=self.texts[k : k + 1], targets=targets, neutral=neutral)
+        contrasts = self.contrasts and self.contrasts.only(k)
+        return replace(self, texts=self.texts[k : k + 1], targets=targets, neutral=neutral, contrasts=contrasts)
 
     def as_changes(self, features: Sequence[Tensor]) -> Wish:
         """The same texts, which ask for changes as these images' features vary, of each model ``[N, D]``."""
         return replace(self, turns=tuple(root_covariance(x).to(t) for x, t in zip(features, self.targets, strict=True)))
+
+    def among(
+        self, statements: Statements, features: Sequence[Tensor], about: Sequence[Sequence[str]] = ()
+    ) -> Wish:  # fmt: skip
+        """The same texts among statements that are true or false of these images, of each model ``[N, D]``.
+
+        ``about``: names of the groups that each text speaks of; none: it is found.
+        """
+        contrasts = Contrasts.of(statements, features, self.targets, self.neutral, self.weights, about)
+        return replace(self, contrasts=contrasts)
 
     @property
     def aims(self) -> list[Tensor]:
@@ -92,7 +106,8 @@ class Wish:
             which: number of the text that each image is to follow, ``[N]``.
 
         Returns:
-            ``clip``: StyleCLIP's distance ``[N]``; ``directional``: StyleGAN-NADA's ``[N]``.
+            ``clip``: StyleCLIP's distance ``[N]``; ``directional``: StyleGAN-NADA's ``[N]``; and those of
+            :class:`Contrasts` where there are statements.
         """
         found = {"clip": torch.zeros(()), "directional": torch.zeros(())}
         for weight, x, x0, target, aim in zip(self.weights, edited, source, self.targets, self.aims, strict=True):
@@ -101,7 +116,7 @@ class Wish:
             found["directional"] = found["directional"] + weight * directional_distance(
                 x, x0, way, torch.zeros_like(way), LEAST
             )
-        return found
+        return found | (self.contrasts.distances(edited, source, which) if self.contrasts else {})
 
 
 def root_covariance(features: Tensor) -> Tensor:

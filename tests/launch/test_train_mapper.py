@@ -37,6 +37,7 @@ TINY = [
     "task.checkpoint_every=8", "trainer.threads=1", "wandb=disabled", "task.clip.templates=false",
     "task.inversion.steps=1", "task.inversion.samples=8", "task.network.depth=2", "task.training.lr=0.01",
     "task.preserve.perceptual=0", "task.clip.neutral=a person", "task.choose.judge=[]",
+    "task/statements=none", "task.training.contrast=0", "task.training.unsaid=0",
 ]  # fmt: skip
 
 
@@ -99,18 +100,20 @@ def test_a_text_becomes_an_edit(train, tiny_generator: Path, tmp_path: Path, cap
 
 
 def test_a_bank_has_a_bundle_for_each_text(train, tmp_path: Path) -> None:
-    words = ["texts=[a bald person,a sad person]", "task.preserve.outside=0",
-             "task.network.text_levels=[[a bald person,medium]]",
-             "task.clip.text_neutral=[[a bald person,a person with long hair|a person with a hat]]"]  # fmt: skip
+    words = ["texts=[a bald person,a sad person]", "task.preserve.outside=0", "task.network.kind=levels",
+             "task.network.levels=[coarse,medium]", "task.training.contrast=1", "task.training.unsaid=1",
+             "task.clip.statements=[[mouth,a sad mouth,a smile],[hair,short hair,bald|no hair,long hair]]",
+             ]  # fmt: skip
     assert train(*words, experiment="mapper/bank") == cli.OK
     names = {path.stem for path in (tmp_path / "run" / "export").iterdir()}
     assert names == {"a_bald_person", "a_sad_person"}
     bundles = {name: tmp_path / "run" / "export" / f"{name}.safetensors" for name in names}
-    neutral = {name: read_manifest(path)["neutral"] for name, path in bundles.items()}
-    assert neutral == {"a_bald_person": "a person with long hair|a person with a hat", "a_sad_person": "a person"}
+    for path in bundles.values():
+        assert set(read_manifest(path)["speaks_of"]) <= {"mouth", "hair"} != set()
+    assert "speak of" in (tmp_path / "run" / "report.md").read_text()
     edits = {name: load_edit(path) for name, path in bundles.items()}
     levels = {name: [group.name for group in edit.module.stages[0][0].mapper.groups] for name, edit in edits.items()}
-    assert levels == {"a_bald_person": ["medium"], "a_sad_person": ["coarse", "medium"]}
+    assert levels == {"a_bald_person": ["coarse", "medium"], "a_sad_person": ["coarse", "medium"]}
     figures = read_figures(tmp_path / "run").figures
     assert {"clip a bald person", "directional a sad person", "diversity"} <= figures.keys()
     mean = (figures["clip a bald person"].value + figures["clip a sad person"].value) / 2
@@ -333,8 +336,11 @@ def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Pat
         (["task.training.optimizer=sgd"], "not by sgd with cosine"),
         (["task.training.pretrained=8"], "set task.conditioned=true"),
         (["task.unseen=[a hat]"], "set task.conditioned=true"),
-        (["text=a hat", "task.clip.text_neutral=[[a hat]]"], "has 0 neutral texts for 'a hat': give one"),
-        (["task.conditioned=true", "task.clip.text_neutral=[[a hat,a]]"], "is for mappers of one text each"),
+        (["task.training.unsaid=1"], "task.training.unsaid compares with what else can be said: give"),
+        (["task.clip.statements=[[hair,a hat]]"], r"task.clip.statements has \[hair,a hat\]: give a group"),
+        (["task.clip.statements=[[hair,a hat,'!']]"], "the text '!' says nothing"),
+        (["task.clip.text_about=[[a hat,hair]]"], "has hair for 'a hat': give groups of task.clip.statements, which"),
+        (["task.training.jitter=-1"], "task.training.jitter=-1.0 must be at least 0"),
         (["task.preserve.region=[hair]"], "task.preserve.outside=0 that nothing holds the rest"),
         (["task.preserve.outside=1", "task.preserve.regions=[[a hat,hair]]"], "and task.preserve.region=[CLASS]"),
         (["task.preserve.outside=1"], "needs task.preserve.segmentation=FILE"),

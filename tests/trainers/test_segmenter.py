@@ -14,7 +14,8 @@ from torch import Tensor
 
 from networks.unet import UNet
 from trainers.diverged import DivergedError
-from trainers.segmenter import SegmenterTrainer, degrade, labelled_batches, mirror
+from trainers.segmenter import SegmenterTrainer, labelled_batches
+from trainers.views import degrade, mirror
 
 
 def seeded(seed: int = 0) -> torch.Generator:
