@@ -52,8 +52,10 @@ def test_the_notebook_on_texts(run) -> None:
     """Its cells do what its text says: each method moves images towards its text, and figures are printed."""
     names = run("texts.ipynb")
     codes, scores, texts = names["codes"], names["scores"], names["texts"]
-    after = {"a person wearing glasses": names["found"].at(1.0), "a smiling person": names["smile"].apply(codes),
-             "a person with red hair": names["red"].apply(names["generator"], codes)}  # fmt: skip
+    after = {"a person wearing glasses": names["found"].at(1.0)} | {
+        text: names[name].apply(names["generator"], codes)
+        for text, name in (("a smiling person", "smile"), ("a person with red hair", "red"))
+    }  # fmt: skip
     for text, latent in after.items():
         gained = scores(latent)[texts.index(text)] - scores(codes)[texts.index(text)]
         assert gained.mean() > 0.02, text

@@ -97,7 +97,7 @@ class MapperTrainer(pl.LightningModule):
         self.clip_gradient, self.up_to, self.together, self.pretrained = clip_gradient, up_to, together, pretrained
         self.weights = {"clip": clip, "directional": directional, "length": length, "contrast": contrast,
                         "unsaid": unsaid}  # fmt: skip
-        self.jitter = jitter
+        self.jitter, self.view = jitter, 0   # the view's seed, drawn at each step
         self.figures: dict[str, float] = {}  # of the last step
         self.register_buffer("clock", torch.zeros([], dtype=torch.int64))  # images seen; saved with the weights
 
@@ -119,6 +119,8 @@ class MapperTrainer(pl.LightningModule):
     def training_step(self, batch: Batch, *_: Any) -> None:
         seen = len(batch.images)
         seed_draws(self.seed, self.images_seen)
+        if self.jitter:
+            self.view = int(torch.randint(2**31, ()))   # one for all texts, so that each is trained as if alone
         optimizer = self.optimizers(use_pl_optimizer=False)
         if self.schedule == "cosine":
             share = warm_up_then_cosine(self.images_seen // seen, self.total_images // seen)
@@ -183,7 +185,7 @@ class MapperTrainer(pl.LightningModule):
     def _through_views(self, batch: Batch, seen: Seen, count: int) -> tuple[list[Tensor], list[Tensor]]:
         """CLIP features of edited images, ``count`` of each source, and of their sources, in the same random views."""
         sources, edited = batch.images.float() / 127.5 - 1, seen.images.float()
-        then, *now = alike([sources, *edited.chunk(count)], int(torch.randint(2**31, ())), self.jitter)
+        then, *now = alike([sources, *edited.chunk(count)], self.view, self.jitter)
         before = [x.repeat(count, 1) for x in features(self._judges.mix, Seen(then))]
         return features(self._judges.mix, Seen(torch.cat(now))), before
 

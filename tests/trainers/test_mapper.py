@@ -16,6 +16,7 @@ from networks.clip import ClipMix
 from networks.identity import IdentityNetwork
 from networks.mapper import STYLECLIP, Mapper, Recipe, in_space, mapper_for
 from networks.mapper.sources import clip_features, remembered
+from networks.mapper.statements import Statements
 from networks.mapper.wish import Wish, root_covariance
 from networks.preservation import IdentityPreservation, Preserved
 from networks.stylegan2 import Generator
@@ -46,6 +47,13 @@ def sources(frozen: Judges, space: str = "w+", count: int = 12) -> Sources:
     parts = list(remembered(frozen.generator, latent, frozen.mix, frozen.preserved, batch=5))
     kept = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
     return Sources(latent.tensors, kept)
+
+
+def told(frozen: Judges) -> Judges:
+    """The same judges, who also know what else can be said."""
+    groups = {"mouth": ["a sad mouth", "a smile"], "hair": ["red hair", "black hair", "no hair|bald"]}
+    seen = clip_features({name: torch.as_tensor(x) for name, x in sources(frozen).kept.items()})
+    return frozen._replace(wish=frozen.wish.among(Statements.of(frozen.mix, groups, ["{}"]), seen))
 
 
 def bank_of(n: int, recipe: Recipe = Recipe(), kind: str = "levels") -> list[Mapper]:  # noqa: B008 - frozen
@@ -115,12 +123,13 @@ def test_each_text_may_differ_from_a_neutral_text_of_its_own() -> None:
     assert not torch.equal(both.aims[0], Wish.of(mix, TEXTS[:2], neutrals[0]).aims[0])
 
 
-def test_a_bank_is_its_mappers_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("losses", [{}, {"contrast": 0.3, "unsaid": 0.3, "jitter": 0.05}])
+def test_a_bank_is_its_mappers_alone(losses: dict[str, float], tmp_path: Path) -> None:
     (tmp_path / "bank").mkdir()
-    bank = fit(MapperTrainer(bank_of(3), judges(), 3 * BATCH, together=2 * BATCH), tmp_path / "bank")
+    bank = fit(MapperTrainer(bank_of(3), told(judges()), 3 * BATCH, together=2 * BATCH, **losses), tmp_path / "bank")
     for k in range(3):
         (tmp_path / str(k)).mkdir()
-        alone = MapperTrainer([bank_of(3)[k]], judges(TEXTS[k : k + 1]), 3 * BATCH)
+        alone = MapperTrainer([bank_of(3)[k]], told(judges(TEXTS[k : k + 1])), 3 * BATCH, **losses)
         fit(alone, tmp_path / str(k))
         for name, value in alone.bank[0].state_dict().items():
             torch.testing.assert_close(bank.bank[k].state_dict()[name], value, rtol=1e-3, atol=1e-5)
@@ -129,7 +138,7 @@ def test_a_bank_is_its_mappers_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("optimizer", ["adamw", "ranger"])
 def test_a_resumed_run_ends_with_the_same_weights(optimizer: str, tmp_path: Path) -> None:
     def module() -> MapperTrainer:
-        return MapperTrainer(bank_of(1), judges(TEXTS[:1]), 14 * BATCH, optimizer=optimizer, lr=1e-2)
+        return MapperTrainer(bank_of(1), judges(TEXTS[:1]), 14 * BATCH, optimizer=optimizer, lr=1e-2, jitter=0.05)
 
     (tmp_path / "whole").mkdir()
     (tmp_path / "halves").mkdir()
@@ -154,6 +163,24 @@ def test_what_judges_is_frozen_and_no_part_of_the_checkpoint(tmp_path: Path) -> 
         assert all(p.grad is None and not p.requires_grad for p in network.parameters())
         assert all(torch.equal(x, state[name]) for name, x in network.state_dict().items())
     assert "identity" in module.figures
+
+
+def test_statements_bring_a_text_and_hold_the_rest(tmp_path: Path) -> None:
+    found = {}
+    for name, losses in {"text": {"contrast": 1.0}, "both": {"contrast": 1.0, "unsaid": 100.0}}.items():
+        (tmp_path / name).mkdir()
+        frozen = told(judges(TEXTS[:1]))
+        module = MapperTrainer(bank_of(1), frozen, 30 * BATCH, lr=1e-2, directional=0.0, length=0.0, **losses)
+        latent = frozen.generator.sample(16, seed=5, first=12)
+        fit(module, tmp_path / name)
+        after = latent.replace(ws=latent.tensors["ws"] + module.mappers[0](latent.tensors)["ws"])
+        with torch.no_grad():
+            now, then = (frozen.mix.encode_images(frozen.generator.render(x)) for x in (after, latent))
+        which = torch.zeros(16, dtype=torch.long)
+        before, edited = (frozen.wish.distances(seen, then, which) for seen in (then, now))
+        assert edited["contrast"].mean() < before["contrast"].mean()   # by little: these CLIPs are untrained
+        found[name] = edited["unsaid"].mean()
+    assert 0 < found["both"] < 0.8 * found["text"]
 
 
 def test_a_preserved_identity_holds_an_edit_back(tmp_path: Path) -> None:
