@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule
 
 from benchmarks.mapper_settings import Settings
@@ -22,7 +22,7 @@ from benchmarks.workloads import random_generator
 from datamodules.images import GANImages
 from launch.compose import compose
 from launch.fitting import fit
-from launch.mapper_judges import judges_of
+from launch.mapper_judges import aimed, judges_of
 from launch.mapper_sources import codes_of, sources_of
 from launch.record import RunRecord
 from launch.train_mapper import bank_of, build
@@ -40,6 +40,8 @@ ENDLESS = 10**9   # images: the callbacks end the training
 STEPS = 2         # whose memory counts: the second has the optimiser's state, and what the original keeps of gradients
 LARGE = ["experiment=mapper/faces", "task.preserve.perceptual=0", "task.preserve.identity=0.1"]
 SMALL = ["experiment=mapper/avatars", "task.sources.count=64", "n=2"]
+SAME = ["task.preserve.perceptual=0", "task/statements=none", "task.network.kind=levels", "task.training.contrast=0",
+        "task.training.unsaid=0", "task.training.jitter=0"]  # fmt: skip
 
 
 @dataclass
@@ -66,10 +68,12 @@ class Place:
             f"task.checkpoint_every={ENDLESS}", f"trainer={'cpu' if generator.device.type == 'cpu' else 'gpu'}",
         ])  # fmt: skip
         judges = judges_of(cfg, generator, (TEXT,))
-        codes = codes_of(cfg, generator)
-        data = GANImages(sources_of(cfg, codes, judges), cfg.task.batch_size, cfg.seed)
+        sources = sources_of(cfg, codes_of(cfg, generator), judges)
+        judges = judges._replace(wish=aimed(cfg, judges.mix, judges.wish, sources.kept))
+        data = GANImages(sources, cfg.task.batch_size, cfg.seed)
+        rows = codes_of(OmegaConf.merge(cfg, {"task": {"network": {"kind": "levels"}}}), generator)   # in W+
         theirs = OriginalMapper(generator, judges.mix.models[0], judges.preserved.terms["identity"].network, TEXT,
-                                codes.train, **original)  # fmt: skip
+                                rows.train, **original)  # fmt: skip
         return cls(cfg, build(cfg, bank_of(cfg, judges), judges), data, judges, theirs)
 
     def train(self, watch: Callback) -> None:
@@ -147,7 +151,7 @@ def run_small(settings: Settings) -> Result:
     """The same on avatars, the text encoded once on both sides: with the same terms, and ours as shipped."""
     generator = load_generator(settings.generator).to(settings.device)
     rows = []
-    for name, words in {"with the same terms": ["task.preserve.perceptual=0"], "as shipped": []}.items():
+    for name, words in {"with the same terms": SAME, "as shipped": []}.items():
         with tempfile.TemporaryDirectory() as folder:
             place = Place.of(generator, [*SMALL, f"out={folder}/run", *words], cached=True)
             rows.append(place.row(f"avatars, ours {name}", settings.small_turns, settings.small_steps))
