@@ -86,7 +86,8 @@ def test_every_file_composes(file: str) -> None:
     elif group in ("launcher", "sweeper"):
         assert compose("sweep", [f"{group}={name}"]).own == [f"{group}={name}"]
     else:
-        task = {"task": name, "task/head": "segmentation", "task/network": "segmenter"}.get(group, "stylegan2")
+        owners = {"task/head": "segmentation", "task/network": "segmenter", "task/statements": "mapper"}
+        task = {"task": name, **owners}.get(group, "stylegan2")
         words = {word.partition("=")[0]: word for word in ("data=avatars", f"task={task}", f"{group}={name}")}
         size = ["data.resolution=64"]
         if file == "data/styles" or name == "projection":  # these have labels, and StyleGAN2's task takes them too
