@@ -120,6 +120,8 @@ def _check_statements(cfg: DictConfig) -> None:
             raise GanvasError(f"task.clip.statements has [{','.join(group)}]: give a group's name and two statements "
                               "or more, of which one fits an image.")  # fmt: skip
     known = {group[0] for group in cfg.task.clip.statements}
+    if len(known) < len(cfg.task.clip.statements):
+        raise GanvasError("task.clip.statements has two groups of one name: make them one, or name one otherwise.")
     for text, *groups in cfg.task.clip.text_about:
         if not groups or not known.issuperset(groups):
             raise GanvasError(f"task.clip.text_about has {', '.join(groups) or 'nothing'} for {text!r}: give groups of "

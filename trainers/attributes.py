@@ -8,7 +8,7 @@ from torch import Tensor
 from networks.attributes import AttributeClassifier, attribute_loss
 from networks.metrics.attributes import AttributeScore, attribute_scores
 from trainers.supervised import SupervisedTrainer
-from trainers.views import degrade, mirror_images
+from trainers.views import view
 
 
 class AttributeTrainer(SupervisedTrainer):
@@ -33,7 +33,7 @@ class AttributeTrainer(SupervisedTrainer):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
         draws = self.draws()
-        images = degrade(mirror_images(images, draws)[0], draws)
+        images = view(images, draws)
         return self.checked(attribute_loss(self.network(images), labels))
 
     def on_validation_epoch_start(self) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from networks.clip.avatar import AvatarClip
 from networks.clip.contrastive import contrastive_loss
 from trainers.supervised import SupervisedTrainer
-from trainers.views import degrade, jitter, mirror_images
+from trainers.views import view
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,7 @@ class ClipTrainer(SupervisedTrainer):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, rows = batch
         draws = self.draws()
-        seen = mirror_images(images, draws)[0]
-        if self.jitter:
-            seen = jitter(seen, draws, self.jitter)
-        vectors = self.network.encode_images(degrade(seen, draws))
+        vectors = self.network.encode_images(view(images, draws, self.jitter))
         each = self.own.shape[1]
         short = torch.randint(1, each, (self.shorts, len(rows)), generator=draws, device=rows.device)
         losses = [self._loss(vectors, rows, which) for which in (torch.zeros_like(rows), *short)]

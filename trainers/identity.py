@@ -8,7 +8,7 @@ from torch import Tensor
 from networks.identity import IdentityNetwork, pair_loss
 from networks.metrics.attributes import recognition
 from trainers.supervised import SupervisedTrainer
-from trainers.views import degrade, mirror_images
+from trainers.views import view
 
 
 class IdentityTrainer(SupervisedTrainer):
@@ -37,7 +37,7 @@ class IdentityTrainer(SupervisedTrainer):
         first, second = batch
         draws = self.draws()
         both = torch.cat([first, as_floats(second)])
-        vectors = self.network(degrade(mirror_images(both, draws)[0], draws))
+        vectors = self.network(view(both, draws))
         return self.checked(pair_loss(*vectors.chunk(2), self.temperature))
 
     def on_validation_epoch_start(self) -> None:

@@ -65,10 +65,14 @@ def jitter(images: Tensor, generator: torch.Generator, amount: float) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
+def view(images: Tensor, generator: torch.Generator, amount: float = 0.0) -> Tensor:
+    """A random look at each image ``[N, C, H, W]``: mirrored, moved by up to ``amount`` (0: not at all), degraded."""
+    images, _ = mirror_images(images, generator)
+    if amount:
+        images = jitter(images, generator, amount)
+    return degrade(images, generator)
+
+
 def alike(parts: Sequence[Tensor], seed: int, amount: float) -> list[Tensor]:
-    """Several versions of the same images, each ``[N, C, H, W]``, mirrored, moved and degraded by the same draws."""
-    found = []
-    for images in parts:
-        draws = torch.Generator(images.device).manual_seed(seed)
-        found.append(degrade(jitter(mirror_images(images, draws)[0], draws, amount), draws))
-    return found
+    """Several versions of the same images, each ``[N, C, H, W]``, through one random view of each image."""
+    return [view(images, torch.Generator(images.device).manual_seed(seed), amount) for images in parts]

@@ -98,7 +98,7 @@ class Contrasts:
 
     @staticmethod
     def of(
-        statements: Statements, features: Sequence[Tensor], targets: Sequence[Tensor], neutral: Sequence[Tensor],
+        statements: Statements, features: Sequence[Tensor], targets: Sequence[Tensor], ways: Sequence[Tensor],
         weights: tuple[float, ...], given: Sequence[Sequence[str]] = (),
     ) -> Contrasts:  # fmt: skip
         """Find which groups texts speak of, and what contradicts them.
@@ -107,14 +107,13 @@ class Contrasts:
             statements: that there are.
             features: of images as they are, of each model ``[N, D]``.
             targets: texts, of each model ``[K, D]``.
-            neutral: what each is to differ from, of each model ``[K, D]``.
+            ways: where each leads from what it is to differ from, of each model ``[K, D]``.
             weights: of the models.
             given: names of the groups that each text speaks of, that of what contradicts it first; none: it is found.
 
         Raises:
             ValueError: if there is no such group.
         """
-        ways = [target - end for target, end in zip(targets, neutral, strict=True)]
         shares = statements.explained(features, ways)
         about, best = shares >= HALF * shares.amax(1, keepdim=True), shares.argmax(1).tolist()
         for k, names in enumerate(given):
@@ -132,7 +131,7 @@ class Contrasts:
                 along = (said - said.mean(0)) @ way[k]
                 own.append(torch.cat([target[k : k + 1], said[along < HALF * along.max()]]))
             choices.append(tuple(own))
-        return Contrasts(statements, about, tuple(choices), weights)
+        return Contrasts(statements, about.to(targets[0].device), tuple(choices), weights)
 
     def only(self, k: int) -> Contrasts:
         """Of text k alone."""
@@ -143,16 +142,10 @@ class Contrasts:
         return [name for name, said in zip(self.statements.names, self.about[k].tolist(), strict=True) if said]
 
     def distances(self, edited: Sequence[Tensor], source: Sequence[Tensor], which: Tensor) -> dict[str, Tensor]:
-        """How far edited images are from what statements ask, weighted over the models.
+        """How far edited images are from what statements ask, as ``Wish.distances``.
 
-        Args:
-            edited: features of each model ``[N, D]``.
-            source: of the same images before the edit.
-            which: number of the text that each image is to follow, ``[N]``.
-
-        Returns:
-            ``contrast``: ``-log`` of the text's probability among what contradicts it, ``[N]``; ``unsaid``: by how much
-            other groups' probabilities have changed, the sum of KL(before | after) over them, ``[N]``.
+        ``contrast``: ``-log`` of the text's probability among what contradicts it, ``[N]``; ``unsaid``: by how much
+        other groups' probabilities have changed, the sum of KL(before | after) over them, ``[N]``.
         """
         contrast, unsaid = torch.zeros(len(which), device=which.device), torch.zeros(len(which), device=which.device)
         with torch.autocast(which.device.type, enabled=False):   # half precision would round cosines by hundredths
@@ -170,7 +163,7 @@ class Contrasts:
         return found
 
     def _unsaid(self, m: int, x: Tensor, x0: Tensor, which: Tensor) -> Tensor:
-        held = (~self.about).to(which.device)[which]  # [N, G]
+        held = ~self.about[which]  # [N, G]
         found = torch.zeros(len(which), device=which.device)
         for g in range(len(self.statements.names)):
             before, after = (self.statements.logits(m, g, seen).log_softmax(1) for seen in (x0, x))

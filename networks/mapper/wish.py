@@ -83,19 +83,23 @@ class Wish:
 
         ``about``: names of the groups that each text speaks of; none: it is found.
         """
-        contrasts = Contrasts.of(statements, features, self.targets, self.neutral, self.weights, about)
+        contrasts = Contrasts.of(statements, features, self.targets, self.ways, self.weights, about)
         return replace(self, contrasts=contrasts)
+
+    @property
+    def ways(self) -> list[Tensor]:
+        """Where each text leads from its neutral one, of each model ``[K, D]``."""
+        return [target - neutral for target, neutral in zip(self.targets, self.neutral, strict=True)]
 
     @property
     def aims(self) -> list[Tensor]:
         """Where images are to move to follow each text, of each model ``[K, D]``, of any length."""
-        ways = [target - neutral for target, neutral in zip(self.targets, self.neutral, strict=True)]
-        return [way @ turn for way, turn in zip(ways, self.turns, strict=True)] if self.turns else ways
+        return [way @ turn for way, turn in zip(self.ways, self.turns, strict=True)] if self.turns else self.ways
 
     @property
     def directions(self) -> Tensor:
-        """Where each text leads from its neutral one, unit vectors of the first model, ``[K, D]``."""
-        return F.normalize(self.targets[0] - self.neutral[0], dim=1)
+        """The ways of the first model as unit vectors, ``[K, D]``."""
+        return F.normalize(self.ways[0], dim=1)
 
     def distances(self, edited: Sequence[Tensor], source: Sequence[Tensor], which: Tensor) -> dict[str, Tensor]:
         """How far edited images are from what they are to show, weighted over the models.

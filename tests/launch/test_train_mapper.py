@@ -340,6 +340,7 @@ def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Pat
         (["task.unseen=[a hat]"], "set task.conditioned=true"),
         (["task.training.unsaid=1"], "task.training.unsaid compares with what else can be said: give"),
         (["task.clip.statements=[[hair,a hat]]"], r"task.clip.statements has \[hair,a hat\]: give a group"),
+        (["task.clip.statements=[[hair,a,b],[hair,c,d]]"], "has two groups of one name"),
         (["task.clip.statements=[[hair,a hat,'!']]"], "the text '!' says nothing"),
         (["task.clip.text_about=[[a hat,hair]]"], "has hair for 'a hat': give groups of task.clip.statements, which"),
         (["task.training.jitter=-1"], "task.training.jitter=-1.0 must be at least 0"),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch.nn import functional as F
 
+from datamodules.avatar_claims import PHRASES
+from datamodules.avatar_sentences import plain_text
 from networks.checkpoints.errors import GanvasError
 from networks.clip import ClipMix
 from networks.mapper.statements import Contrasts, Statements
@@ -34,7 +38,8 @@ def people(n: int = 400) -> list[torch.Tensor]:
 def contrasts(*texts: torch.Tensor) -> Contrasts:
     target = torch.stack(texts)
     neutral = torch.full([len(texts), 5], 0.2)
-    return Contrasts.of(axes(), people(), [target, target.flip(1)], [neutral, neutral], (0.5, 0.5))
+    ways = [target - neutral, target.flip(1) - neutral]
+    return Contrasts.of(axes(), people(), [target, target.flip(1)], ways, (0.5, 0.5))
 
 
 def test_a_text_speaks_of_the_group_that_tells_its_images() -> None:
@@ -108,8 +113,18 @@ def test_gradients_reach_the_edited_images_alone() -> None:
 def test_groups_may_be_given() -> None:
     eye, x = torch.eye(5), people()
     target, neutral = eye[:1], torch.full([1, 5], 0.2)
-    found = Contrasts.of(axes(), x, [target, target.flip(1)], [neutral, neutral], (0.5, 0.5), [["mood", "hair"]])
+    texts, ways = [target, target.flip(1)], [target - neutral, target.flip(1) - neutral]
+    found = Contrasts.of(axes(), x, texts, ways, (0.5, 0.5), [["mood", "hair"]])
     assert found.groups_of(0) == ["hair", "mood"]
     torch.testing.assert_close(found.choices[0][0][0], eye[0])
     with pytest.raises(ValueError, match="skin"):
-        Contrasts.of(axes(), x, [target, target], [neutral, neutral], (0.5, 0.5), [["skin"]])
+        Contrasts.of(axes(), x, texts, ways, (0.5, 0.5), [["skin"]])
+
+
+def test_what_ships_for_avatars_are_the_words_of_their_captions() -> None:
+    file = Path(__file__).parents[2] / "conf" / "task" / "statements" / "avatars.yaml"
+    for name, *statements in OmegaConf.to_container(OmegaConf.load(file))["statements"]:
+        said = [[plain_text(phrase) for phrase in phrases] for phrases in PHRASES[name].values()]
+        assert len(statements) == len(said)
+        for statement, ways in zip(statements, said, strict=True):
+            assert statement.split("|") == ways[:3], name
