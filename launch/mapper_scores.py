@@ -87,7 +87,7 @@ class Heldout:
             found = features(mix, seen)
             first_text = torch.zeros(len(part), dtype=torch.long, device=generator.device)
             terms = {"clip": self._similarity(found, wish), **preserved(seen, kept, first_text + number)}
-            terms["directional"] = 1 - wish.distances(found, clip_features(kept), first_text)["directional"]
+            terms["directional"] = 1 - wish.turned(found, clip_features(kept), first_text)
             for name, x in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(x.sum())
         return {name: value / len(self.latent) for name, value in sums.items()}

@@ -44,26 +44,22 @@ class Wish:
 
     @staticmethod
     def of(
-        mix: ClipMix, texts: Sequence[str], neutral: str | Sequence[str] = "a person",
-        templates: Sequence[str] = TEMPLATES,
-    ) -> Wish:  # fmt: skip
+        mix: ClipMix, texts: Sequence[str], neutral: str = "a person", templates: Sequence[str] = TEMPLATES
+    ) -> Wish:
         """Encode the texts, each as the mean over its templates.
 
         Args:
             mix: the models.
             texts: what images are to show.
-            neutral: what they show anyway: one for all texts, or one for each.
+            neutral: what they show anyway.
             templates: sentences around a text.
 
         Raises:
             GanvasError: if a text is empty, too long, or has no word that a model knows.
         """
-        neutrals = [neutral] * len(texts) if isinstance(neutral, str) else list(neutral)
-        encoded = {said: mix.encode_neutral(said, templates) for said in dict.fromkeys(neutrals)}
-        targets, ends = (
-            tuple(torch.stack(each) for each in zip(*by_text, strict=True))
-            for by_text in ([mix.encode_prompt(text, templates) for text in texts], [encoded[x] for x in neutrals])
-        )
+        by_text = [mix.encode_prompt(text, templates) for text in texts]
+        targets = tuple(torch.stack(each) for each in zip(*by_text, strict=True))
+        ends = tuple(x.expand(len(texts), -1) for x in mix.encode_neutral(neutral, templates))
         return Wish(tuple(texts), targets, ends, mix.weights)
 
     def only(self, k: int) -> Wish:
@@ -113,14 +109,18 @@ class Wish:
             ``clip``: StyleCLIP's distance ``[N]``; ``directional``: StyleGAN-NADA's ``[N]``; and those of
             :class:`Contrasts` where there are statements.
         """
-        found = {"clip": torch.zeros(()), "directional": torch.zeros(())}
-        for weight, x, x0, target, aim in zip(self.weights, edited, source, self.targets, self.aims, strict=True):
-            way = aim.to(x)[which]
-            found["clip"] = found["clip"] + weight * clip_distance(x, target.to(x)[which])
-            found["directional"] = found["directional"] + weight * directional_distance(
-                x, x0, way, torch.zeros_like(way), LEAST
-            )
+        clip = sum(weight * clip_distance(x, target.to(x)[which])
+                   for weight, x, target in zip(self.weights, edited, self.targets, strict=True))  # fmt: skip
+        found = {"clip": clip, "directional": self.turned(edited, source, which)}
         return found | (self.contrasts.distances(edited, source, which) if self.contrasts else {})
+
+    def turned(self, edited: Sequence[Tensor], source: Sequence[Tensor], which: Tensor) -> Tensor:
+        """``directional`` of :meth:`distances`: how far images have moved another way than they are to, ``[N]``."""
+        found = torch.zeros(len(which), device=which.device)
+        for weight, x, x0, aim in zip(self.weights, edited, source, self.aims, strict=True):
+            way = aim.to(x)[which]
+            found = found + weight * directional_distance(x, x0, way, torch.zeros_like(way), LEAST)
+        return found
 
 
 def root_covariance(features: Tensor) -> Tensor:
