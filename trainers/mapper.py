@@ -83,6 +83,7 @@ class MapperTrainer(pl.LightningModule):
         up_to: int = 256,              # pixels a side that are rendered at most
         together: int = 64,            # edited images that are held at once
         pretrained: int = 0,           # images that a conditioned mapper first sees in pairs, without texts
+        pairs: float = 0.0,            # weight of such pairs afterwards, so that what they taught is not forgotten
     ) -> None:  # fmt: skip
         super().__init__()
         if optimizer not in ("adamw", "ranger") or schedule not in ("cosine", "constant"):
@@ -94,7 +95,8 @@ class MapperTrainer(pl.LightningModule):
         self._judges = judges
         self.total_images, self.seed, self.optimizer_name = total_images, seed, optimizer
         self.lr, self.weight_decay, self.schedule, self.ema_halflife = lr, weight_decay, schedule, ema_halflife
-        self.clip_gradient, self.up_to, self.together, self.pretrained = clip_gradient, up_to, together, pretrained
+        self.clip_gradient, self.up_to, self.together = clip_gradient, up_to, together
+        self.pretrained, self.pairs = pretrained, pairs
         self.weights = {"clip": clip, "directional": directional, "length": length, "contrast": contrast,
                         "unsaid": unsaid}  # fmt: skip
         self.jitter, self.view = jitter, 0   # the view's seed, drawn at each step
@@ -202,8 +204,9 @@ class MapperTrainer(pl.LightningModule):
 class ConditionedTrainer(MapperTrainer):
     """One mapper for all texts, which is told where a text leads from the neutral one; each image follows one of them.
 
-    For the first ``pretrained`` images no text is needed, and no image is rendered: the mapper is told how the CLIP
-    features of two sources differ, and learns how their codes do (DeltaEdit; Lyu et al. 2023, arXiv 2303.06285).
+    For the first ``pretrained`` images no text is needed, and no image is rendered: the mapper is told which text would
+    ask for the change from one source's CLIP features to another's, and learns how their codes differ, after the idea
+    of DeltaEdit (Lyu et al. 2023, arXiv 2303.06285). Afterwards each step sees texts and, weighted, pairs.
     """
 
     @property
@@ -215,6 +218,8 @@ class ConditionedTrainer(MapperTrainer):
         if self.images_seen < self.pretrained:
             yield self._of_pairs(batch), None
             return
+        if self.pairs:
+            yield {name: self.pairs * x for name, x in self._of_pairs(batch).items()}, None
         directions = self._judges.wish.directions  # [T, D]
         which = torch.randint(len(directions), [n]).to(directions.device)
         steps = mapper(batch.codes, directions[which])
@@ -224,7 +229,7 @@ class ConditionedTrainer(MapperTrainer):
         """How far the predicted difference of codes is from the true one: squared in units, and ``1 - cos``."""
         mapper, (seen, *_) = self.bank[0], clip_features(batch.kept)
         difference = seen.roll(1, 0) - seen
-        found = mapper(batch.codes, nn.functional.normalize(difference, dim=1))
+        found = mapper(batch.codes, self._judges.wish.asking(difference))
         true = {name: batch.codes[name].roll(1, 0) - batch.codes[name] for name in found}
         missed = {name: step - true[name] for name, step in found.items()}
         flat = [torch.cat([x.flatten(1) for x in steps.values()], 1) for steps in (found, true)]

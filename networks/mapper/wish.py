@@ -97,6 +97,14 @@ class Wish:
         """The ways of the first model as unit vectors, ``[K, D]``."""
         return F.normalize(self.ways[0], dim=1)
 
+    def asking(self, changes: Tensor) -> Tensor:
+        """The directions of texts that would ask for these changes of the first model's features, ``[N, D]``: unit vectors.
+
+        The way back from :attr:`directions` to :attr:`aims`.
+        """
+        ways = torch.linalg.solve(self.turns[0].to(changes), changes, left=False) if self.turns else changes
+        return F.normalize(ways, dim=1)
+
     def distances(self, edited: Sequence[Tensor], source: Sequence[Tensor], which: Tensor) -> dict[str, Tensor]:
         """How far edited images are from what they are to show, weighted over the models.
 

@@ -104,6 +104,8 @@ def test_texts_may_ask_for_changes_as_images_vary() -> None:
     assert (cos(turned.aims[0], pattern.T) > cos(frozen.wish.aims[0], pattern.T)).all()
     assert torch.equal(turned.directions, frozen.wish.directions)
     moved, which = torch.nn.functional.normalize(seen[0] + 0.1 * turned.aims[0][:1], dim=1), torch.zeros(12).long()
+    torch.testing.assert_close(turned.asking(turned.aims[0]), turned.directions)   # the way back
+    torch.testing.assert_close(frozen.wish.asking(frozen.wish.aims[0]), frozen.wish.directions)
     near, far = (wish.distances([moved, seen[1]], seen, which)["directional"].mean() for wish in (turned, frozen.wish))
     assert near < far
     torch.testing.assert_close(turned.only(1).aims[0], turned.aims[0][1:])
@@ -220,6 +222,18 @@ def test_a_conditioned_mapper_learns_pairs_and_then_texts(tmp_path: Path) -> Non
     assert after["missed"] < before["missed"]
     assert after["turned"] < 0.95
     assert set(module.figures) == {"clip", "directional", "length", "loss"}
+
+
+def test_pairs_beside_texts_are_not_forgotten(tmp_path: Path) -> None:
+    missed = {}
+    for pairs in (0.0, 1.0):
+        bank = [mapper_for(generator(), "levels", Recipe(condition=DIM))]
+        (tmp_path / f"{pairs}").mkdir()
+        module = ConditionedTrainer(bank, judges(), 40 * BATCH, lr=1e-2, pretrained=10 * BATCH, pairs=pairs)
+        fit(module, tmp_path / f"{pairs}")
+        missed[pairs] = float(module._of_pairs(sources(module._judges).batch([0, 1, 2, 3, 4, 5]))["missed"].detach().mean())
+    assert missed[1.0] < 0.9 * missed[0.0]
+    assert set(module.figures) == {"missed", "turned", "clip", "directional", "length", "loss"}
 
 
 def test_ranger_is_the_originals() -> None:
