@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from networks.blobgan.layout import Layout
-from networks.stylegan2.layers import FullyConnected, normalize_2nd_moment
+from networks.stylegan2.layers import FullyConnected
 
 Covariance = Literal["learned", "frozen"]
 Depth = Literal["index", "learned"]
 SHAPE = 7        # numbers of a blob beside its features: x, y, size, two for the aspect, two for the angle
-EPSILON = 1e-5   # in the norm of features
+EPSILON = 1e-5   # in the norms of z and of features: the release's, where StyleGAN2 has 1e-8
 
 
 class LayoutNetwork(nn.Module):
@@ -80,7 +80,7 @@ class LayoutNetwork(nn.Module):
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ValueError(f"z must be [N, {self.z_dim}], got {list(z.shape)}")
-        x = normalize_2nd_moment(z.to(torch.float32))
+        x = normalised(z.to(torch.float32))
         for i in range(self.num_layers - 1):
             x = getattr(self, f"fc{i}")(x)
         x = x.to(torch.float32)
@@ -122,6 +122,6 @@ class LayoutNetwork(nn.Module):
         return self.layout(self.truncated(self.hidden(z, update_avg), truncation))
 
 
-def normalised(features: Tensor) -> Tensor:
-    """The features that the synthesis network knows: each row of ``[N, K + 1, D]`` to unit second moment."""
-    return features * (features.square().mean(dim=2, keepdim=True) + EPSILON).rsqrt()
+def normalised(x: Tensor) -> Tensor:
+    """Rows ``[..., D]`` to unit second moment: z, and the features that the synthesis network knows."""
+    return x * (x.square().mean(dim=-1, keepdim=True) + EPSILON).rsqrt()

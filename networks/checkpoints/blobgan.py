@@ -19,14 +19,14 @@ from cuda_ops.upfirdn2d import setup_filter
 from networks.checkpoints.architecture import count_names
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.foreign import Found, Network, NetworkMissingError
+from networks.checkpoints.pickles import plain
 from networks.checkpoints.rosinality import discriminator_of
 
 FORMAT = "BlobGAN checkpoint"
 ENTRIES = {"G_ema": "_ema.", "G": "."}       # what follows generator and layout_net in a name
 LAYOUT, DECODER, CRITIC = "layout_net", "generator", "discriminator."
-SMALLEST, AREA = 16, 0.02                    # where the file does not say
+SMALLEST, AREA, LR_MULT = 16, 0.02, 0.01     # where the file does not say
 AREA_FROZEN = 0.01                           # of the first release, whose aspect and angle had no gradient
-LR_MULT = 0.01
 AVERAGED = 10_000                            # draws behind the mean of the hidden code, as that repository takes it
 
 
@@ -85,7 +85,7 @@ def _source(area: float) -> str:
 
 
 def _config(blobs: Mapping[str, Tensor], decoder: Mapping[str, Tensor], stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Constructor arguments, from the shapes; two that no shape tells are read where the file states them."""
+    """Constructor arguments, from the shapes; three that no shape tells are read where the file states them."""
     layers = count_names(blobs, r"mlp\.\d+\.weight")
     first, last = blobs["mlp.1.weight"], blobs[f"mlp.{layers}.weight"]
     _, _, structure_dim, *_ = decoder["conv1.conv.weight"].shape
@@ -93,16 +93,27 @@ def _config(blobs: Mapping[str, Tensor], decoder: Mapping[str, Tensor], stated: 
     k, rest = divmod(len(last) - structure_dim - style_dim - 1, structure_dim + style_dim + 7)
     if rest or k < 1:
         raise ValueError(f"{len(last)} outputs of the layout network make no whole number of blobs")
-    inner = stated.get("generator")
-    smallest = int(inner.get("size_in", SMALLEST)) if isinstance(inner, Mapping) else SMALLEST
+    inner, outer = (_settings(stated, part) for part in (DECODER, LAYOUT))
+    if stated.get("ab_norm", AREA) is None:
+        raise ValueError("ab_norm is None: its blobs have no area in common")
+    if not outer.get("norm_features", True):
+        raise ValueError("norm_features is False: its features have no length in common")
+    smallest = int(inner.get("size_in", SMALLEST))
     doublings = count_names(decoder, r"to_rgbs\.\d+\.conv\.weight")
     channels = [decoder["conv1.conv.weight"].shape[1]]
     channels += [decoder[f"convs.{2 * i + 1}.conv.weight"].shape[1] for i in range(doublings)]
     return {
         "img_resolution": smallest << doublings, "k": k, "channels": channels, "z_dim": first.shape[1],
-        "hidden_dim": last.shape[1], "layers": layers, "lr_mult": LR_MULT, "structure_dim": structure_dim,
-        "style_dim": style_dim, "smallest": smallest, "area": float(stated.get("ab_norm") or AREA),
+        "hidden_dim": last.shape[1], "layers": layers, "lr_mult": float(outer.get("mlp_lr_mul", LR_MULT)),
+        "structure_dim": structure_dim, "style_dim": style_dim, "smallest": smallest,
+        "area": float(stated.get("ab_norm", AREA)),
     }  # fmt: skip
+
+
+def _settings(stated: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+    """What the file states of a part, or nothing."""
+    found = plain(stated.get(part))
+    return found if isinstance(found, Mapping) else {}
 
 
 def _layout_names(layers: int) -> dict[str, str]:
