@@ -28,7 +28,7 @@ class Settings:
     small_steps: int = 4              # steps of a round
 
     share: float = 1.0                # of the length of each training that is run; the rest is multiplied up
-    probe: float = 0.05               # of the length of pre-training, to know its rate
+    probe: float = 0.5                # of the length of pre-training, to know its rate
     scored: int = 300                 # held-out codes that edits of those trainings are scored on; 0: they are not
     texts: int = 8                    # of experiment=mapper/bank
     words: tuple[str, ...] = ()       # further words of all trainings
@@ -44,7 +44,7 @@ class Settings:
         """At most five minutes on two cores: narrow at 512x512, one round, trainings of a few steps, few channels."""
         return replace(
             self, is_quick=True, large=512, channel_base=8192, model="ViT-S-32-alt", codes=4, turns=1, small_turns=3,
-            share=0.003, probe=0.003, scored=0, images=2, small_renders=16, small_images=16, checked=16,
+            share=0.003, probe=0.05, scored=0, images=2, small_renders=16, small_images=16, checked=16,
             words=("n=16", "task.sources.count=64"),
         )  # fmt: skip
 

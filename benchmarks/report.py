@@ -28,7 +28,8 @@ TARGETS: dict[str, tuple[str, float]] = {
     "infer_macs_ratio_512": (">=", 20), "infer_speedup_512": (">=", 10),
     "steps_ratio": (">=", 3), "step_memory_ratio": (">=", 3), "checkpoint_mb": ("<=", 15),
     "avatar_mapper_minutes": ("<=", 10), "eight_texts_over_one": ("<=", 5),
-    "eight_texts_over_one_conditioned": ("<=", 2),
+    "eight_texts_over_one_conditioned": ("<=", 2), "points_behind_bank": ("<=", 3),
+    "points_behind_conditioned": ("<=", 3),
     "directions_ratio": (">=", 4), "directions_ratio_gradient": (">=", 20), "directions_agreement": (">=", 0.95),
 }  # fmt: skip
 GPU_TARGETS = {"steps_ratio": (">=", 5.0), "directions_ratio": (">=", 20.0)}  # where a GPU has others

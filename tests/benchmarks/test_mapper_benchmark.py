@@ -214,7 +214,7 @@ def test_a_share_of_a_training_is_multiplied_up(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(mapper_texts, "command", command)
     whole = Training.of("mapper/conditioned", "texts=[a,b]")
-    runs = Trainings(replace(TINY, share=0.03, probe=0.003), tmp_path)
+    runs = Trainings(replace(TINY, share=0.03, probe=0.03), tmp_path)
     assert runs.whole(whole)[0] == pytest.approx(10 + whole.images / 100)
     assert runs.pretraining(whole) == pytest.approx(whole.pretrained / 100)
     options = compose("train", said[0][1:]).task.training
@@ -227,6 +227,9 @@ def test_a_share_of_a_training_is_multiplied_up(tmp_path: Path, monkeypatch: pyt
     bank = Training.of("mapper/bank").images
     assert found.figures["eight_texts_over_one"] == pytest.approx((10 + bank / 100) / (10 + single / 100), rel=1e-2)
     assert found.figures["eight_texts_over_one_same_recipe"] == pytest.approx(1, rel=1e-2)
+    monkeypatch.setattr(mapper_texts, "command", lambda _words: Spent(0.0, 10.0))
+    with pytest.raises(RuntimeError, match="too little to be timed"):
+        runs.pretraining(whole)
     assert found.notes["success, percent"] == "not measured"
 
 
@@ -237,11 +240,12 @@ def test_trainings_are_scored(share: float, tmp_path: Path, monkeypatch: pytest.
     def command(words: Sequence[str]) -> Spent:
         if words[0] == "evaluate":
             evaluated.append(compose("evaluate", list(words[1:])).mapper)
-        return Spent(0.0, 1.0)
+        return Spent(0.0, 1.0 + 1e-6 * sum(int(w.rpartition("=")[2]) for w in words if "total_images" in w))
 
     monkeypatch.setattr(mapper_texts, "command", command)
     figure = Figure(0.9, Protocol("codes", "", 3))
-    measured = Measured("evaluate", None, {"success": figure}, "", "", None, "", [])
+    kept = Figure(0.05, figure.protocol)
+    measured = Measured("evaluate", None, {"success": figure, "leakage_worst": kept}, "", "", None, "", [])
     monkeypatch.setattr(mapper_texts, "read_figures", lambda folder: measured)
     found = mapper_texts.run(replace(TINY, share=share, scored=3))
     assert len(evaluated) == 2 * 3

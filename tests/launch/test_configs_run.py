@@ -86,7 +86,8 @@ def test_every_file_composes(file: str) -> None:
     elif group in ("launcher", "sweeper"):
         assert compose("sweep", [f"{group}={name}"]).own == [f"{group}={name}"]
     else:
-        owners = {"task/head": "segmentation", "task/network": "segmenter", "task/statements": "mapper"}
+        owners = {"task/head": "segmentation", "task/network": "segmenter", "task/statements": "mapper",
+                  "task/texts": "mapper"}  # fmt: skip
         task = {"task": name, **owners}.get(group, "stylegan2")
         words = {word.partition("=")[0]: word for word in ("data=avatars", f"task={task}", f"{group}={name}")}
         size = ["data.resolution=64"]
