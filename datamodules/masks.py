@@ -76,3 +76,15 @@ class LabelledImages:
         if self.masks is None or self.classes is None:
             raise ValueError("these images have no masks")
         return class_pixels(self.masks, len(self.classes))
+
+    def instances(self) -> np.ndarray:
+        """Which object each pixel shows, ``uint8 [N, H, W]``; 0 for none, or one that cannot be told from others.
+
+        Where nothing tells more, each class of an image is one object.
+
+        Raises:
+            ValueError: without masks.
+        """
+        if self.masks is None:
+            raise ValueError("these images have no masks")
+        return self.masks + np.uint8(1)  # 255, no class, becomes 0

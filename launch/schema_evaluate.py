@@ -27,14 +27,16 @@ class EvaluateConfig(TextEditConfig):
         None, "with recipe=blobs, instead of segmentation=: labeller that judges by the image alone", bundle=True
     )
     layout: str | None = option(
-        None, "with recipe=blobs: the scenes, as `ganvas sample` or `ganvas invert` wrote them; null: n= samples"
+        None, "with recipe=blobs: the scenes, as `ganvas sample` or `ganvas invert` wrote them; null: n= samples, or "
+        "with data=rooms or data=scenes n= held-out pictures, inverted"
     )  # fmt: skip
     out: str | None = option(None, "folder for figures.json and config.yaml; null: the figures are printed alone")
     generator: str | None = option(
         None, "generator bundle; with segmentation= only if it lies neither beside that bundle nor in a zoo",
         bundle=True,
     )
-    data: DataConfig = option(DataConfig, "the images that a generator is compared with")
+    data: DataConfig = option(DataConfig, "the images that a generator is compared with; with recipe=blobs "
+                              "data=rooms or data=scenes: held-out pictures with exact masks, whose layouts are edited")
     images: str | None = option(None, "folder of images")
     masks: str | None = option(None, "folder of PNG index masks named like the images")
     n: int | None = option(
@@ -63,7 +65,8 @@ class EvaluateConfig(TextEditConfig):
         None, "of the images of an edit, those that are learned from too; null: as the branch's bundle says"
     )  # fmt: skip
     strength: float = option(1.0, "of the vector or the boundary; of a collage from 0 to 1")
-    inversion: InversionConfig = option(InversionConfig, "of recipe=collage and reconstruction: how images project")
+    inversion: InversionConfig = option(InversionConfig, "how images project, of recipe=collage and reconstruction "
+                                      "and of recipe=blobs with data=rooms or data=scenes")
     strengths: list[float] = option(
         lambda: [0.25, 0.5, 1.0, 1.5, 2.0], "of an edit by text, each measured"
     )  # fmt: skip

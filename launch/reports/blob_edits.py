@@ -16,7 +16,8 @@ from networks.grids import save_png, to_uint8
 from networks.metrics.blob_edits import Association
 
 if TYPE_CHECKING:
-    from launch.evaluate_blobs import BlobOutcome, Seen
+    from launch.blob_trial import BlobOutcome, Seen
+    from launch.blob_truth import Verdict
     from launch.figures import Figure
 
 MOVES, REMOVALS = "images/moves.png", "images/removals.png"
@@ -37,25 +38,50 @@ MEANING = {
     "move_perceptual_outside": "perceptual distance outside of a move",
     "removal_perceptual_outside": "and of a removal",
 }  # fmt: skip
+TRUE = {  # figures beside the exact masks, by what says them
+    "pictures": {"inversion_psnr": "PSNR (dB) of the unedited scenes with the pictures that they stand for"},
+    "truth": {
+        "truth_object_blobs": "blobs whose class is no background", "truth_object_classes": "classes that blobs are",
+        "truth_purity": "share of a blob's weight that lies on its class",
+        "truth_consistency": "share of the scenes in which a blob is the class that it is over all",
+        "truth_objects": "objects on which a blob stands with a quarter of its weight",
+    },
+    "judge": {
+        "judge_miou": "the judge's mean IoU", "judge_accuracy": "share of pixels that it has right",
+        "judge_same_class": "share of blobs and scenes of which it says the same class as the exact masks",
+        "judge_sees": "share of the objects of which it sees at least half",
+        "judge_missed": "share of these that it does not see all the same: the removal share of no edit",
+        "judge_offset": "how far its middle of the moved ones is from the true one: an error of perfect moves, too",
+    },
+    "real": {
+        "real_move_share": "how far an object goes along with its blob; 1 is all the way",
+        "real_move_share_judged": "the same from where the judge has its middle before the move, not the exact masks",
+        "real_move_error": "how far it ends from where it should, in widths of the image",
+        "real_move_success": "share of moves that end within half of the way", "real_moves": "moves that are measured",
+        "real_removal_share": "share of the object that the judge does not see after its removal",
+        "real_removal_success": "share of removals after which it does not see at least half",
+        "real_removals": "removals that are measured",
+    },
+}  # fmt: skip
 
 
 def write_report(
     out: Path, command: str, classes: ClassList, association: Association, outcomes: Sequence[BlobOutcome],
-    figures: Mapping[str, Figure],
+    figures: Mapping[str, Figure], verdict: Verdict | None = None,
 ) -> None:  # fmt: skip
-    """Write ``report.md`` and its pictures into a folder.
+    """Write ``report.md`` and its pictures into a folder; of held-out pictures also what is true (``verdict``).
 
     Raises:
         GanvasError: if a file cannot be written.
     """
-    rows = [f"| `{name}` | {figure.value:.4g} | {MEANING[name]} |" for name, figure in figures.items()]
+    judged = [name for name in figures if name in MEANING]
     parts = [
         "# Edits of blobs", f"`{command}`", f"On {figures['consistency'].protocol}; perceptual distance "
         f"{figures['move_perceptual_outside'].protocol.network}.",
-        "\n".join(["| figure | value | what it is |", "|---|---|---|", *rows]),
+        _table(figures, judged, MEANING), *([] if verdict is None else _true(classes, figures, verdict)),
         "## Which blob is which class",
-        "Per cent of each blob's weight on each class, in the mean over scenes where it is visible; its class, in "
-        "bold, is the one that stands out most from the share of all pixels (last row).",
+        "Per cent of each blob's weight on each class, in the mean over scenes where it is visible, as the judge sees "
+        "it; its class, in bold, is the one that stands out most from the share of all pixels (last row).",
         _association(classes, association), "## What became of each blob",
         "In each scene a blob's object is the class that stands out there, if it is no background and a quarter of the "
         "blob lies on it. Removals are measured on these, moves where nearly all of the class is the blob's.",
@@ -70,6 +96,39 @@ def write_report(
             parts += [f"## {title}", f"![{title.lower()}]({path})"]
     with atomic_path(out / "report.md") as temporary:
         temporary.write_text("\n\n".join(parts) + "\n")
+
+
+def _table(figures: Mapping[str, Figure], names: Sequence[str], meaning: Mapping[str, str]) -> str:
+    rows = [f"| `{name}` | {figures[name].value:.4g} | {meaning[name]} |" for name in names]
+    return "\n".join(["| figure | value | what it is |", "|---|---|---|", *rows])
+
+
+def _true(classes: ClassList, figures: Mapping[str, Figure], verdict: Verdict) -> list[str]:
+    """What exact masks say, of the judge too, and what became of real objects."""
+    parts = ["## Beside the exact masks", "What was there before an edit is known; after it the judge alone can say."]
+    for names in TRUE.values():
+        parts += [f"{figures[next(iter(names))].protocol}:", _table(figures, list(names), names)]
+    rows = ["| blob | class | consistency | objects | seen | moves | goes along | judged | error | removals | missed | "
+            "gone |", "|---" * 12 + "|"]  # fmt: skip
+    for o in verdict.outcomes:
+        label = classes.names[int(verdict.association.label[o.blob])]
+        cells = [o.blob, label, f"{verdict.association.consistency[o.blob]:.2f}", int(o.there.sum()),
+                 int(o.sees.sum()), int(o.follows.sum()), *_means(o.followed.share, o.judged.share, o.followed.error),
+                 len(o.gone), *_means(o.missed, o.gone)]  # fmt: skip
+        rows.append("| " + " | ".join(map(str, cells)) + " |")
+    seen = [f"| {name} | {iou:.2f} |" for name, iou in verdict.agreement.compute()["iou"].items() if iou == iou]
+    return [
+        *parts, "Per cent of each blob's weight on each class, by the exact masks:",
+        _association(classes, verdict.association),
+        "What became of the objects on which blobs stand: *seen* by the judge before any edit, *missed* then, and "
+        "*judged* to go along from where it had them:",
+        "\n".join(rows), "The judge's IoU with the exact masks before any edit:",
+        "\n".join(["| class | IoU |", "|---|---|", *seen]),
+    ]  # fmt: skip
+
+
+def _means(*parts: torch.Tensor) -> list[str]:
+    return [f"{part.mean():.2f}" if len(part) else "-" for part in parts]
 
 
 def _association(classes: ClassList, found: Association) -> str:

@@ -104,6 +104,26 @@ def owned(weight: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
     return (count > 0) & ((on & (weight >= SEEN)).sum((1, 2)) >= WHOLE * count)
 
 
+def stood_on(weight: Tensor, masks: Tensor, labels: Tensor, instances: Tensor) -> Tensor:
+    """The object of a class on which most of a blob's weight lies, ``bool [N, H, W]``; empty where there is none.
+
+    Args:
+        weight: of the blob, ``[N, H, W]``.
+        masks: uint8 ``[N, H, W]``.
+        labels: the class in each scene, ``[N]``.
+        instances: which object each pixel shows, uint8 ``[N, H, W]``; 0 for none that can be told.
+
+    Example:
+        >>> masks, instances = torch.tensor([[[1, 0, 1, 1]]]), torch.tensor([[[1, 0, 2, 2]]])
+        >>> stood_on(torch.tensor([[[0.5, 1.0, 0.4, 0.4]]]), masks, torch.tensor([1]), instances).tolist()
+        [[[False, False, True, True]]]
+    """
+    ids = torch.where(masks == labels[:, None, None], instances, 0).long()
+    weights = torch.zeros(len(ids), 256).scatter_add_(1, ids.flatten(1), weight.flatten(1).float())
+    best = weights[:, 1:].argmax(1) + 1
+    return ids == best[:, None, None]
+
+
 def removed(before: Tensor, after: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     """How much of a class is gone where a blob was: 1 is all, 0 none, below it there is more; ``[N]``.
 

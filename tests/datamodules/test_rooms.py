@@ -14,7 +14,7 @@ from datamodules.room_parts import Camera, Lights, Piece, Room, Surfaces
 from datamodules.room_plan import plan_room
 from datamodules.room_render import render_room
 from datamodules.room_shards import RoomShards
-from datamodules.rooms import ROOM_CLASSES, RoomSet, render_rooms
+from datamodules.rooms import ROOM_CLASSES, RoomObject, RoomSet, render_rooms
 from networks.checkpoints.errors import GanvasError
 from tests.furniture import write_furniture
 
@@ -134,6 +134,40 @@ def test_every_class_occurs_and_each_pixel_s_class_is_that_of_an_object(draw) ->
             assert left < found.centroid[0] < right
             assert top < found.centroid[1] < bottom
             assert found.share <= (right - left) * (bottom - top) * 1.001  # kept in half precision
+
+
+def test_pieces_are_told_by_their_boxes_and_cover_what_the_renderer_says(draw) -> None:
+    drawn = draw(20, "heldout", 3, 64)
+    told = 0
+    for mask, instances, objects in zip(drawn.masks, drawn.instances(), drawn.objects, strict=True):
+        assert not instances[mask < 3].any()            # wall, floor, ceiling
+        for number, piece in enumerate(objects, 1):
+            of_it = instances == number
+            assert (mask[of_it] == ROOM_CLASSES.names.index(piece.name)).all()
+            if of_it.any() and piece.share > 0.02:      # smaller ones are mostly edge
+                told += 1
+                assert abs(of_it.mean() - piece.share) < 0.15 * piece.share
+                rows, columns = np.nonzero(of_it)
+                middle = (columns.mean() + 0.5) / 64, (rows.mean() + 0.5) / 64
+                np.testing.assert_allclose(middle, piece.centroid, atol=0.02)
+    assert told > 30
+
+
+def test_pieces_of_a_class_are_told_apart_unless_their_boxes_share_a_pixel() -> None:
+    lamp = ROOM_CLASSES.names.index("lamp")
+    mask = np.zeros((1, 8, 8), np.uint8)
+    mask[0, 2:6, 0:2] = mask[0, 2:6, 4:7] = lamp
+
+    def told(*boxes: tuple[float, float, float, float]) -> np.ndarray:
+        objects = tuple(RoomObject("lamp", "", box, (0.5, 0.5), 0.1) for box in boxes)
+        return RoomSet(np.zeros((1, 3, 8, 8), np.uint8), mask, ("a",), ROOM_CLASSES, None, (objects,)).instances()[0]
+
+    apart = told((0, 0.25, 0.25, 0.75), (0.5, 0.25, 0.875, 0.75))
+    assert (apart[2:6, 0:2] == 1).all()
+    assert (apart[2:6, 4:7] == 2).all()
+    assert not apart[mask[0] == 0].any()
+    mixed = told((0, 0.25, 0.25, 0.75), (0.5, 0.25, 0.75, 0.75), (0.625, 0.25, 0.875, 0.75))
+    assert set(np.unique(mixed)) == {0, 1}
 
 
 def test_a_box_is_seen_where_geometry_puts_it() -> None:

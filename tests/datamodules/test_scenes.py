@@ -26,6 +26,15 @@ def test_every_class_occurs_and_the_mask_is_the_image_s() -> None:
         assert {SCENE_CLASSES.names[i] for i in np.unique(mask)} <= {shape.name for shape in shapes}
 
 
+def test_each_class_of_a_scene_is_one_object() -> None:
+    scenes = draw_scenes(2, resolution=16)
+    instances = scenes.instances()
+    assert instances.dtype == np.uint8
+    for mask, found in zip(scenes.masks, instances, strict=True):
+        assert len(np.unique(np.stack([mask, found]).reshape(2, -1), axis=1).T) == len(np.unique(mask))
+        assert found.min() > 0
+
+
 def test_the_larger_picture_is_the_same_scene() -> None:
     small, large = draw_scenes(4, resolution=32), draw_scenes(4, resolution=64)
     shrunk = large.images.reshape(4, 3, 32, 2, 32, 2).mean(axis=(3, 5))

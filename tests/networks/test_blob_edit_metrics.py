@@ -18,6 +18,7 @@ from networks.metrics.blob_edits import (
     owned,
     removed,
     standing_out,
+    stood_on,
 )
 
 ONE = torch.tensor([1])
@@ -100,6 +101,17 @@ def test_an_object_is_a_blobs_own_where_nothing_else_is_of_its_class() -> None:
     assert owned(weight, square(4, 4), ONE).item()
     assert not owned(weight, square(6, 4), ONE).item()
     assert not owned(weight, torch.zeros(1, 16, 16, dtype=torch.uint8), ONE).item()
+
+
+def test_the_object_of_a_class_is_where_most_of_the_blob_lies() -> None:
+    masks = square(2, 6) | square(10, 6)
+    instances = square(2, 6) + 2 * square(10, 6)
+    weight = torch.zeros(1, 16, 16)
+    weight[:, 6:10, 8:14] = 0.5
+    weight[:, 6:10, 2:4] = 0.9
+    assert torch.equal(stood_on(weight, masks, ONE, instances), square(10, 6).bool())
+    assert not stood_on(weight, masks, torch.tensor([2]), instances).any()        # nothing of that class
+    assert not stood_on(weight, masks, ONE, torch.zeros_like(masks)).any()        # nothing that can be told
 
 
 def test_outside_sees_only_what_lies_outside() -> None:
