@@ -98,6 +98,8 @@ class ResidualNetwork(nn.Module):
             nn.init.zeros_(self.head.bias)
         if recipe.condition:
             self.modulations = nn.ModuleList(nn.Linear(recipe.condition, 2 * b) for b in widths[1:])
+            self.direct = nn.Linear(recipe.condition, width, bias=False)   # what a text asks of every code
+            nn.init.zeros_(self.direct.weight)
         self.register_buffer("mean", torch.zeros(width) if mean is None else mean.detach().clone())
         self.register_buffer("unit", torch.ones(width) if unit is None else unit.detach().clone())
 
@@ -113,7 +115,10 @@ class ResidualNetwork(nn.Module):
             rows = layer(rows)
             if condition is not None:
                 rows = self._modulated(rows, condition, i)
-        return self.recipe.step_scale * self.unit * self.head(rows).view(codes.shape)
+        step = self.head(rows)
+        if condition is not None:
+            step = step + self.direct(condition).repeat_interleave(len(rows) // len(condition), 0)
+        return self.recipe.step_scale * self.unit * step.view(codes.shape)
 
     def _modulated(self, rows: Tensor, condition: Tensor, i: int) -> Tensor:
         """HairCLIP's modulation (Wei et al. 2022, eq. 4): ``(1 + gamma(e)) * norm(x) + beta(e)``."""
