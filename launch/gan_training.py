@@ -28,6 +28,7 @@ from networks.checkpoints.bundle import read_manifest, tensors_hash
 from networks.checkpoints.encoders import save_encoder
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import save_generator, stored_tensors
+from networks.critics.inception import SOURCES, find_weights
 from networks.grids import to_uint8
 from networks.metrics.generator_metrics import GeneratorMetrics, headline
 from trainers.adversarial import AdversarialTrainer
@@ -56,6 +57,8 @@ def train(cfg: DictConfig, record: RunRecord, watch: Sequence[EveryImages] = ())
     seen = clock(last, "state_dict", "clock")
     if seen >= cfg.task.training.total_images and (done := read_figures(record.checkpoints.parent)):
         return done.figures
+    if (features := cfg.task.metrics_features) in SOURCES:  # before images are prepared, which may take hours
+        find_weights(features, SOURCES[features], cfg.task.metrics_weights, cfg.task.allow_download)
     start = starting_networks(cfg)
     size = None if start is None else start.generator.img_resolution
     images, reference = training_images(cfg, size), reference_images(cfg, cfg.task.metrics_samples, size)

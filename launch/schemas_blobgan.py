@@ -48,7 +48,7 @@ class BlobTrainingConfig:
     loss: str = option("logistic", "logistic (non-saturating) or hinge")
     lr_g: float = option(2e-3, "Adam's rate for the decoder and, times lr_mult, the layout network", diverged="lower")
     lr_d: float = option(2e-3, "Adam's rate for D", diverged="lower")
-    adam_eps: float = option(1e-5, "Adam's epsilon")
+    adam_eps: float = option(1e-5, "Adam's epsilon; the release's AdamW decays weights by 0, which is Adam")
     final_lr: float = option(1.0, "share of the rates left at the end; cosine over the last half of the run")
     r1_gamma: float | None = option(
         100.0, "weight of the R1 penalty, 0 for none; null for 0.0002 resolution^2 / batch_size", diverged="raise"

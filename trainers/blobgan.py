@@ -18,7 +18,8 @@ from trainers.autoencoding import AutoencodingTrainer, Lesson
 class BlobGANTrainer(AutoencodingTrainer):
     """The game of :class:`trainers.autoencoding.AutoencodingTrainer` for BlobGAN; its codes are hidden ones.
 
-    There is no loss on layouts, no path length and no style mixing, as in the paper. The layout network's small
+    There is no loss on layouts, no path length and no style mixing, as in the paper. The release's AdamW has a weight
+    decay of 0, which makes it the Adam that is used here. The layout network's small
     learning-rate multiplier is in its layers. Blobs are moved at random in training alone, and not those of a
     reconstruction: the averaged generator, which draws samples and is measured, renders layouts as they are.
 

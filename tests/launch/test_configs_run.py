@@ -174,6 +174,8 @@ def moment(name: str, generator: Path, folder: Path, samples: Path) -> Sequence[
         words += [f"task.discriminator.{word}" for word in DISCRIMINATOR[sort]]
         words += ["task.encoder.channels=[4,4]"] if cfg.task.get("encoder") is not None else []
         words += ["data.count=8"] if cfg.data.kind in RENDERED else []
+        # Whose weights come from no package.
+        words += ["task.metrics_features=stlpips-alex"] if cfg.task.metrics_features == "inception" else []
     if cfg.task.name == "segmenter":
         own = "widths=[8,8]" if "widths" in cfg.task.network else "encoder=mobilenet_v2"
         words += [f"task.network.{own}", f"data.folder={samples}" if "folder" in cfg.data else "data.count=16"]

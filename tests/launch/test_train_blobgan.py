@@ -10,12 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from hydra.utils import instantiate
+from torch.utils.flop_counter import FlopCounterMode
 
 from launch import cli
+from launch.compose import compose
 from launch.figures import read_figures
 from launch.record import read_metrics
 from launch.reports.blobs import blob_colors, blob_grid
-from networks.blobgan import Layout
+from launch.sweep_plan import plan
+from networks.blobgan import Jitter, Layout
 from networks.checkpoints.generators import load_generator
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +124,68 @@ def test_a_mistake_gets_one_sentence(
     assert cli.main([*base, *words, f"out={tmp_path / 'run'}"]) == cli.REFUSED
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["lsun_bedrooms", "scenes32"])
+def test_an_empty_folder_is_refused_before_the_first_step(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launch.gan_training.build", lambda *_: pytest.fail("a network is built"))
+    (tmp_path / "images").mkdir()
+    words = ["train", f"experiment=blobgan/{name}", "data=folder", f"images={tmp_path / 'images'}", "wandb=disabled",
+             "data.resolution=16", "task.metrics_features=stlpips-alex"]  # fmt: skip
+    assert cli.main([*words, f"out={tmp_path / 'run'}"]) == cli.REFUSED
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert f"{tmp_path / 'images'} holds no images (.png, " in said[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_missing_are_asked_for_before_any_image_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launch.gan_training.training_images", lambda *_: pytest.fail("images are read"))
+    words = ["train", "experiment=blobgan/lsun_bedrooms", f"images={tmp_path}", "task.metrics_weights=/no/such"]
+    assert cli.main([*words, f"out={tmp_path / 'run'}"]) == cli.REFUSED
+    assert "there is no file /no/such: metrics_weights= must name the file" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_bedrooms_of_lsun_are_trained_as_in_the_release() -> None:
+    cfg = compose("train", ["experiment=blobgan/lsun_bedrooms", "images=bedrooms"])
+    with torch.device("meta"):
+        judge, G = instantiate(cfg.task.discriminator), instantiate(cfg.task.generator)
+        module = instantiate(cfg.task.training, generator=G, discriminator=judge)
+    # StyleGANDiscriminator(size=256, channel_multiplier=2): 28.86 M parameters, 128 channels at 256x256.
+    assert sum(p.numel() for p in judge.parameters()) == pytest.approx(28.86e6, rel=1e-3)
+    assert judge.b256.fromrgb.weight.shape[0] == 128
+    assert (module.r1_gamma / 2, module.r1_interval, module.loss, module.final_lr) == (50, 16, "logistic", 1.0)
+    assert module.jitter == Jitter(0.04, 0.5, 0.1)
+    assert module.jitter_end is None
+    for seen in (192, 10**8):  # accumulate(..., 0.5 ** (32 / 10000)), once a batch of 24 on each of 8 GPUs
+        module.clock.fill_(seen)
+        assert module._ema_decay(cfg.task.batch_size) == pytest.approx(0.5 ** (32 / 10_000))
+    g, d = module.configure_optimizers()
+    assert (g.defaults["lr"], g.defaults["betas"], g.defaults["eps"]) == (0.002, (0, 0.99), 1e-5)
+    assert d.defaults["lr"] == pytest.approx(0.002 * 16 / 17)
+    assert d.defaults["betas"] == (0, pytest.approx(0.99 ** (16 / 17)))
+    assert set(cfg.task.metrics) == {"kid", "fid", "precision", "recall"}
+    assert (cfg.task.metrics_features, cfg.task.metrics_samples) == ("inception", 50_000)
+
+
+def test_the_baseline_has_blobgans_parameters_and_operations() -> None:
+    grid = compose("sweep", ["experiment=paper/blobgan_baseline", "size=zoo", "data.furniture=x"])
+    arms = {job.at["generator"]: job.words for job in plan(grid).jobs}
+    assert set(arms) == {"BlobGAN", "StyleGAN2"}
+    weights, operations = {}, {}
+    for name, words in arms.items():
+        G = instantiate(compose("train", words).task.generator)
+        weights[name] = sum(p.numel() for p in G.parameters())
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            G(torch.zeros(1, G.z_dim))
+        operations[name] = counter.get_total_flops()
+    for counts in (weights, operations):
+        assert counts["StyleGAN2"] == pytest.approx(counts["BlobGAN"], rel=0.05)
 
 
 def test_blobs_have_colours_of_their_own(tmp_path: Path) -> None:

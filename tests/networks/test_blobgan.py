@@ -61,6 +61,19 @@ def test_the_releases_sizes() -> None:
     assert sum(p.numel() for p in whole.synthesis.parameters()) == pytest.approx(35.87e6, rel=1e-3)
 
 
+@pytest.mark.parametrize("size", [64, 128])
+def test_other_resolutions_follow_the_releases_rule(size: int) -> None:
+    G = made(img_resolution=size, channels=None, c_model=2, smallest=16)
+    images, features = G.render(G.sample(2, 0), features=True)
+    assert images.shape == (2, 3, size, size)
+    assert images.isfinite().all()
+    assert images.std() > 0.01
+    assert [shape[1] for shape in G.feature_shapes.values()][-1] == size
+    assert {name: tuple(x.shape[1:]) for name, x in features.items()} == {
+        name: (width, side, side) for name, (width, side) in G.feature_shapes.items()
+    }
+
+
 def test_item_i_depends_on_seed_and_i_alone(generator: BlobGenerator) -> None:
     many, few = generator.sample(5, seed=3), generator.sample(2, seed=3)
     for name, tensor in few.tensors.items():

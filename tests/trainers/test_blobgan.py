@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from datamodules.images import GANImages, ImageSet
 from networks.blobgan import BlobGenerator, Layout
 from networks.blobgan.usage import blob_usage
+from networks.projected import ProjectedDiscriminator
 from networks.stylegan2 import Discriminator, LeanDiscriminator, LeanEncoder
 from trainers.blobgan import BlobGANTrainer
 from trainers.gan_callbacks import EveryImages, StopAtTotal, draw_samples, save_last
@@ -21,10 +23,10 @@ BATCH = 4
 IMAGES = torch.randint(0, 256, (11, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def tiny(total: int = 24, **arguments: object) -> BlobGANTrainer:
+def tiny(total: int = 24, num_fp16_res: int = 0, **arguments: object) -> BlobGANTrainer:
     torch.manual_seed(0)
     G = BlobGenerator(16, k=2, channels=[8, 6], z_dim=4, hidden_dim=8, layers=2, lr_mult=1.0, structure_dim=5,
-                      style_dim=4, smallest=8)  # fmt: skip
+                      style_dim=4, smallest=8, num_fp16_res=num_fp16_res)  # fmt: skip
     return BlobGANTrainer(G, LeanDiscriminator(16, channels=(4, 4)), total, **{"r1_interval": 2, **arguments})
 
 
@@ -37,10 +39,13 @@ class Killed(Exception):
     pass
 
 
-def fit(module: BlobGANTrainer, callbacks: Sequence[pl.Callback] = (), resume: Path | None = None) -> None:
+def fit(
+    module: BlobGANTrainer, callbacks: Sequence[pl.Callback] = (), resume: Path | None = None,
+    precision: str = "32-true",
+) -> None:  # fmt: skip
     trainer = pl.Trainer(
-        accelerator="cpu", max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[StopAtTotal(), *callbacks],
+        accelerator="cpu", precision=precision, max_epochs=-1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[StopAtTotal(), *callbacks],
     )  # fmt: skip
     data = GANImages(ImageSet(IMAGES.numpy()), BATCH, 0)
     trainer.fit(module, data, ckpt_path=resume, weights_only=True)
@@ -111,6 +116,60 @@ def test_a_reconstruction_is_of_blobs_as_they_are(monkeypatch: pytest.MonkeyPatc
     (drawn,) = seen
     codes = module.E(real[:2])
     torch.testing.assert_close(drawn.centre[:2], module.G.layout_network.layout(codes).centre)
+
+
+def losses(module: BlobGANTrainer, precision: str) -> list[dict[str, float]]:
+    """The figures after each batch."""
+    found: list[dict[str, float]] = []
+    fit(module, [EveryImages(BATCH, lambda m: found.append(dict(m.figures)))], precision=precision)
+    return found
+
+
+@pytest.mark.parametrize("where", ["bf16-mixed", "blocks"])
+def test_in_half_precision_losses_are_nearly_those_of_single_precision(where: str) -> None:
+    half = tiny(num_fp16_res=2) if where == "blocks" else tiny()
+    found = losses(half, "32-true" if where == "blocks" else where)
+    single = losses(tiny(), "32-true")
+    assert len(found) == len(single) == 6
+    for ours, theirs in zip(found, single, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ("loss_d", "loss_g"):
+            assert ours[name] == pytest.approx(theirs[name], rel=0.05)
+    assert [f["loss_g"] for f in found] != [f["loss_g"] for f in single]
+    assert all(weight.dtype == torch.float32 and weight.isfinite().all() for weight in half.parameters())
+
+
+def test_a_projected_discriminator_teaches_it() -> None:
+    plain = tiny()
+    judge = ProjectedDiscriminator(16, width=4, feature_resolution=128)
+    module = BlobGANTrainer(plain.G, judge, 2 * BATCH, loss="hinge", r1_gamma=0.0)
+    before = copy.deepcopy(module.state_dict())
+    fit(module)
+    still = {name for name, value in module.state_dict().items() if torch.equal(value, before[name])}
+    moving = {name for name, _ in module.named_parameters() if name.startswith(("G.", "D.heads."))}
+    assert not still & moving
+    assert {f"D.{name}" for name, _ in judge.named_buffers() if name.startswith("projection.")} <= still
+    assert all(math.isfinite(value) for value in module.figures.values())
+
+
+def test_the_releases_adamw_decays_nothing_and_is_adam() -> None:
+    ours, theirs = tiny(), tiny()
+    optimizers = []
+    for side, theirs_of in zip(ours.configure_optimizers(), (theirs.G, theirs.D), strict=True):
+        own = {name: side.defaults[name] for name in ("lr", "betas", "eps")}
+        optimizers += [side, torch.optim.AdamW(theirs_of.parameters(), **own, weight_decay=0.0)]
+    # blobgan.py: R1 every 16 batches scales D's rate and betas by 16 / 17; here it is every 2.
+    assert optimizers[1].defaults["betas"] == (0.0, 0.99)
+    assert optimizers[3].defaults["betas"] == (0.0, pytest.approx(0.99 ** (2 / 3)))
+    assert {optimizer.defaults["eps"] for optimizer in optimizers} == {1e-5}
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.grad = torch.randn(mine.shape, generator=draw)
+            its.grad = mine.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert_same(ours, theirs)
 
 
 def test_wrong_arguments_are_named() -> None:
