@@ -76,6 +76,7 @@ class BlobOutcome:
     removal: Change
     follows: Tensor              # bool [n], where it has an object for itself: whose moves are measured
     followed: Followed | None    # of these; None if there are none
+    arrived: Tensor              # bool, of these: whether the object ended within NEAR of the way
     there: Tensor                # bool [n], where it has an object
     gone: Tensor                 # of these, what was removed of it
 
@@ -136,10 +137,13 @@ class Trial:
         there = objects & (on.sum((1, 2)) >= THERE * weight.sum((1, 2)))
         follows = there & owned(weight, before.masks, labels)
         gone = removed(before.masks[there], removal.after.masks[there], weight[there], labels[there])
-        went = None
+        went, arrived = None, torch.zeros(0, dtype=torch.bool)
         if follows.any():
             went = followed(before.masks[follows], move.after.masks[follows], labels[follows], vector[follows])
-        return BlobOutcome(blob, scenes, weight, vector, before, move, removal, follows, went, there, gone)
+            arrived = went.error <= NEAR * abs(self.move)
+        return BlobOutcome(
+            blob, scenes, weight, vector, before, move, removal, follows, went, arrived, there, gone
+        )
 
     def _weights(self, layout: Layout) -> Tensor:
         """The weights of the blobs in each pixel, ``[n, K, R, R]``, on the CPU."""

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from editors import SegmentationEditor, load
 from editors.blobs import require_layout
 from launch import blob_truth
-from launch.blob_trial import CRITIC, GONE, NEAR, SCENES, BlobOutcome, Judge, Seen, Trial, joined
+from launch.blob_trial import CRITIC, GONE, SCENES, BlobOutcome, Judge, Seen, Trial, joined
 from launch.figures import Figure, Protocol, Source, all_by
 from launch.hardware import require_device
 from launch.limits import require_at_least
@@ -131,13 +131,13 @@ def _figures(trial: Trial, source: Source, outcomes: list[BlobOutcome], how: str
     objects = {blob: label for blob in used if (label := int(association.label[blob])) not in trial.background}
     moves = [o.followed for o in outcomes if o.followed is not None]
     share, error = joined(m.share for m in moves), joined(m.error for m in moves)
-    gone = joined(o.gone for o in outcomes)
+    arrived, gone = joined(o.arrived for o in outcomes), joined(o.gone for o in outcomes)
     protocol = partial(Protocol, *source, len(trial.latent), generator=trial.generator.hash, how=how)
     figures = all_by(protocol(network=trial.judge.name), {
         "blobs_used": len(used), "object_blobs": len(objects), "object_classes": len({*objects.values()}),
         "purity": float(association.purity[used].mean()), "consistency": float(association.consistency[used].mean()),
         "move_share": float(share.mean()), "move_error": float(error.mean()),
-        "move_success": float((error <= NEAR * abs(trial.move)).double().mean()), "moves": len(share),
+        "move_success": float(arrived.double().mean()), "moves": len(share),
         "removal_share": float(gone.mean()), "removal_success": float((gone >= GONE).double().mean()),
         "removals": len(gone),
     })  # fmt: skip

@@ -84,7 +84,8 @@ def write_report(
         "it; its class, in bold, is the one that stands out most from the share of all pixels (last row).",
         _association(classes, association), "## What became of each blob",
         "In each scene a blob's object is the class that stands out there, if it is no background and a quarter of the "
-        "blob lies on it. Removals are measured on these, moves where nearly all of the class is the blob's.",
+        "blob lies on it. Removals are measured on these, moves where nearly all of the class is the blob's: a move "
+        "that ends within half of the way is a success.",
         _outcomes(classes, association, outcomes),
     ]  # fmt: skip
     for title, path, picture in (
@@ -143,10 +144,13 @@ def _association(classes: ClassList, found: Association) -> str:
 
 
 def _outcomes(classes: ClassList, association: Association, outcomes: Sequence[BlobOutcome]) -> str:
-    lines = ["| blob | class | scenes | consistency | moves | goes along | error | removals | gone |", "|---" * 9 + "|"]
+    head = ["blob", "class", "scenes", "consistency", "moves", "goes along", "error", "success", "removals", "gone"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for o in outcomes:
         went = o.followed
-        moved = ["-", "-"] if went is None else [f"{went.share.mean():.2f}", f"{went.error.mean():.3f}"]
+        moved = ["-"] * 3
+        if went is not None:
+            moved = [f"{went.share.mean():.2f}", f"{went.error.mean():.3f}", f"{o.arrived.double().mean():.2f}"]
         gone = f"{o.gone.mean():.2f}" if len(o.gone) else "-"
         cells = [
             o.blob, classes.names[int(association.label[o.blob])], len(o.scenes),

@@ -74,6 +74,7 @@ def test_blobs_that_are_what_they_draw_get_ideal_figures() -> None:
         assert found.follows.all()
         torch.testing.assert_close(found.followed.share, torch.ones(2), atol=0.1, rtol=0)   # edges are pixels
         torch.testing.assert_close(found.followed.error, torch.zeros(2), atol=0.0125, rtol=0)
+        assert found.arrived.all()
         assert (found.gone == 1).all()
         assert (found.removal.psnr > 15).all()
         # Nothing is measured of what counts as background.
@@ -170,6 +171,15 @@ def test_held_out_scenes_have_their_truth_beside_the_judge(folder: Path, tmp_pat
     capsys.readouterr()
     assert evaluate(folder, judge, "data=scenes", "seed=2", f"layout={layout}") == cli.REFUSED
     assert "is not of these pictures, scene-heldout-2-00000 and so on: give what" in capsys.readouterr().err
+def test_an_object_that_stays_behind_has_not_arrived() -> None:
+    generator = made(k=1)
+    layout = Layout.of(generator.sample(2, 0))
+    layout = layout.replace(centre=torch.full((2, 1, 2), 0.3), size=torch.ones(2, 1), log_aspect=torch.zeros(2, 1))
+    still = by_weights(generator, layout.latent())
+    judge = Judge("blind", CLASSES, lambda latent: still)
+    found = Trial(generator, judge, layout.latent(), frozenset({0}), 0.125).outcome(0)
+    assert found.follows.all()
+    assert found.arrived.tolist() == [False, False]
 
 
 def evaluate(folder: Path, *words: str) -> int:
@@ -193,6 +203,9 @@ def test_a_judge_of_either_kind_gives_a_report(judge: str, folder: Path, tmp_pat
     report = (tmp_path / "report.md").read_text()
     assert "| all pixels |" in report
     assert report.count("\n| 0 | ") == 2                      # a row in each table
+    of_blobs = [line for line in report.partition("## What became")[2].splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in of_blobs}) == 1
+    assert " goes along | error | success | " in of_blobs[0]
     assert OmegaConf.load(tmp_path / "config.yaml").recipe.background == ["wall", "floor"]
     assert f"\nreport: {tmp_path / 'report.md'}\n" in capsys.readouterr().out
 
