@@ -26,10 +26,11 @@ from datamodules.room_render import RenderedRoom, RoomObject, render_room
 from datamodules.room_shards import ROOMS, RoomShards
 from networks.checkpoints.errors import GanvasError
 
-__all__ = ["ROOM_CLASSES", "SPLITS", "RoomObject", "RoomSet", "render_rooms", "rooms_licence"]
+__all__ = ["ROOM_CLASSES", "SPLITS", "RoomObject", "RoomSet", "default_count", "render_rooms", "rooms_licence"]
 
 SPLITS = ("train", "heldout", "labels", "teacher")   # each has its own random numbers, so none shares a room
 
+_MOST, _GROWTH = 10_000, 1.4   # rooms up to 64x64 that 48 MiB hold; a room's bytes grow as its side to this power
 _CHUNK = 20         # rooms that a worker takes at a time
 _POOL_FROM = 60     # below this, starting processes costs more than it saves
 
@@ -47,6 +48,16 @@ class RoomSet(LabelledImages):
         their class, which are left out whole.
         """
         return np.stack([_told(mask, objects) for mask, objects in zip(self.masks, self.objects, strict=True)])
+
+
+def default_count(resolution: int) -> int:
+    """How many rooms of a resolution keep their shards below 48 MiB, at most 10 000.
+
+    Example:
+        >>> default_count(32), default_count(64), default_count(128), default_count(256)
+        (10000, 10000, 3789, 1435)
+    """
+    return max(int(_MOST * min(1.0, 64 / resolution) ** _GROWTH), 1)
 
 
 def render_rooms(

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from datamodules.avatar_styles import label_styles
 from datamodules.avatars import render_avatars, stratified_labels
 from datamodules.masks import LabelledImages
-from datamodules.rooms import render_rooms
+from datamodules.rooms import default_count, render_rooms
 from datamodules.scenes import draw_scenes
 from datamodules.stratified import draw_stratified, require_draw, shown_classes
 from launch.classed import classed_name
@@ -24,13 +24,13 @@ def is_rendered(data: DictConfig) -> bool:
 
 
 def render(
-    data: DictConfig, count: int, split: str, seed: int, resolution: int | None = None, masks: bool = True
+    data: DictConfig, count: int | None, split: str, seed: int, resolution: int | None = None, masks: bool = True
 ) -> LabelledImages:  # fmt: skip
     """Images of one of :data:`RENDERED`; image ``i`` depends only on the split, the seed and ``i``.
 
     Args:
         data: the ``data`` group.
-        count: how many.
+        count: how many; None, which only rooms may have: :func:`datamodules.rooms.default_count`.
         split: train, teacher, heldout or labels; they share no image.
         seed: of the draw within the split.
         resolution: pixels a side; None: the group's.
@@ -46,7 +46,7 @@ def render(
         case "styles":
             return label_styles(data.styles, count, split, seed, size, masks)
         case "rooms":
-            return render_rooms(count, data.furniture, split, seed, size)
+            return render_rooms(default_count(size) if count is None else count, data.furniture, split, seed, size)
         case "scenes":
             return draw_scenes(count, split, seed, size)
     raise ValueError(f"data={data.kind} is not rendered; {', '.join(RENDERED)} are")

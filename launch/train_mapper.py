@@ -99,7 +99,8 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
         "task.training.total_images": cfg.task.batch_size, "task.training.lr": 0, "task.training.up_to": 4,
         "task.training.together": 1, "task.preserve.identity": 0, "task.preserve.perceptual": 0,
         "task.preserve.outside": 0, "task.training.ema_halflife": 0, "task.training.clip_gradient": 0,
-        "task.training.contrast": 0, "task.training.unsaid": 0, "task.training.pairs": 0, "task.training.jitter": 0, "task.clip.scale": 0,
+        "task.training.contrast": 0, "task.training.unsaid": 0, "task.training.pairs": 0,
+        "task.training.jitter": 0, "task.clip.scale": 0,
         "task.choose.codes": 1,
     })  # fmt: skip
     return texts

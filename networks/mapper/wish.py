@@ -98,7 +98,7 @@ class Wish:
         return F.normalize(self.ways[0], dim=1)
 
     def asking(self, changes: Tensor) -> Tensor:
-        """The directions of texts that would ask for these changes of the first model's features, ``[N, D]``: unit vectors.
+        """Unit vectors ``[N, D]``: directions of texts that would ask for these changes of the first model's features.
 
         The way back from :attr:`directions` to :attr:`aims`.
         """

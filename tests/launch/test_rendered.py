@@ -61,6 +61,15 @@ def test_rooms_are_labelled_by_what_they_show(rooms: DictConfig) -> None:
     assert heldout_source(rooms, 0).data == "rendered rooms with exact masks"
 
 
+def test_rooms_are_as_many_as_their_resolution_allows_where_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("launch.rendered.render_rooms", lambda count, *_: asked.append(count))
+    data = OmegaConf.structured(RoomsConfig(resolution=128))
+    for count, resolution in ((data.count, None), (data.count, 64), (7, None)):
+        render(data, count, "train", 0, resolution)
+    assert asked == [3789, 10_000, 7]
+
+
 @pytest.mark.parametrize("data", [SCENES, OmegaConf.structured(AvatarsConfig(resolution=16))])
 def test_splits_share_nothing(data: DictConfig) -> None:
     splits = [render(data, 3, split, 0).images for split in ("train", "teacher", "heldout", "labels")]
