@@ -93,7 +93,7 @@ class Comparison:
         if len(found) == 1:
             return f"{column.title} is {_over_seeds(top)}. {count}"
         return (f"{column.title} is best with {best.name}: {_over_seeds(top)}; it is worst with {worst.name}: "
-                f"{bottom}. {count}")  # fmt: skip
+                f"{bottom}{_chance(top, bottom)}. {count}")  # fmt: skip
 
     def table(self) -> Table:
         """An arm a row, a figure by one protocol a column, and beside it what was published by the same protocol."""
@@ -256,6 +256,21 @@ def _anywhere(command: str, folder: Path) -> str:
 
 def _over_seeds(value: Value) -> str:
     return f"{value} over {value.n} seed{'s' if value.n > 1 else ''}"
+
+
+def _chance(one: Value, other: Value) -> str:
+    """What keeps a difference of two arms from meaning anything, as the end of a sentence; nothing where it is clear.
+
+    Example:
+        >>> _chance(Value(0.5, None, 1), Value(0.4, 0.01, 2)), _chance(Value(0.5, 0.1, 3), Value(0.4, 0.3, 3))
+        (', which one seed cannot tell from chance', ', which is within the deviation over the seeds')
+        >>> _chance(Value(0.5, 0.01, 3), Value(0.4, 0.02, 3))
+        ''
+    """
+    if one.deviation is None or other.deviation is None:
+        return ", which one seed cannot tell from chance"
+    within = abs(one.mean - other.mean) <= max(one.deviation, other.deviation)
+    return ", which is within the deviation over the seeds" if within else ""
 
 
 def _cell(value: Value, seeds: int) -> str:

@@ -121,6 +121,29 @@ def test_the_first_sentence_has_the_best_and_the_worst_and_the_last_line_the_pag
 
 
 @pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([0.50, 0.30, 0.52, 0.32], "worst with head a: 0.400 ± 0.141, which is within the deviation over the seeds. "),
+        ([0.50, 0.51, 0.30, 0.31], "worst with head b: 0.305 ± 0.007. "),
+        ([0.50, None, 0.49, None], "worst with head b: 0.490, which one seed cannot tell from chance. "),
+    ],
+)
+def test_a_difference_that_may_be_chance_is_called_so(
+    values: list[float | None], says: str, sweep: SweepFolder, report: Callable
+) -> None:
+    of_both = [job for job in sweep.jobs if job["at"]["labels"] == "4"]
+    jobs = [
+        {**job, "at": {"head": job["at"]["head"]}, "value": value}
+        for job, value in zip(sorted(of_both, key=lambda job: job["name"].split("head=")[1]), values, strict=True)
+        if value is not None
+    ]
+    for job in jobs:
+        measure(sweep.folder / job["name"], {"mIoU": job["value"]})
+    sweep.write(format=1, figures=("mIoU",), jobs=jobs)
+    assert says in report(f"runs={sweep.folder}")
+
+
+@pytest.mark.parametrize(
     ("change", "apart"),
     [
         ({"data": "photographs"}, ("photographs", "rendered avatars")),
