@@ -23,7 +23,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from launch import presets
 from launch.options import options
 from launch.paths import CONF
-from launch.schemas import SHORT, VERBS, group_schemas, register
+from launch.schemas import ELSEWHERE, SHORT, VERBS, group_schemas, register
 from networks.checkpoints.errors import GanvasError
 
 GRIDS = "paper/"  # folder of conf/experiment with what only a sweep runs
@@ -189,6 +189,8 @@ def _sentence(verb: str, words: Sequence[str], error: Exception) -> str:
         key = word.partition("=")[0]
         if elsewhere := choices_with(verb, key):
             return f"`{key}` is an option of {' and '.join(elsewhere)}: choose that, or leave the option out."
+        if instead := ELSEWHERE.get(verb, {}).get(key):
+            return f"`ganvas {verb}` has no option `{key}`: {instead}."
         return f"`ganvas {verb}` has no option `{key}`{_nearest(key, known_keys(verb)) or '.'}"
     return f"`{word or key or verb}` does not fit: {_first_line(cause)}."
 

@@ -251,6 +251,14 @@ SHORT: dict[str, dict[str, str]] = {
     "label": {"import": "labelled"},  # which no dataclass can have as a field
 }
 
+# Words that people bring from elsewhere and that are no options, by verb: what to write instead.
+ELSEWHERE: dict[str, dict[str, str]] = {
+    "train": {
+        "steps": "the length of a run is `task.training.total_images`, in images seen (of other tasks `task.epochs` or "
+        "`task.training.passes`)"
+    },
+}
+
 
 def schemas() -> dict[str, type]:
     """Every group schema: ``group/name`` -> dataclass."""

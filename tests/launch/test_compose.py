@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ReadonlyConfigError
 
 from launch.compose import compose, known_keys, quoted, text_keys
+from launch.schemas import ELSEWHERE
 from networks.checkpoints.errors import GanvasError
 
 SAMPLE = ["generator=g", "out=o"]
@@ -102,6 +105,21 @@ def test_a_short_key_is_refused_as_the_long_one_is(words: list[str], sentence: s
 def test_a_group_is_never_null() -> None:
     with pytest.raises(GanvasError, match="`task/augment=null` chooses nothing; there are ada, diffaugment, none"):
         compose("train", [*FOLDER, "task/augment=null"])
+
+
+def test_steps_are_not_taken_for_images_and_the_refusal_names_the_option() -> None:
+    for words in (["experiment=blobgan/rooms64"], FOLDER):
+        with pytest.raises(GanvasError, match=r"no option `steps`: the length of a run is `task.training.total"):
+            compose("train", [*words, "steps=100"])
+    with pytest.raises(GanvasError, match="`ganvas sample` has no option `steps`"):
+        compose("sample", [*SAMPLE, "steps=100"])
+
+
+def test_what_stands_for_a_word_from_elsewhere_exists() -> None:
+    for verb, words in ELSEWHERE.items():
+        known = set(known_keys(verb))
+        assert not known & words.keys()
+        assert known >= {key for said in words.values() for key in re.findall("`(.+?)`", said)}
 
 
 def test_other_verbs_have_no_short_key() -> None:
