@@ -33,6 +33,7 @@ TARGETS: dict[str, tuple[str, float]] = {
     "directions_ratio": (">=", 4), "directions_ratio_gradient": (">=", 20), "directions_agreement": (">=", 0.95),
 }  # fmt: skip
 GPU_TARGETS = {"steps_ratio": (">=", 5.0), "directions_ratio": (">=", 20.0)}  # where a GPU has others
+NO_FIGURES = ("rows", "command", "hardware", "versions")  # of what `keep_rows` keeps
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,8 @@ def markdown(title: str, sections: Mapping[str, Any]) -> str:
         machine = ", ".join(f"{k} {v}" for k, v in {**entry["hardware"], **entry["versions"]}.items())
         lines += [f"## {name}", "", f"`{entry['command']}`, {entry['date']}, {entry['seconds']:.0f} s; {machine}.", ""]
         for key, value in entry["notes"].items():
-            if isinstance(value, list) and value and isinstance(value[0], dict):
-                header = list(value[0])
-                lines += ["", f"{key}:", "", align([header, *[[show(row[k]) for k in header] for row in value]]), ""]
+            if _is_rows(value):
+                lines += ["", f"{key}:", "", _columns(value), ""]
             else:
                 lines.append(f"- {key}: {_flat(value)}")
         lines.append("")
@@ -161,15 +161,31 @@ def keep_rows(
     """
     machine = {"hardware": hardware(device), "versions": versions()}
     whole = {**record, "rows": [dict(row) for row in rows], "command": command, **machine}
-    table = align([list(rows[0]), *[[show(value) for value in row.values()] for row in rows]]) if rows else "nothing"
-    found = "\n".join(f"- {name}: {show(value)}" for name, value in record.items() if not isinstance(value, dict))
-    words = ", ".join(f"{name} {value}" for part in machine.values() for name, value in part.items())
-    page = f"# {title}\n\n{table}\n\n{found}\n\n`{command}`; {words}."
-    for path, text in {out: json.dumps(whole, indent=1), out.with_suffix(".md"): page}.items():
+    for path, text in {out: json.dumps(whole, indent=1), out.with_suffix(".md"): rows_page(title, whole)}.items():
         with atomic_path(path) as temporary:
             temporary.write_text(text + "\n")
-    print(table)
+    print(_columns(rows))
     print(json.dumps(whole))
+
+
+def rows_page(title: str, whole: Mapping[str, Any]) -> str:
+    """The Markdown of :func:`keep_rows` for what it keeps as JSON; a list of rows among the figures is a table, too."""
+    machine = whole["hardware"], whole["versions"]
+    record = {name: value for name, value in whole.items() if name not in NO_FIGURES}
+    tables = {name: value for name, value in record.items() if _is_rows(value)}
+    found = "\n".join(f"- {name}: {show(value)}" for name, value in record.items()
+                      if not isinstance(value, dict) and name not in tables)  # fmt: skip
+    words = ", ".join(f"{name} {value}" for part in machine for name, value in part.items())
+    further = [f"{name}:\n\n{_columns(rows)}" for name, rows in tables.items()]
+    return "\n\n".join([f"# {title}", _columns(whole["rows"]), found, *further, f"`{whole['command']}`; {words}."])
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> str:
+    return align([list(rows[0]), *[[show(value) for value in row.values()] for row in rows]]) if rows else "nothing"
 
 
 def _flat(value: Any) -> str:

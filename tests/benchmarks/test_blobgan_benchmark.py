@@ -37,4 +37,7 @@ def test_every_figure_comes_out(monkeypatch: pytest.MonkeyPatch, tmp_path, capsy
     assert found["activation_ratio"] > 2                        # bytes, which do not depend on the machine
     assert [row["k"] for row in found["curve"]] == [2, 4]
     assert found["rows"][0]["largest difference"] < 1e-4
+    page = out.with_suffix(".md").read_text()
+    assert "| k | splat_ms | splat_theirs_ms | step_ms | step_theirs_ms |" in " ".join(page.split())
+    assert "{" not in page
     assert found["command"] == "python benchmarks/blobgan.py --device cpu --quick"

@@ -78,6 +78,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (ZOO / link).exists(), link
 
 
+@pytest.mark.parametrize("page", sorted(ZOO.glob("*.md")), ids=lambda page: page.name)
+def test_every_table_has_a_header(page: Path) -> None:
+    for block in re.findall(r"(?:^\|.*\n)+", page.read_text(), re.MULTILINE):
+        rule = block.splitlines()[1:2]
+        assert rule, block
+        assert set(rule[0]) <= set("|-: "), block
+
+
 def test_pictures_are_small() -> None:
     assert all(path.stat().st_size <= 200_000 for path in ZOO.glob("*.jpg"))
 
