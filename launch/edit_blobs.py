@@ -23,6 +23,7 @@ from launch.invert import read_images
 from launch.limits import require_at_least
 from launch.loggers import check_loggers
 from launch.reports.blobs import blob_change_sheet, blob_strip, blob_video
+from launch.schema_edit import EditConfig
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
@@ -88,6 +89,10 @@ def check(cfg: DictConfig) -> None:
     check_strengths(cfg)
     if not cfg.vector and len(cfg.strength) != 1:
         raise GanvasError(f"strength={list(cfg.strength)} must be one number; a step of a script may have its own.")
+    changed = {"video": 0, "source": None, "strength": [1.0], "strip": list(EditConfig().strip), "name": "edit"}
+    if cfg.keep and (given := [key for key, default in changed.items() if cfg[key] != default]):
+        raise GanvasError(f"{given[0]}= does not go with keep=, which draws scenes anew and makes no edit of any "
+                          "strength: leave it out.")  # fmt: skip
     if cfg.video == 1:
         raise GanvasError("video=1 does not move: give 2 frames or more.")
 
