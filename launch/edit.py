@@ -29,7 +29,7 @@ from launch.edit_vectors import check_strengths, vectors_of
 from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
 from launch.files import file_of_each, files_of
 from launch.hardware import machine, require_device
-from launch.limits import require_at_least
+from launch.limits import require_at_least, require_finite
 from launch.loggers import check_loggers, log_result
 from launch.options import arguments
 from launch.reports.edits import change_sheet, strip
@@ -59,6 +59,7 @@ def run(cfg: DictConfig) -> None:
     Raises:
         GanvasError: if nothing or two things say what to change or where, or what is given cannot be used.
     """
+    _check_factors(cfg)
     if cfg.text is not None or cfg.mapper:
         edit_text.run(cfg)
         return
@@ -85,6 +86,13 @@ def run(cfg: DictConfig) -> None:
     out, each = Path(cfg.out), _each(edited, names, unsure)
     write_figures(out, "edit", cfg, figures, time.monotonic() - begun, machine(cfg.device), each)
     log_result(cfg, "edit", out, values(figures), {"sheet": out / SHEET}, each, [out / LATENTS])
+
+
+def _check_factors(cfg: DictConfig) -> None:
+    """Refuse how far an edit of any kind goes, where that says nothing."""
+    require_finite(cfg, "strength", "strip")
+    if not cfg.strip:
+        raise GanvasError("strip=[] shows nothing: give one factor of the strength or more, as strip=[0,1].")
 
 
 def _is_collage(cfg: DictConfig) -> bool:

@@ -18,7 +18,9 @@ from editors.generator import GeneratorEditor
 from launch.figures import Figure, Protocol, Source, values, write_config, write_figures
 from launch.files import files_of
 from launch.hardware import machine, require_device
+from launch.limits import is_finite
 from launch.loggers import check_loggers, log_result
+from launch.reports.edits import SHOWN
 from launch.reports.texts import strengths_sheet, text_sheet
 from launch.text_methods import Found, Said, clip_of, find, generator_of
 from networks.checkpoints.edits import save_edit
@@ -52,7 +54,7 @@ def run(cfg: DictConfig) -> None:
     latent, names, given, source = _codes(cfg, editor)
     found = find(cfg, said, generator, clip, latent.to(cfg.device), names)
     strength = float(cfg.strength[0])
-    after = found.at(strength)
+    after, columns = _finite(found, strength), _strip(cfg, editor, found)
     before_image, image = (editor.render(codes.to(cfg.device)).cpu() for codes in (found.before, after))
     each = scores(clip, said, before_image, image)
     protocol = Protocol(*source, len(names), str(clip.identity), generator.hash,
@@ -63,7 +65,7 @@ def run(cfg: DictConfig) -> None:
     _warn(found, after, generator, clip, each)
     lines = [f"images: {len(names)}", f"text: {said.text} ({said.method})"]
     lines += [f"{name}: {figure.value:.4g}" for name, figure in figures.items()]
-    print("\n".join([*lines, *_write(cfg, editor, found, clip, names, (before_image, image, given))]))
+    print("\n".join([*lines, *_write(cfg, found, clip, names, (before_image, image, given), columns)]))
     rows: list[dict[str, Any]] = [
         {"name": name, **{key: float(value[i]) for key, value in each.items()}} for i, name in enumerate(names)
     ]
@@ -99,6 +101,21 @@ def _codes(cfg: DictConfig, editor: GeneratorEditor) -> tuple[Latent, tuple[str,
     return found.latent, tuple(path.stem for path in paths), found.target.cpu(), Source(f"images of {cfg.image}")
 
 
+def _finite(found: Found, strength: float) -> Latent:
+    """The codes at a strength, before anything is written of them."""
+    codes = found.at(strength) if is_finite(strength) else None
+    if codes is None or not all(bool(t.isfinite().all()) for t in codes.tensors.values()):
+        raise GanvasError(f"the codes are no longer finite numbers at a strength of {strength:g}: lower strength= or "
+                          "strip=, which are multiplied, or give another edit.")  # fmt: skip
+    return codes
+
+
+def _strip(cfg: DictConfig, editor: GeneratorEditor, found: Found) -> dict[str, Tensor]:
+    """The first images by factor of the strength, ``[N, C, R, R]``."""
+    moved = {f"{factor:g}": _finite(found, factor * cfg.strength[0])[:SHOWN] for factor in cfg.strip}
+    return {caption: editor.render(codes.to(cfg.device)).cpu() for caption, codes in moved.items()}
+
+
 @torch.no_grad()
 def scores(clip: ClipModel, said: Said, before: Tensor, after: Tensor) -> dict[str, Tensor]:
     """How well each image ``[N]`` fits the text before and after, and how far it went the way of the text."""
@@ -127,8 +144,8 @@ def _warn(found: Found, after: Latent, generator: Generator, clip: ClipModel, ea
 
 
 def _write(
-    cfg: DictConfig, editor: GeneratorEditor, found: Found, clip: ClipModel, names: Sequence[str],
-    images: tuple[Tensor, Tensor, Tensor | None],
+    cfg: DictConfig, found: Found, clip: ClipModel, names: Sequence[str],
+    images: tuple[Tensor, Tensor, Tensor | None], columns: Mapping[str, Tensor],
 ) -> list[str]:  # fmt: skip
     """Write the results; returns the lines that end the command."""
     out, (before, after, given) = Path(cfg.out), images
@@ -137,8 +154,6 @@ def _write(
     write_config(out, cfg)
     save_latent(out / LATENTS, found.at(float(cfg.strength[0])).to("cpu"), names, {"command": cfg.command})
     save_png(np.asarray(text_sheet(before, after, given)), out / SHEET)
-    columns = {f"{factor:g}": editor.render(found.at(factor * cfg.strength[0])[:16].to(cfg.device)).cpu() for factor in
-               cfg.strip}  # fmt: skip
     save_png(np.asarray(strengths_sheet(columns)), out / STRIP)
     lines = []
     if found.learned:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from launch.figures import values, write_config, write_figures
 from launch.hardware import machine
+from launch.limits import require_finite
 from launch.loggers import check_loggers, log_result
 from networks.checkpoints.errors import GanvasError
 
@@ -32,6 +33,7 @@ def run(cfg: DictConfig) -> None:
         raise GanvasError("recipe= describes an edit by masks or blobs, and text= or mapper= one by text: give one of "
                           "them.")
     check_loggers(cfg)
+    require_finite(cfg, "truncation", "strength")
     if cfg.logger not in ([], ["none"]) and not cfg.out:
         raise GanvasError("logger= writes into out=, and there is none: give out=DIR.")
     kind = "mapper" if texts else cfg.recipe.kind if edits else "segmentation" if cfg.segmentation else "generator"

@@ -22,7 +22,7 @@ from launch import label_import
 from launch.hardware import require_device
 from launch.invert import inversion_settings, read_images
 from launch.label_kit import LATENTS, Kit, write_kit
-from launch.limits import require_at_least
+from launch.limits import require_at_least, require_finite
 from networks.checkpoints.classes import ClassList
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
@@ -72,6 +72,7 @@ def run(cfg: DictConfig) -> None:
         return
     if not (cfg.generator or cfg.segmentation):
         raise GanvasError("give generator=, to choose images to label, or import=, what was labelled.")
+    require_finite(cfg, "truncation")
     require_device(cfg.device)
     require_at_least(cfg, {"n": 1, "candidates": 1, "batch": 1, "seed": 0})
     network = None if cfg.features == OWN else feature_network(cfg.features)

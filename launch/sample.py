@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from launch.hardware import require_device
+from launch.limits import require_finite
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.latents import save_latent
@@ -25,6 +26,7 @@ def run(cfg: DictConfig) -> None:
     """
     if cfg.n < 1 or cfg.batch < 1:
         raise GanvasError(f"n={cfg.n} and batch={cfg.batch} must both be at least 1.")
+    require_finite(cfg, "truncation")
     require_device(cfg.device)
     generator = load_generator(cfg.generator).to(cfg.device)
     latent = generator.sample(cfg.n, cfg.seed, truncation=cfg.truncation).to(cfg.device)

@@ -23,7 +23,7 @@ from datamodules.shards import LAYOUTS, PLAN, Shard, SynthesizedFolder, read_pla
 from editors import SegmentationEditor, load
 from launch.figures import Figure, Protocol, all_by, values, write_config, write_figures
 from launch.hardware import machine, require_device
-from launch.limits import require_at_least
+from launch.limits import require_at_least, require_finite
 from launch.loggers import check_loggers, log_result
 from launch.reports.synthesis import SHEET, write_report
 from networks.checkpoints.bundle import read_manifest
@@ -95,6 +95,7 @@ def check(cfg: DictConfig) -> None:
     check_loggers(cfg)
     require_place(Path(cfg.out))
     require_device(cfg.device)
+    require_finite(cfg, "truncation")
     require_at_least(cfg, {"n": 1, "shard": 1, "batch": 1, "seed": 0, "truncation": 0})
     for key in ("drop", "ignore"):
         if not 0 <= cfg[key] < 1:

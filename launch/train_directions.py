@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from editors.text_directions import RelevanceSettings, channel_directions, measure_relevance
 from launch.figures import Figure, Protocol, all_by
 from launch.hardware import device_of
-from launch.limits import require_at_least
+from launch.limits import require_at_least, require_finite
 from launch.options import arguments
 from launch.record import RunRecord
 from networks.checkpoints.errors import GanvasError
@@ -41,6 +41,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     if not cfg.generator:
         raise GanvasError("task=directions needs generator=FILE, whose channels are measured.")
     require_at_least(cfg, {"task.check": 0})
+    require_finite(cfg, "task.relevance.truncation")
     settings = RelevanceSettings(**arguments(cfg.task.relevance), seed=cfg.seed)
     device = device_of(cfg.trainer)
     generator = load_generator(cfg.generator).to(device)

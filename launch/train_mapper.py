@@ -12,7 +12,7 @@ from datamodules.images import GANImages
 from launch.figures import Figure
 from launch.fitting import fit
 from launch.hardware import device_of
-from launch.limits import require_at_least
+from launch.limits import require_at_least, require_finite
 from launch.mapper_choice import FILE as CHOSEN
 from launch.mapper_choice import choice_of
 from launch.mapper_export import Result, export, headline, report
@@ -93,6 +93,7 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
         if OmegaConf.select(cfg.task, key) and not cfg.task.conditioned:
             raise GanvasError(f"task.{key} is for a mapper that takes texts: set task.conditioned=true, or leave it "
                               "out.")  # fmt: skip
+    require_finite(cfg, "task.sources.truncation")
     require_at_least(cfg, {
         "n": 2, "task.batch_size": 1, "task.log_every": 1, "task.checkpoint_every": 1, "task.sources.heldout": 2,
         "task.sources.count": cfg.task.batch_size, "task.sources.batch": 1, "task.sources.memory": 0,

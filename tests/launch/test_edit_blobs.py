@@ -182,7 +182,7 @@ def other_files(folder: Path, tmp_path: Path) -> dict[str, Path]:
         (["program=remove 0", "paste=poisson"], "paste= does not go with layout="),
         (["program=remove 0", "generator=null"], "layout= needs generator=FILE"),
         (["program=remove 0", "strength=[1,2]"], "must be one number"),
-        (["program=remove 0", "strength=nan"], "strength=nan"),
+        (["program=remove 0", "strength=nan"], "strength=[nan]"),
         (["program=remove 0", "video=1"], "video=1 does not move"),
     ],
 )

@@ -262,6 +262,7 @@ def test_what_cannot_be_imported(kit: Path, tmp_path: Path, capsys) -> None:
     draw(kit, names_of(kit), [FACE])
     assert "overlap=above is not known" in complaint(capsys, f"import={kit}", out, "overlap=above")
     assert "kit=/no is no folder" in complaint(capsys, f"import={kit}", out, "kit=/no")
+    assert "truncation=nan must be finite" in complaint(capsys, "generator=/no", out, "truncation=nan")
     assert "labelled in" in complaint(capsys, f"import=[{kit},{kit}]", out)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("")

@@ -50,7 +50,7 @@ def test_an_image_depends_only_on_its_seed_and_index(bundle: Path, tmp_path: Pat
     torch.testing.assert_close(one.tensors, many[:1].tensors)
 
 
-@pytest.mark.parametrize("words", [["n=0"], ["batch=0"], ["generator=/no/such.safetensors"]])
+@pytest.mark.parametrize("words", [["n=0"], ["batch=0"], ["truncation=nan"], ["generator=/no/such.safetensors"]])
 def test_nonsense_is_refused_before_anything_is_written(
     words: list[str], bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -123,6 +123,7 @@ def test_a_finished_synthesis_is_reported_again_and_grows(synthesize, tmp_path: 
     [
         (["n=0"], "n=0 must be at least 1"),
         (["drop=1"], "drop=1.0 is a share: give a number from 0 to below 1"),
+        (["truncation=inf"], "truncation=inf must be finite"),
         (["ignore=nan"], "ignore=nan is a share"),
         (["layout=zip"], "layout=zip is not known: choose tar or png"),
         (["rank=2", "world=2"], "rank=2 of world=2 is no place"),

@@ -61,6 +61,7 @@ def test_exhaustive_needs_no_check(tiny_generator: Path, tmp_path: Path) -> None
         (["task.relevance.finest=3"], "finest=3 must be at least 4"),
         (["task.texts=[qzx]"], "knows no word"),
         (["task.texts=[a person]"], "are the same to this CLIP"),
+        (["task.relevance.truncation=inf"], "task.relevance.truncation=inf must be finite"),
         (["task.check=-1"], "task.check=-1 must be at least 0"),
     ],
 )

@@ -350,6 +350,7 @@ def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Pat
         (["task.preserve.outside=1"], "needs task.preserve.segmentation=FILE"),
         (["task.preserve.identity_network=none.safetensors"], "there is no file none.safetensors"),
         (["task.sources.space=z"], "task.sources.space=z must be w, or w"),
+        (["task.sources.truncation=nan"], "task.sources.truncation=nan must be finite"),
         (["task.sources.count=3"], "task.sources.count=3 must be at least 4"),
         (["task.training.total_images=3"], "task.training.total_images=3 must be at least 4"),
         (["n=1"], "n=1 must be at least 2"),
