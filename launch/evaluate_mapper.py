@@ -3,7 +3,7 @@
 For each strength what :mod:`launch.text_scores` says; then the strength that follows the text most often among those
 that leave every other attribute alone, and there how natural the images look. Where a text fails, three figures say
 why: whether the generator shows such images at all, whether the CLIP that the edit was fitted to tells them, and
-whether that CLIP takes the edited ones for them.
+whether that CLIP takes the edited ones for them. :mod:`launch.text_verdict` makes a sentence of it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from launch.edit_judges import natural
-from launch.figures import Figure, Protocol, Source, all_by
+from launch.figures import Figure, Protocol, Source, all_by, values
 from launch.hardware import require_device
 from launch.judge_floor import trust, trust_table, unseen_step
-from launch.limits import require_at_least
+from launch.limits import is_finite, require_at_least
 from launch.mapper_sources import HELDOUT_SEED
 from launch.reports.plots import pareto
+from launch.reports.text_evaluation import at_best, strength_rows, write_report
 from launch.reports.texts import strengths_sheet
 from launch.text_methods import Found, Said, clip_of, find, generator_of
 from launch.text_scores import Judges, TextScores, best_strength, features
+from launch.text_verdict import verdict
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.latent_files import read_codes
@@ -45,8 +47,6 @@ CODES = 300            # that are edited where n= says nothing
 FEW = 5                # images with what a text names that a CLIP is tested on, at least
 MORE = 1000            # samples that are looked through where the codes that are edited show fewer
 SHEET, PARETO, VECTOR = "images/edits.png", "images/pareto.png", "vector.safetensors"   # in out=
-# Below these a text fails: success, then the reasons in this order.
-ENOUGH, SHOWS, TELLS, TAKEN = 0.8, 0.01, 0.8, 0.5
 
 
 def measure(cfg: DictConfig) -> dict[str, Figure]:
@@ -80,11 +80,15 @@ def measure(cfg: DictConfig) -> dict[str, Figure]:
     figures |= all_by(base, facts)
     unseen = unseen_step(generator, found.before.to(generator.device), before)
     figures |= trust(scores, unseen, base)
-    fits = _by_text(clip, said)
-    figures |= all_by(replace(base, network=str(clip.identity)), _reasons(cfg, generator, scores, images[best], fits))
-    _tell(table, figures, verdict(figures))
+    own = said.is_by(clip.identity)
+    fits = _by_text(clip, said) if own else None   # of another CLIP it would be said that the edit follows it
+    for name, value in _reasons(cfg, generator, scores, images[best], fits).items():
+        asked = judges.names["attributes"] if name == "shows" else str(clip.identity)
+        figures[name] = Figure(value, replace(base, network=asked))
+    line = verdict(figures, own)
+    _tell(table, figures, line)
     if cfg.out:
-        _write(cfg, found, clip, before, images, table, figures)
+        _write(cfg, found, clip, before, images, table, figures, line)
     return figures
 
 
@@ -98,7 +102,7 @@ def check(cfg: DictConfig) -> Said:
     require_at_least(cfg, {"n": 2, "seed": 0, "batch": 1})
     if given := [key for key in ("segmentation", "vector", "refine", "table") if cfg[key]]:
         raise GanvasError(f"{given[0]}= does not go with text= or mapper=: leave one of them out.")
-    if not cfg.strengths or not all(np.isfinite(value) for value in cfg.strengths):
+    if not cfg.strengths or not all(map(is_finite, cfg.strengths)):
         raise GanvasError(f"strengths={list(cfg.strengths)} must be one finite number or more.")
     return Said.of(cfg)
 
@@ -172,13 +176,14 @@ def _by_text(clip: ClipModel, said: Said) -> Callable[[Tensor], Tensor]:
 
 
 def _reasons(
-    cfg: DictConfig, generator: Generator, scores: TextScores, after: Tensor, fits: Callable[[Tensor], Tensor]
+    cfg: DictConfig, generator: Generator, scores: TextScores, after: Tensor,
+    fits: Callable[[Tensor], Tensor] | None,
 ) -> dict[str, float]:  # fmt: skip
     """What can be to blame: ``shows`` the generator, ``tells`` the CLIP that the edit follows, ``taken`` the edit.
 
     ``shows``: share of images that have what the text names, of the sources and, where few do, of further samples.
     ``tells``: chance that one of these is nearer to the text than another image, 1/2 by guessing. ``taken``: share of
-    edited images at least as near as half of them.
+    edited images at least as near as half of them. The latter two are left out where ``fits`` is.
     """
     if scores.named is None:
         return {}
@@ -187,6 +192,8 @@ def _reasons(
         more, _ = _rendered(generator, generator.sample(MORE, HELDOUT_SEED + 1, truncation=cfg.truncation))
         images, there = torch.cat([images, more]), torch.cat([there, scores.shows(more)])
     figures = {"shows": float(there.double().mean())}
+    if fits is None:
+        return figures
     near = fits(images)
     those, others = near[there], near[~there]
     if len(those) >= FEW:
@@ -195,42 +202,19 @@ def _reasons(
     return figures
 
 
-def verdict(figures: Mapping[str, Figure]) -> str:
-    """Whose fault it is that a text is not followed; empty if it is, or no attribute says."""
-    value = {name: figure.value for name, figure in figures.items()}
-    if value.get("success", 1.0) >= ENOUGH:
-        return ""
-    if value["shows"] < SHOWS:
-        return f"generator: {value['shows']:.1%} of its images show it"
-    if "tells" not in value:
-        return "unknown: too few images show it to test the CLIP"
-    if value["tells"] < TELLS:
-        return f"CLIP: it tells such images from others in {value['tells']:.0%} of pairs"
-    if value["taken"] >= TAKEN:
-        return f"CLIP: it takes {value['taken']:.0%} of the edited images for such, and the judge does not"
-    return f"edit: the CLIP takes {value['taken']:.0%} of the edited images for such"
-
-
-def _tell(table: Mapping[float, Mapping[str, float]], figures: Mapping[str, Figure], reason: str) -> None:
-    columns = ("success", "leakage_worst", "clip_gain", "clip_direction", "identity", "perceptual")
-    shown = [name for name in columns if name in next(iter(table.values()))]
-    print("strength  " + "  ".join(f"{name:>14}" for name in shown))
-    for strength, score in table.items():
-        print(f"{strength:>8g}  " + "  ".join(f"{score[name]:>14.4f}" for name in shown))
-    value = {name: figure.value for name, figure in figures.items()}
-    listed = ("leakage ", "floor ", "agreed ", "accuracy ")
-    for name, number in value.items():
-        if " at " not in name and not name.startswith(listed):
-            print(f"{name}: {number:.4g}")
-    if "success" in value:
-        print("\n".join(trust_table(value)))
-    if reason:
-        print(f"not followed because of the {reason}")
+def _tell(table: Mapping[float, Mapping[str, float]], figures: Mapping[str, Figure], line: str) -> None:
+    for strength, *cells in strength_rows(table):
+        print(f"{strength:>8}  " + "  ".join(f"{cell:>14}" for cell in cells))
+    for name, number in at_best(figures).items():
+        print(f"{name}: {number:.4g}")
+    if "success" in figures:
+        print("\n".join(trust_table(values(figures))))
+    print(f"verdict: {line}")
 
 
 def _write(
     cfg: DictConfig, found: Found, clip: ClipModel, before: Tensor, images: Mapping[float, Tensor],
-    table: Mapping[float, Mapping[str, float]], figures: Mapping[str, Figure],
+    table: Mapping[float, Mapping[str, float]], figures: Mapping[str, Figure], line: str,
 ) -> None:  # fmt: skip
     out = Path(cfg.out)
     columns = {"before": before} | {f"{strength:g}": each for strength, each in images.items()}
@@ -239,7 +223,8 @@ def _write(
     gain = next(name for name in ("success", "clip_direction", "change") if name in next(iter(table.values())))
     points = {strength: (score[cost], score[gain]) for strength, score in table.items()}
     save_png(np.asarray(pareto({found.said.method: points}, cost, gain)), out / PARETO)
-    print(f"sheet: {out / SHEET}")
+    pictures = {f"What {gain} costs": PARETO, "Edits of the first codes": SHEET}
+    print(f"sheet: {out / SHEET}\nreport: {write_report(out, cfg.command, line, table, figures, pictures)}")
     if found.learned:
         metrics: dict[str, Any] = {
             name: figure.value for name, figure in figures.items() if " at " not in name

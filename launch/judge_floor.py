@@ -74,11 +74,16 @@ def trust(scores: TextScores, unseen: Tensor, base: Protocol) -> dict[str, Figur
 
 
 def trust_table(value: Mapping[str, float]) -> list[str]:
-    """Lines: of each attribute its leakage, the floor of that, and how far the judge can be trusted on it."""
+    """Lines of :func:`trust_rows`."""
+    return [f"{name:<16}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in trust_rows(value)]
+
+
+def trust_rows(value: Mapping[str, float]) -> list[list[str]]:
+    """A row of titles, then of each attribute its leakage, the floor of that, and how far the judge can be trusted."""
     columns = {"leakage": "leakage", "floor": "floor", "agreed": "counted", "accuracy": "accuracy"}
     names = [name.removeprefix("leakage ") for name in value if name.startswith("leakage ")]
-    rows = [f"{'attribute':<16}" + "".join(f"{title:>10}" for title in columns.values())]
+    rows = [["attribute", *columns.values()]]
     for name in sorted(names, key=lambda name: -value[f"leakage {name}"]):
         cells = (value.get(f"{column} {name}") for column in columns)
-        rows.append(f"{name:<16}" + "".join(f"{'-' if cell is None else f'{cell:.3f}':>10}" for cell in cells))
+        rows.append([name, *("-" if cell is None else f"{cell:.3f}" for cell in cells)])
     return rows

@@ -77,8 +77,8 @@ class TextEditConfig(LoggedConfig):
 
     text: str | None = option(None, "what images are to show: text='a woman with red hair'; null: as mapper= says")
     neutral: str | None = option(
-        None, "what they show anyway; several texts, separated by |, count by their mean; null: as mapper= says, else "
-        "`a person`"
+        None, "what they show anyway; several texts, separated by |, count by their mean; null: as mapper= says "
+        "(which takes no other), else `a person`"
     )  # fmt: skip
     mapper: str | None = option(
         None, "bundle of an edit: a mapper fitted to a text (`ganvas train task=mapper`), a direction, a vector",

@@ -41,7 +41,7 @@ class EvaluateConfig(TextEditConfig):
     masks: str | None = option(None, "folder of PNG index masks named like the images")
     n: int | None = option(
         None, "how many images; null for all that have masks, for 2000 of a generator, for 400 that are edited, for "
-        "100 scenes of blobs, for 24 images that are reconstructed"
+        "300 codes that are edited by text, for 100 scenes of blobs, for 24 images that are reconstructed"
     )
     seed: int = option(0, "seed of what a generator draws, and of the images that an edit is learned from")
     truncation: float = option(1.0, "of a generator's samples: 1 for the whole variety")

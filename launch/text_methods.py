@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from editors.text_optimise import TextOptimiser, TextSettings
 from editors.text_relevance import relevance_of
 from launch.figures import read_figures
-from launch.options import arguments
+from launch.options import arguments, options
 from launch.preserve import preserved_of
+from launch.schema_edit import TextEditConfig
 from networks.checkpoints.bundle import Manifest, owner_of, read_manifest
 from networks.checkpoints.conditioned import KIND as CONDITIONED
 from networks.checkpoints.conditioned import text_edit
@@ -34,7 +36,8 @@ METHODS = ("mapper", "optimise", "direction")
 NEUTRAL = "a person"
 CHANNELS = 50   # that a direction moves where neither beta= nor channels= is given
 # What only one method reads: given with another, it would be passed over in silence.
-_OF_METHOD = {"mapper": "mapper", "directions": "direction", "beta": "direction", "channels": "direction"}
+_OF_METHOD = {"mapper": "mapper", "directions": "direction", "alpha": "direction", "beta": "direction",
+              "channels": "direction", "optimise": "optimise", "preserve": "optimise"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,10 @@ class Said:
         method = cfg.method or ("mapper" if cfg.mapper else "direction")
         if method not in METHODS:
             raise GanvasError(f"method={method} must be one of {', '.join(METHODS)}.")
-        for key, owner in _OF_METHOD.items():
-            if cfg[key] is not None and method != owner:
+        plain = OmegaConf.structured(TextEditConfig)
+        for key, _ in options(TextEditConfig):
+            owner = _OF_METHOD.get(key.partition(".")[0], method)
+            if method != owner and OmegaConf.select(cfg, key) != OmegaConf.select(plain, key):
                 raise GanvasError(f"{key}= goes with method={owner}, and method={method}: leave one of them out.")
         if method == "mapper" and not cfg.mapper:
             raise GanvasError("method=mapper needs mapper=FILE: fit one with `ganvas train experiment=mapper/avatars "
@@ -66,8 +71,27 @@ class Said:
         text = cfg.text if cfg.text is not None else str(manifest.get("text") or "")
         if not text.strip():
             raise GanvasError("nothing says what images are to show: give text='a smiling person'.")
-        neutral = cfg.neutral or str(manifest.get("neutral") or NEUTRAL)
-        return cls(method, text, neutral, manifest)
+        own = str(manifest.get("neutral") or "")
+        if cfg.neutral is not None and not cfg.neutral.strip():
+            raise GanvasError(f"neutral={cfg.neutral} says nothing: give what images show anyway, or leave it out.")
+        if cfg.neutral is not None and own and cfg.neutral != own:
+            raise GanvasError(f"{cfg.mapper} begins at its own neutral text '{own}', not at '{cfg.neutral}': leave "
+                              "neutral= out, or fit another.")  # fmt: skip
+        return cls(method, text, cfg.neutral or own or NEUTRAL, manifest)
+
+    @property
+    def clips(self) -> list[ClipIdentity]:
+        """Those that the edit of mapper= was fitted to; none where its bundle does not say.
+
+        Raises:
+            GanvasError: if the bundle names one without saying which.
+        """
+        named = self.manifest.get("clips")
+        return [ClipIdentity.from_json(c) for c in named if isinstance(c, Mapping)] if isinstance(named, list) else []
+
+    def is_by(self, clip: ClipIdentity) -> bool:
+        """Whether figures by this CLIP are by one that the edit was fitted to, as far as is known."""
+        return not self.clips or clip in self.clips
 
 
 @dataclass(frozen=True)
@@ -106,13 +130,17 @@ def generator_of(cfg: DictConfig) -> Generator:
 
 
 def clip_of(cfg: DictConfig, said: Said) -> ClipModel:
-    """The CLIP that texts are read by, given images as mapper= was.
+    """The CLIP that texts are read by, given images as mapper= was; a warning if mapper= was fitted to another.
 
     Raises:
         GanvasError: if it cannot be read.
     """
     fitted = said.manifest.get("clips") or [said.manifest.get("clip") or {}]
-    return load_clip(cfg.clip, legacy=_legacy(fitted)).to(cfg.device)
+    clip = load_clip(cfg.clip, legacy=_legacy(fitted)).to(cfg.device)
+    if not said.is_by(clip.identity):
+        print(f"warning: {cfg.mapper} was fitted to {' and '.join(map(str, said.clips))}, and figures of fit are by "
+              f"clip={cfg.clip}, {clip.identity}: give clip= what it was fitted to", file=sys.stderr)  # fmt: skip
+    return clip
 
 
 def _legacy(clips: Any) -> bool:

@@ -28,7 +28,7 @@ from networks.identity import load_identity
 from networks.metrics.edits import leakage, shown
 from networks.metrics.texts import directional_similarity, text_similarity
 
-LEAST_KEPT = 0.9   # share of images in which each attribute that is not meant has to stay
+MOST_LEAKED = 0.1   # share of images in which an attribute that is not meant may change
 CRITIC = "stlpips-alex"
 BATCH = 64
 
@@ -163,12 +163,12 @@ def features(clip: ClipModel, images: Tensor) -> Tensor:
 
 
 def followed(score: Mapping[str, float]) -> float:
-    """Success where every other attribute stays in :data:`LEAST_KEPT` of the images, else minus the worst leakage."""
-    return score["success"] if score["leakage_worst"] <= 1 - LEAST_KEPT else -score["leakage_worst"]
+    """Success where no other attribute changes in more than :data:`MOST_LEAKED`, else minus the worst leakage."""
+    return score["success"] if score["leakage_worst"] <= MOST_LEAKED else -score["leakage_worst"]
 
 
 def best_strength(scores: Mapping[float, Mapping[str, float]]) -> float:
-    """The strength of most success among those that keep every other attribute in :data:`LEAST_KEPT` of the images.
+    """The strength of most success among those that change no other attribute in more than :data:`MOST_LEAKED`.
 
     Where none does, the one that keeps most; where no attribute is measured, the one nearest to 1.
     """

@@ -157,6 +157,18 @@ def test_what_is_to_stay_is_given_a_weight(tiny_generator: Path, codes: Path, tm
         ([TEXT, "neutral=a person with red hair, smiling"], "are the same to this CLIP"),
         ([TEXT, "alpha=0"], "alpha=0.0 must be a number that is not 0"),
         ([TEXT, "latents=null"], "give one of image= and latents="),
+        ([TEXT, "neutral="], "neutral= says nothing"),
+        ([TEXT, "neutral=a man| "], "says nothing"),
+        ([TEXT, "optimise.steps=3"], "optimise.steps= goes with method=optimise, and method=direction"),
+        ([TEXT, "method=optimise", "alpha=2"], "alpha= goes with method=direction, and method=optimise"),
+        ([TEXT, "method=optimise", "strength=nan"], "strength=[nan] must be finite"),
+        ([TEXT, "method=optimise", "strength=inf"], "strength=[inf] must be finite"),
+        ([TEXT, "strength=1e39"], "strength=[1e+39] must be finite"),
+        ([TEXT, "strength=3e38"], "the codes are no longer finite numbers at a strength of"),
+        ([TEXT, "method=optimise", "optimise.steps=1", "strength=3e38"], "the codes are no longer finite numbers"),
+        ([TEXT, "strength=nan"], "strength=[nan] must be finite"),
+        ([TEXT, "strip=[0,nan]"], "strip=[0.0, nan] must be finite"),
+        ([TEXT, "strip=[]"], "strip=[] shows nothing"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_sentence(
@@ -191,6 +203,55 @@ def test_what_does_not_belong_together_is_one_sentence(
     monkeypatch.setattr("launch.text_methods.load_clip", lambda spec, legacy=False: tiny_clip(1))
     assert edit(tmp_path / "out", *common, TEXT, f"directions={relevance}") == cli.REFUSED
     assert "was measured with avatar:tiny-32" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["vector=[x]", "generator=x", "latents=x"], ["layout=x", "generator=x", "move=1:0,0"],
+     ["reference=x", "generator=x", "latents=x"], ["segmentation=x", "vector=[x]", "latents=x"]],
+)  # fmt: skip
+@pytest.mark.parametrize("number", ["strength=nan", "strip=[inf]", "strip=[]"])
+def test_edits_of_every_kind_go_a_finite_way(words: list[str], number: str, tmp_path: Path, capsys) -> None:
+    assert edit(tmp_path / "out", *words, number) == cli.REFUSED
+    assert capsys.readouterr().err.startswith(f"ganvas: {number.partition('=')[0]}=")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mapper_keeps_its_neutral_text_and_takes_nothing_that_it_does_not_read(
+    tiny_generator: Path, codes: Path, mapper: Path, tmp_path: Path, capsys
+) -> None:
+    generator, clip = load_generator(tiny_generator), tiny_clip()
+    network = mapper_for(generator, "levels", Recipe(head="lrelu", condition=clip.dim))
+    conditioned = save_conditioned(
+        tmp_path / "conditioned.safetensors", network, generator.hash, clip.identity, "a face", ("{}",), {}
+    )
+    common = [f"generator={tiny_generator}", f"latents={codes}", "text=a smiling person"]
+    for file in (mapper, conditioned):
+        for word, said in (
+            ("neutral=a man", "begins at its own neutral text 'a face', not at 'a man'"),
+            ("alpha=2", "alpha= goes with method=direction, and method=mapper"),
+            ("preserve.identity=0", "preserve.identity= goes with method=optimise, and method=mapper"),
+            ("neutral= ", "says nothing"),
+        ):
+            assert edit(tmp_path / "out", *common, f"mapper={file}", word) == cli.REFUSED
+            assert said in capsys.readouterr().err
+            assert not (tmp_path / "out").exists()
+    assert edit(tmp_path / "out", *common, f"mapper={conditioned}", "neutral=a face") == cli.OK
+    assert read_manifest(tmp_path / "out" / "vector.safetensors")["neutral"] == "a face"
+
+
+def test_a_clip_that_a_mapper_was_not_fitted_to_is_said(
+    tiny_generator: Path, codes: Path, mapper: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    words = (f"generator={tiny_generator}", f"latents={codes}", f"mapper={mapper}")
+    assert edit(tmp_path / "own", *words) == cli.OK
+    assert "was fitted to" not in capsys.readouterr().err
+    monkeypatch.setattr("launch.text_methods.load_clip", lambda spec, legacy=False: tiny_clip(1))
+    assert edit(tmp_path / "other", *words) == cli.OK
+    said = next(line for line in capsys.readouterr().err.splitlines() if "was fitted to" in line)
+    assert said.startswith("warning: ")
+    assert said.index(str(tiny_clip().identity)) < said.index(str(tiny_clip(1).identity))
+    assert read_figures(tmp_path / "other").figures["fit"].protocol.network == str(tiny_clip(1).identity)
 
 
 def test_codes_that_cannot_be_are_one_sentence(tiny_generator: Path, codes: Path, tmp_path: Path, capsys) -> None:

@@ -10,14 +10,17 @@ import torch
 
 from datamodules.avatar_attributes import avatar_attributes
 from launch.cli import OK, REFUSED, main
-from launch.evaluate_mapper import verdict
+from launch.evaluate_mapper import CODES
 from launch.figures import Figure, Protocol, read_figures
 from launch.judge_floor import unseen_step
+from launch.options import options
+from launch.schema_evaluate import EvaluateConfig
 from launch.text_attributes import named_by
 from launch.text_scores import best_strength
+from launch.text_verdict import verdict
 from networks.attributes import AttributeClassifier, load_attributes, save_attributes
 from networks.checkpoints.bundle import read_manifest
-from networks.checkpoints.edits import save_edit
+from networks.checkpoints.edits import load_edit, save_edit
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.identity import IdentityNetwork, save_identity
@@ -95,6 +98,31 @@ def test_a_mapper_is_judged_at_every_strength(evaluate, mapper: Path, tmp_path: 
     printed = capsys.readouterr().out
     assert "names: smile=yes" in printed
     assert printed.count("\n       ") >= 3   # a line a strength
+    line = next(line for line in printed.splitlines() if line.startswith("verdict: "))
+    report = (tmp_path / "report.md").read_text()
+    assert f"**Verdict:** {line.removeprefix('verdict: ')}." in report
+    assert [row.split(" | ")[0] for row in report.splitlines() if row[:3] in ("| 0", "| 1", "| 2")] == [
+        "| 0", "| 1", "| 2"]  # fmt: skip
+    for picture in ("images/edits.png", "images/pareto.png"):
+        assert f"]({picture})" in report
+
+
+def test_another_clip_than_an_edits_own_is_not_taken_for_it(evaluate, mapper: Path, tmp_path: Path, capsys) -> None:
+    edit, told = load_edit(mapper), {"text": "a smiling person"}
+    own, other = (
+        save_edit(tmp_path / f"{seed}.safetensors", edit, told | {"clips": [tiny_clip(seed).identity.to_json()]})
+        for seed in (0, 2)
+    )
+    assert evaluate(f"mapper={own}", f"out={tmp_path / 'own'}") == OK
+    assert "was fitted to" not in capsys.readouterr().err
+    assert {"tells", "taken"} <= read_figures(tmp_path / "own").figures.keys()
+    assert evaluate(f"mapper={other}", "strengths=[0]", f"out={tmp_path / 'other'}") == OK
+    captured = capsys.readouterr()
+    assert f"was fitted to {tiny_clip(2).identity}" in captured.err
+    assert "the CLIP that the edit was fitted to is not the one that is given" in captured.out
+    kept = read_figures(tmp_path / "other").figures
+    assert not {"tells", "taken"} & kept.keys()
+    assert kept["shows"].protocol.network.startswith("judge ")   # which no CLIP says
 
 
 @pytest.mark.parametrize("method", ["direction", "optimise"])
@@ -171,7 +199,12 @@ def test_a_text_without_an_attribute_is_scored_by_the_rest(evaluate, mapper: Pat
         (["attribute=nose=long"], "there is no attribute 'nose'"),
         (["affects=[nose]"], "there is no attribute 'nose'"),
         (["strengths=[]"], "must be one finite number or more"),
+        (["strengths=[1e39]"], "must be one finite number or more"),
         (["strengths=[nan]"], "must be one finite number or more"),
+        (["truncation=nan"], "truncation=nan must be finite"),
+        (["truncation=inf"], "truncation=inf must be finite"),
+        (["alpha=2"], "alpha= goes with method=direction"),
+        (["neutral=a face"], "begins at its own neutral text 'a person'"),
         (["n=1"], "n=1 must be at least 2"),
         (["segmentation=x"], "segmentation= does not go with text="),
         (["text=a hat"], "was fitted to 'a smiling person', not to 'a hat'"),
@@ -181,6 +214,11 @@ def test_a_text_without_an_attribute_is_scored_by_the_rest(evaluate, mapper: Pat
 def test_what_cannot_be_is_one_sentence(words, said, evaluate, mapper: Path, tmp_path: Path, capsys) -> None:
     assert evaluate(f"mapper={mapper}", f"out={tmp_path / 'out'}", *words) == REFUSED
     assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_help_says_how_many_codes_are_edited() -> None:
+    assert f"{CODES} codes that are edited by text" in dict(options(EvaluateConfig))["n"].metadata["doc"]
 
 
 def test_the_eight_texts_name_what_they_say() -> None:
@@ -208,18 +246,37 @@ def test_the_best_strength_keeps_the_rest_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "blamed"),
+    ("values", "said"),
     [
-        ({"success": 0.9, "shows": 0.0}, ""), ({"success": 0.1, "shows": 0.001}, "generator"),
-        ({"success": 0.1, "shows": 0.2}, "unknown"),
-        ({"success": 0.1, "shows": 0.2, "tells": 0.6, "taken": 0.9}, "CLIP"),
-        ({"success": 0.1, "shows": 0.2, "tells": 0.95, "taken": 0.9}, "CLIP"),
-        ({"success": 0.1, "shows": 0.2, "tells": 0.95, "taken": 0.1}, "edit"), ({}, ""),
+        ({"success": 0.9, "shows": 0.0}, ["followed in 90%", "in more than 2%"]),
+        ({"success": 0.1, "shows": 0.001}, ["not followed (10% of the images), because of the generator: 0.1%"]),
+        ({"success": 0.1, "shows": 0.2}, ["for unknown reasons: too few images"]),
+        ({"success": 0.1, "shows": 0.2, "tells": 0.6, "taken": 0.9}, ["because of the CLIP: it tells", "60%"]),
+        ({"success": 0.1, "shows": 0.2, "tells": 0.95, "taken": 0.9}, ["because of the CLIP: it takes 90%"]),
+        ({"success": 0.1, "shows": 0.2, "tells": 0.95, "taken": 0.1}, ["because of the edit: the CLIP takes 10%"]),
+        ({}, ["not judged: no attribute"]),
     ],
-)  # fmt: skip
-def test_a_failure_has_a_reason(values: dict[str, float], blamed: str) -> None:
-    protocol = Protocol("codes", "", 2)
-    assert verdict({name: Figure(value, protocol) for name, value in values.items()}).partition(":")[0] == blamed
+)
+def test_a_failure_has_a_reason(values: dict[str, float], said: list[str]) -> None:
+    assert all(part in verdict(figures(values and {"leakage_worst": 0.02, **values})) for part in said)
+
+
+def test_an_edit_that_changes_what_is_not_meant_fails_by_it() -> None:
+    good = {"success": 0.97, "leakage_worst": 0.5, "leakage eyes": 0.2, "leakage hat": 0.5}
+    edit = verdict(figures({**good, "floor eyes": 0.19, "floor hat": 0.02}))
+    assert edit.startswith("leaks because of the edit: hat changes in 50% of the images, and in 2%")
+    judge = verdict(figures({**good, "floor eyes": 0.0, "floor hat": 0.3}))
+    assert judge.startswith("leaks because of the judge: hat changes in 50%")
+    both = verdict(figures({**good, "floor hat": 0.0, "success": 0.3, "shows": 0.0}))
+    assert "because of the generator" in both
+    assert "because of the edit: hat" in both
+    tenth = {"success": 0.97, "leakage_worst": 0.1, "leakage hat": 0.1, "floor hat": 0.0}
+    assert verdict(figures(tenth)).startswith("followed")   # as the best strength is chosen
+    assert best_strength({1.0: tenth, 0.5: tenth | {"success": 0.5}}) == 1.0
+
+
+def figures(values: dict[str, float]) -> dict[str, Figure]:
+    return {name: Figure(value, Protocol("codes", "", 2)) for name, value in values.items()}
 
 
 def test_an_untrained_mapper_moves_codes_in_the_units_of_the_trained(tiny_generator: Path) -> None:
