@@ -33,11 +33,13 @@ def convert(cfg: DictConfig, source: Path, out: Path) -> list[str]:
     """
     generator = load_generator(cfg.generator) if cfg.generator else None
     if out.suffix == ".pt":
-        return [*write_styleclip(out, edit_from_bundle(read_bundle(source)), generator), f"written: {out}"]
+        bundle = read_bundle(source)
+        return [*write_styleclip(out, edit_from_bundle(bundle), generator, bundle.manifest), f"written: {out}"]
     if out.suffix != ".safetensors":
         raise GanvasError(f"out={out} must end in .safetensors, a bundle, or in .pt, StyleCLIP's format, for a mapper.")
     edit, about = read_styleclip(source, generator)
     origin = {"file": source.name, "format": FORM, "network": MAPPER}
     save_edit(out, edit, {**about, "source": origin, "command": cfg.command, "licence": "that of the source"})
     unknown = [] if generator else ["its generator is unknown: give generator=FILE to name it in the bundle"]
-    return [f"text: {about['text']}", f"levels: {', '.join(about['levels'])}", *unknown, f"written: {out}"]
+    text = about.get("text", "unknown: give text= where the mapper is used")
+    return [f"text: {text}", f"levels: {', '.join(about['levels'])}", *unknown, f"written: {out}"]

@@ -29,7 +29,7 @@ from launch.reports.plots import pareto
 from launch.reports.text_evaluation import at_best, strength_rows, write_report
 from launch.reports.texts import strengths_sheet
 from launch.text_methods import Found, Said, clip_of, find, generator_of
-from launch.text_scores import Judges, TextScores, best_strength, features
+from launch.text_scores import Judges, TextScores, best_strength, features, recommended_strengths
 from launch.text_verdict import verdict
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
@@ -229,5 +229,8 @@ def _write(
         metrics: dict[str, Any] = {
             name: figure.value for name, figure in figures.items() if " at " not in name
         }  # fmt: skip
-        entries = found.entries(clip.identity, cfg.command) | {"metrics": metrics}
+        measured = {"metrics": metrics, "protocol": str(figures[gain].protocol)}
+        entries = found.entries(clip.identity, cfg.command) | measured
+        if strengths := recommended_strengths(table):
+            entries["recommended_strengths"] = list(strengths)
         print(f"vector: {save_edit(out / VECTOR, found.edit, entries)}")

@@ -28,7 +28,7 @@ from networks.checkpoints.zoo import resolve
 from networks.clip import ClipIdentity, ClipModel, load_clip
 from networks.latent import Latent
 from networks.latent_edit import LatentEdit
-from networks.mapper import in_space
+from networks.mapper import MapperEdit, in_space
 from networks.protocol import Generator
 from networks.relevance import global_direction, text_direction
 
@@ -109,9 +109,12 @@ class Found:
     inference: float = 0.0                  # seconds, of all images together; rendering is not in it
 
     def entries(self, clip: ClipIdentity, command: str) -> dict[str, Any]:
-        """What a bundle of the edit says of it."""
+        """What a bundle of the edit says of it, whatever is measured."""
+        module = self.edit.module
+        scale = module.stages[0][0].mapper.recipe.step_scale if isinstance(module, MapperEdit) else 1.0
         return {"text": self.said.text, "neutral": self.said.neutral, "method": self.said.method,
-                "clips": [clip.to_json()], "command": command, "licence": "that of its generator"}  # fmt: skip
+                "clips": [clip.to_json()], "step_scale": scale, "command": command,
+                "licence": "that of its generator"}  # fmt: skip
 
 
 def generator_of(cfg: DictConfig) -> Generator:

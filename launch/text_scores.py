@@ -178,3 +178,22 @@ def best_strength(scores: Mapping[float, Mapping[str, float]]) -> float:
         return (followed(score), -abs(strength)) if "success" in score else (0.0, -abs(strength - 1))
 
     return max(scores, key=worth)
+
+
+def recommended_strengths(scores: Mapping[float, Mapping[str, float]]) -> tuple[float, float] | None:
+    """From the weakest strength with half of the success of :func:`best_strength` to that one, both of its sign.
+
+    None where no attribute is measured, or no strength both has success and keeps the rest as :func:`followed` wants.
+
+    Example:
+        >>> table = {0.5: (0.3, 0.0), 1.0: (0.5, 0.05), 1.5: (0.8, 0.09), 2.0: (0.9, 0.3)}
+        >>> recommended_strengths({s: {"success": a, "leakage_worst": b} for s, (a, b) in table.items()})
+        (1.0, 1.5)
+    """
+    best = best_strength(scores)
+    if "success" not in scores[best] or followed(scores[best]) <= 0 or best == 0:
+        return None
+    half = followed(scores[best]) / 2
+    enough = [s for s, score in scores.items() if 0 < s / best <= 1 and followed(score) >= half]
+    weakest = min(enough, key=abs)
+    return min(weakest, best), max(weakest, best)

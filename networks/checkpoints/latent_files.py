@@ -115,6 +115,8 @@ def _styles(path: Path, found: Sequence[Any], generator: Generator) -> Latent:
     names = list(generator.in_styles(generator.sample(1, seed=0)).tensors)
     if len(found) != len(names) or not all(isinstance(t, Tensor) for t in found):
         raise GanvasError(f"{path} holds {len(found)} styles, and this generator has {len(names)}: they are another's.")
+    if flat := [t for t in found if t.ndim < 2]:
+        raise GanvasError(f"{path} holds a style of shape {list(flat[0].shape)}: each is [N, 1, channels, 1, 1].")
     codes = {name: t.detach().float().flatten(1) for name, t in zip(names, found, strict=True)}
     if len({len(t) for t in codes.values()}) != 1:
         raise GanvasError(f"the styles in {path} are not of as many images each: write them again.")

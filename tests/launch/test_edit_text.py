@@ -77,6 +77,8 @@ def test_a_direction_is_written_as_an_edit_and_applied_again(
     manifest = read_manifest(first / "vector.safetensors")
     assert (manifest["text"], manifest["neutral"]) == ("a person with red hair, smiling", "a person")
     assert manifest["clips"] == [tiny_clip().identity.to_json()]
+    assert manifest["step_scale"] == 1
+    assert not {"metrics", "recommended_strengths"} & manifest.keys()   # of three images nothing can be recommended
     # Any edit's bundle goes where a mapper's goes.
     assert edit(again, *common, f"mapper={first / 'vector.safetensors'}", "strength=0.5") == cli.OK
     one, two = (load_latent(folder / "latents.safetensors")[0] for folder in (first, again))
@@ -112,7 +114,7 @@ def test_a_mapper_that_takes_texts_makes_an_edit_of_one(
     tiny_generator: Path, codes: Path, tmp_path: Path, capsys
 ) -> None:
     generator, clip = load_generator(tiny_generator), tiny_clip()
-    network = mapper_for(generator, "levels", Recipe(head="lrelu", condition=clip.dim))
+    network = mapper_for(generator, "levels", Recipe(head="lrelu", condition=clip.dim, step_scale=0.3))
     mapper = save_conditioned(
         tmp_path / "conditioned.safetensors", network, generator.hash, clip.identity, "a face", ("{}",), {}
     )
@@ -123,6 +125,7 @@ def test_a_mapper_that_takes_texts_makes_an_edit_of_one(
         assert edit(out, *words, f"text={text}") == cli.OK
         after[text] = load_latent(out / "latents.safetensors")[0]
         kept = load_edit(out / "vector.safetensors")   # an edit of its own, which needs no CLIP
+        assert read_manifest(out / "vector.safetensors")["step_scale"] == 0.3
         assert torch.equal(kept.apply(load_latent(codes)[0]).tensors["ws"], after[text].tensors["ws"])
     assert not torch.equal(*(latent.tensors["ws"] for latent in after.values()))
     assert edit(tmp_path / "x", *words) == cli.REFUSED

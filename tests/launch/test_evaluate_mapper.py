@@ -16,7 +16,7 @@ from launch.judge_floor import unseen_step
 from launch.options import options
 from launch.schema_evaluate import EvaluateConfig
 from launch.text_attributes import named_by
-from launch.text_scores import best_strength
+from launch.text_scores import best_strength, recommended_strengths
 from launch.text_verdict import verdict
 from networks.attributes import AttributeClassifier, load_attributes, save_attributes
 from networks.checkpoints.bundle import read_manifest
@@ -133,6 +133,12 @@ def test_an_edit_that_is_made_here_is_kept_with_its_figures(method: str, evaluat
     manifest = read_manifest(tmp_path / "a" / "vector.safetensors")
     assert manifest["metrics"]["success"] == found["success"].value
     assert manifest["text"] == "a happy person"
+    assert manifest["step_scale"] == 1
+    assert f"strength {found['strength'].value:g}" in manifest["protocol"]
+    low, high = manifest["recommended_strengths"]   # none less than half as successful, and all others kept
+    assert 0 < low <= high == found["strength"].value
+    assert found[f"success at {low:g}"].value >= found["success"].value / 2
+    assert found[f"leakage_worst at {high:g}"].value <= 0.1
     assert ("residual_cosine_untrained" in found) is False
     cosine = found["residual_cosine"].value
     assert cosine == pytest.approx(1, abs=1e-4) if method == "direction" else cosine < 0.999
@@ -243,6 +249,18 @@ def test_the_best_strength_keeps_the_rest_first() -> None:
     assert best_strength(table) == 1.0
     assert best_strength({2.0: table[2.0], 3.0: {"success": 1.0, "leakage_worst": 0.5}}) == 2.0
     assert best_strength({0.5: {}, 1.5: {}, 0.9: {}}) == 0.9
+
+
+def test_strengths_are_recommended_where_some_have_success_and_keep_the_rest() -> None:
+    def table(*rows: tuple[float, float, float]) -> dict[float, dict[str, float]]:
+        return {strength: {"success": success, "leakage_worst": leaked} for strength, success, leaked in rows}
+
+    kept = table((0.25, 0.2, 0.0), (0.5, 0.45, 0.02), (1.0, 0.9, 0.08), (2.0, 1.0, 0.4))
+    assert recommended_strengths(kept) == (0.5, 1.0)
+    assert recommended_strengths(table((-0.5, 0.5, 0.0), (-1.0, 0.8, 0.05), (0.5, 0.5, 0.0))) == (-1.0, -0.5)
+    assert recommended_strengths(table((0.5, 0.9, 0.2), (1.0, 1.0, 0.4))) is None
+    assert recommended_strengths(table((0.0, 0.0, 0.0), (1.0, 0.0, 0.0))) is None
+    assert recommended_strengths({0.5: {"change": 0.1}, 1.0: {"change": 0.2}}) is None
 
 
 @pytest.mark.parametrize(

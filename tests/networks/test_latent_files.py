@@ -60,6 +60,8 @@ def test_a_list_is_styles_in_their_order(generator: Generator, tmp_path: Path) -
         (lambda path, ws: torch.save(ws[None], path), r"holds \[1, 3, 8, 8\]: codes are"),
         (lambda path, ws: torch.save(ws * torch.tensor([1, torch.inf, 1])[:, None, None], path), "code 1 in .* finite"),
         (lambda path, ws: torch.save([ws[:, 0]] * 3, path), "holds 3 styles, and this generator has 11"),
+        (lambda path, ws: torch.save([torch.tensor(1.0)] * 11, path), r"a style of shape \[\]: each is"),
+        (lambda path, ws: torch.save([ws[0, 0]] * 11, path), r"a style of shape \[8\]: each is"),
         (lambda path, ws: torch.save([ws[: i + 1, 0] for i in range(11)], path), "not of as many images"),
         (lambda path, ws: torch.save({"a": ws, "b": ws}, path), "holds no codes called ws, w, latents, codes"),
         (lambda path, ws: torch.save(print, path), "asks for print, for which codes has no use"),
