@@ -186,7 +186,7 @@ def _as_they_are(values: Tensor) -> Tensor:
 
 
 _PLAIN = _Numbers(_as_they_are, _as_they_are)
-_FREE: dict[str, _Numbers] = {  # the order of blobs (depth) is not among them: it has no gradient
+_FREE: dict[str, _Numbers] = {  # the order of blobs (depth) is not among them: it stays the start's
     "centre": _PLAIN, "size": _PLAIN, "log_aspect": _PLAIN,
     "angle": _Numbers(_as_they_are, lambda v: F.normalize(v, dim=2)),
     "structure": _Numbers(_as_they_are, normalised), "style": _Numbers(_as_they_are, normalised),

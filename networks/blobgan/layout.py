@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops.blob_splat import AREA, blob_splat
+from networks.blobgan.learned_order import with_learned_order
 from networks.latent import Latent
 
 PER_BLOB = ("centre", "size", "log_aspect", "angle", "opacity", "depth")  # one row a blob
@@ -128,12 +129,19 @@ class Layout:
     ) -> dict[int, Tensor]:
         """The share of the background and of each blob in each pixel, from ``resolution`` down to ``smallest``.
 
+        They depend on the order of the depths, whose gradient is that of ``networks/blobgan/learned_order.py``.
+
         Returns:
             ``[N, K + 1, R, R]`` by resolution, the largest first; they sum to 1 over the maps.
         """
-        return blob_splat(
+        levels = blob_splat(
             self.centre, self.size, self.log_aspect, self.angle, resolution, smallest, opacity=self.opacity,
             order=self.order(), area=area, offset=offset, dtype=dtype,
+        )  # fmt: skip
+        if self.depth is None or not (self.depth.requires_grad and torch.is_grad_enabled()):
+            return levels
+        return with_learned_order(
+            levels, self.depth, self.centre, self.size, self.log_aspect, self.angle, self.opacity, area, offset
         )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def test_what_blobs_must_be_they_are(blobgan, critic, images) -> None:
         torch.testing.assert_close(features.square().mean(2), torch.ones(3, 4), atol=1e-3, rtol=0)
     assert layout.opacity.gt(0).all()
     assert layout.opacity.lt(1).all()
-    assert torch.equal(layout.depth, before.depth)             # an order has no gradient
+    assert torch.equal(layout.depth, before.depth)             # the order is the start's
     for name in ("centre", "size", "log_aspect", "angle", "structure", "style", "opacity"):
         assert not torch.allclose(getattr(layout, name), getattr(before, name), atol=1e-4), name
     assert "hidden" not in found.tensors                       # no code has these blobs

@@ -211,15 +211,18 @@ def test_to_rgb_is_its_equation(generator: BlobGenerator, layout: Layout) -> Non
     torch.testing.assert_close(layer(x, weights, layout.style), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_reach_every_weight_and_frozen_covariances_have_none() -> None:
+@pytest.mark.parametrize("depth", ["index", "learned"])
+def test_gradients_reach_every_weight_and_frozen_covariances_have_none(depth: str) -> None:
     for covariance in ("learned", "frozen"):
-        generator = made(covariance=covariance, own_opacity=True).train().requires_grad_(True)
+        generator = made(covariance=covariance, own_opacity=True, depth=depth).train().requires_grad_(True)
         generator(torch.randn(2, 16), noise="random").square().mean().backward()
         idle = [name for name, p in generator.named_parameters() if p.grad is None]
         assert idle == []
         rows = generator.layout_network.blobs.weight.grad[16:].unflatten(0, (3, -1))  # after the background's features
         assert bool((rows[:, 3:7] == 0).all()) == (covariance == "frozen")
-        assert (rows[:, :3].abs().sum(dim=2) > 0).all()
+        moved = rows.abs().sum(dim=2) > 0
+        assert moved[:, :3].all()
+        assert moved[:, 7:].all()  # the opacity, the depth if it is learned, and the features
 
 
 def test_the_choices_of_the_layout_network() -> None:

@@ -26,7 +26,7 @@ TOTAL, BATCH = 32, 4
 
 def blobgan(graphs: bool) -> BlobGANTrainer:
     G = BlobGenerator(16, k=2, channels=[8, 6], z_dim=4, hidden_dim=8, layers=2, lr_mult=1.0, structure_dim=5,
-                      style_dim=4, smallest=8)  # fmt: skip
+                      style_dim=4, smallest=8, depth="learned")  # fmt: skip
     return BlobGANTrainer(G, LeanDiscriminator(16, channels=(4, 4)), TOTAL, r1_interval=2, noise="none", graphs=graphs)
 
 
