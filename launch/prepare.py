@@ -8,8 +8,10 @@ import sys
 import warnings
 
 from cuda_ops import backend
-from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.errors import GanvasError, GanvasWarning
 from networks.torchvision_shim import declare_torchvision_ops
+
+_PYTHONS_FORMAT = warnings.formatwarning
 
 
 def prepare() -> None:
@@ -20,11 +22,21 @@ def prepare() -> None:
     """
     declare_torchvision_ops()
     _quieten()
+    warnings.formatwarning = format_warning
     keep_freed_memory()
     try:
         backend.check()
     except ValueError as error:
         raise GanvasError(str(error)) from error
+
+
+def format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:  # fmt: skip
+    """What the screen shows of a warning: of ours its sentence alone, of others Python's form, with the place."""
+    if issubclass(category, GanvasWarning):
+        return f"warning: {message}\n"
+    return _PYTHONS_FORMAT(message, category, filename, lineno, line)
 
 
 def keep_freed_memory() -> None:

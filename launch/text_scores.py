@@ -158,8 +158,7 @@ class TextScores:
 @torch.no_grad()
 def features(clip: ClipModel, images: Tensor) -> Tensor:
     """Of images ``[N, 3, R, R]`` anywhere, on the CPU."""
-    device = clip.encode_texts(["a"]).device
-    return torch.cat([clip.encode_images(part.to(device)).cpu() for part in images.split(BATCH)])
+    return torch.cat([clip.encode_images(part.to(clip.device)).cpu() for part in images.split(BATCH)])
 
 
 def followed(score: Mapping[str, float]) -> float:

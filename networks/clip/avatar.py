@@ -22,6 +22,7 @@ from networks.clip.identity import ClipIdentity
 from networks.clip.minilm import FEATURES, MiniLM
 from networks.clip.model import ClipModel
 from networks.clip.preprocess import Preprocessing
+from networks.clip.probe import require_numbers
 from networks.trunks import build_trunk
 
 KIND = "clip"  # of its bundles
@@ -102,7 +103,11 @@ class AvatarText(nn.Module):
 
     def unknown(self, text: str) -> tuple[list[str], int]:
         found, words = self._tower.unknown(text)
-        return [word for word in found if word.lower() not in self._words], words
+        return [word for word in found if not self._was_trained_on(word.lower())], words
+
+    def _was_trained_on(self, word: str) -> bool:
+        """Whether it, or what it is the plural of, was."""
+        return not self._words.isdisjoint({word, word.removesuffix("s"), word.removesuffix("es")})
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         return self.head(self._tower.features(texts).to(self.head[0].weight.device))
@@ -129,13 +134,18 @@ def load_avatar_clip(path: str | Path, legacy: bool = False) -> ClipModel:
     """Read such a bundle; ``zoo/NAME`` is also looked for in the zoo.
 
     Raises:
-        GanvasError: if the bundle is unusable, of another kind, or was trained with another text tower.
+        GanvasError: if the bundle is unusable, of another kind, was trained with another tower, or gives no numbers.
     """
     network, manifest = load_module(path, KIND, _from_manifest)
     # Images in [-1, 1] are what it was trained on, so `legacy` changes nothing but the identity.
     half = (0.5, 0.5, 0.5)
     prepared = Preprocessing(network.resolution, half, half, legacy)
     identity = ClipIdentity("avatar", network.name, manifest["hash"], prepared.to_json())
+    with torch.no_grad():   # of a grey image, and of a text that is not read
+        grey, silence = torch.zeros(1, 3, *[network.resolution] * 2), torch.zeros(1, network.config["text_features"])
+        features = network.project(network.trunk(grey)), network.text_head(silence)
+    # Lengths, since they overflow before their parts do.
+    require_numbers(identity, *(vectors.norm(dim=1) for vectors in features))
     tower = MiniLM(expected=str((manifest.get("text_tower") or {}).get("hash", "")))
     text = AvatarText(network, tower, manifest.get("words") or ())
     return ClipModel(identity, network.dim, prepared, ImageTower(network), text)

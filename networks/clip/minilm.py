@@ -19,13 +19,14 @@ from torch.nn import functional as F
 
 from networks.checkpoints.bundle import tensors_hash
 from networks.checkpoints.errors import GanvasError
+from networks.clip.words import FUNCTION_WORDS, WORDS_IN_PIECES
 
 WIDTH, HEADS, LAYERS, HIDDEN = 384, 12, 6, 1536
 VOCABULARY, POSITIONS, EPS = 30522, 512, 1e-12
 CONTEXT = 128                      # tokens: what it was fitted to
 READ = (2, 4, 6)                   # layers whose mean over the tokens is a part of the features
 FEATURES = WIDTH * (len(READ) + 1)   # and the largest value of each channel of the last
-SHORTEST = 3                       # letters that a piece of an unknown word must have, to tell something of it
+LONG, SHORT = 4, 3                 # letters of a piece that tells what a word means, and of a part of a compound
 
 
 class _Layer(nn.Module):
@@ -109,14 +110,34 @@ class MiniLM:
         return len(self._tokenizer.encode(text).ids)
 
     def unknown(self, text: str) -> tuple[list[str], int]:
-        """Words that the vocabulary has neither whole nor in a piece of three letters; and how many words there are."""
-        found, words = [], self._words(text)
-        for word in words:
-            pieces = self._tokenizer.encode(word, add_special_tokens=False).tokens
-            longest = max((len(piece.removeprefix("##")) for piece in pieces if piece != "[UNK]"), default=0)
-            if not (pieces == [word.lower()] or longest >= SHORTEST):
-                found.append(word)
-        return found, len(words)
+        """Words that mean nothing to it; and how many words say something, which numbers, "a" and "of" do not."""
+        words = [word for word in self._words(text) if self._says_something(word)]
+        return [word for word in words if not self._is_known(word)], len(words)
+
+    def _says_something(self, word: str) -> bool:
+        letters = [letter for letter in self._plain(word) if letter.isalpha()]
+        is_latin = all(letter.isascii() for letter in letters)
+        return not is_latin or (len(letters) > 1 and "".join(letters) not in FUNCTION_WORDS)
+
+    def _is_known(self, word: str) -> bool:
+        """Whether the vocabulary has a word whole, as a compound of words, or most of it in long words; or we know it.
+
+        Pieces that are no words tell nothing: any word falls into some, and a typing error most of all.
+        """
+        plain = self._plain(word)
+        if not plain.isascii():
+            return False   # its vocabulary has letters of many scripts, but it was trained on English
+        pieces = self._tokenizer.encode(plain, add_special_tokens=False).tokens
+        if pieces == [plain] or not WORDS_IN_PIECES.isdisjoint({plain, plain.removesuffix("s")}):
+            return True
+        parts = [piece.removeprefix("##") for piece in pieces]
+        whole = [part.isalnum() and self._tokenizer.token_to_id(part) is not None for part in parts]   # not [UNK]
+        lengths = [len(part) * is_word for part, is_word in zip(parts, whole, strict=True)]
+        return min(lengths, default=0) >= SHORT or 2 * sum(x for x in lengths if x >= LONG) > len(plain)
+
+    def _plain(self, word: str) -> str:
+        """In small letters without accents, as the vocabulary has it."""
+        return self._tokenizer.normalizer.normalize_str(word).strip()
 
     @torch.no_grad()
     def features(self, texts: Sequence[str]) -> Tensor:

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.errors import GanvasError, GanvasWarning
 from networks.clip.identity import ClipIdentity
 from networks.clip.losses import clip_distance
 from networks.clip.preprocess import Preprocessing
 from networks.clip.templates import TEMPLATES, filled
 
 _TEXT_BATCH = 64   # texts at once
-_SHOWN = 60        # letters of a text that an error repeats
+_SHOWN = 40        # letters of a text, or of its unknown words, that a sentence repeats
 
 
 class TextTower(Protocol):
@@ -26,7 +26,8 @@ class TextTower(Protocol):
     context: int                                              # most tokens that it reads
 
     def length(self, text: str) -> int: ...                   # tokens of a text, with those that begin and end it
-    def unknown(self, text: str) -> tuple[list[str], int]: ...   # words that mean nothing to it; how many there are
+    # Words that mean nothing to it, and how many of the text say something at all.
+    def unknown(self, text: str) -> tuple[list[str], int]: ...
     def encode(self, texts: Sequence[str]) -> Tensor: ...     # [K, dim], any norm
 
 
@@ -92,7 +93,7 @@ class ClipModel(nn.Module):
             vectors = F.normalize(self.text_tower.encode(part).float(), dim=1).cpu()
             self._texts.update(zip(part, vectors, strict=True))
         found = [self._texts[text] for text in texts]
-        return torch.stack(found).to(self._device()) if found else torch.empty(0, self.dim, device=self._device())
+        return torch.stack(found).to(self.device) if found else torch.empty(0, self.dim, device=self.device)
 
     @torch.inference_mode(False)
     def encode_prompt(self, text: str, templates: Sequence[str] = TEMPLATES) -> Tensor:
@@ -117,24 +118,33 @@ class ClipModel(nn.Module):
 
     def _require_meaning(self, text: str) -> None:
         """Refuse what would give a vector that means nothing; warn of words that add nothing to it."""
+        shown = _shown(text)
         if not any(letter.isalnum() for letter in text):
-            raise GanvasError(f"the text {text!r} says nothing: write what the image is to show.")
+            raise GanvasError(f"the text {shown!r} says nothing: write what the image is to show.")
         self._require_length(text)
         unknown, words = self.text_tower.unknown(text)
-        if unknown and len(unknown) == words:
-            raise GanvasError(f"{self.identity.model} knows no word of the text {text!r}: use common English words.")
+        if not words:
+            raise GanvasError(f"the text {shown!r} says nothing: write what the image is to show.")
+        if len(unknown) == words:
+            raise GanvasError(f"{self.identity.model} knows no word of the text {shown!r}: use common English words.")
         if unknown:
-            warnings.warn(f"{self.identity.model} does not know {', '.join(unknown)} in {text!r}.", stacklevel=3)
+            said = _shown(", ".join(dict.fromkeys(unknown)))
+            warnings.warn(f"{self.identity.model} does not know {said} in {shown!r}.", GanvasWarning, stacklevel=3)
 
     def _require_length(self, text: str) -> None:
         if (length := self.text_tower.length(text)) > self.text_tower.context:
-            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-            raise GanvasError(f"the text {shown!r} has {length} tokens, and {self.identity.model} reads "
+            raise GanvasError(f"the text {_shown(text)!r} has {length} tokens, and {self.identity.model} reads "
                               f"{self.text_tower.context}: shorten it.")  # fmt: skip
 
-    def _device(self) -> torch.device:
+    @property
+    def device(self) -> torch.device:
+        """Where its image tower is."""
         tensors = [*self.image_tower.parameters(), *self.image_tower.buffers()]
         return tensors[0].device if tensors else torch.device("cpu")
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 class ClipMix(nn.Module):

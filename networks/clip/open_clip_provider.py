@@ -15,10 +15,11 @@ from networks.checkpoints.errors import GanvasError
 from networks.clip.identity import ClipIdentity
 from networks.clip.model import ClipModel
 from networks.clip.optional import offline, optional_module
-from networks.clip.preprocess import Preprocessing, square, triple
-from networks.clip.probe import warn_if_unfit
+from networks.clip.preprocess import checked_preprocessing
+from networks.clip.probe import check_fit
 
 FOLDER = "local-dir"   # open_clip's word for a model in a folder with its configuration
+CONFIG = "open_clip_config.json"   # which lies there
 
 
 class _ImageTower(nn.Module):
@@ -77,20 +78,31 @@ def load_open_clip(model: str, weights: str, legacy: bool = False) -> ClipModel:
                           "architecture.") from error  # fmt: skip
     network = network.eval().requires_grad_(False)
     said = library.get_model_preprocess_cfg(network)
-    prepared = Preprocessing(square(said["size"]), triple(said["mean"]), triple(said["std"]), legacy)
+    source = f"{weights}/{CONFIG}" if model == FOLDER else f"open_clip's set-up of {model} with {weights}"
+    prepared = checked_preprocessing(said["size"], said["mean"], said["std"], legacy, source)
     label = Path(weights).name if model == FOLDER else model
     identity = ClipIdentity("open_clip", label, tensors_hash(network.state_dict()), prepared.to_json())
     with torch.no_grad():
         dim = network.encode_text(tokenizer(["a"])).shape[1]
     clip = ClipModel(identity, dim, prepared, _ImageTower(network), _TextTower(network, tokenizer))
-    warn_if_unfit(clip, network)
+    check_fit(clip, network, *_mends(model, weights))
     return clip
+
+
+def _mends(model: str, weights: str) -> tuple[str, str]:
+    """How people give a CLIP another activation, and another mean and deviation."""
+    if model == FOLDER:
+        return f"set quick_gelu in model_cfg of {weights}/{CONFIG}", f"set them in preprocess_cfg of {weights}/{CONFIG}"
+    bare = model.removesuffix("-quickgelu")
+    other = bare if bare != model else f"{model}-quickgelu"
+    return (f"name the architecture {other} in place of {model}, where open_clip has it",
+            f"give open_clip:{FOLDER}:FOLDER, with them in preprocess_cfg of FOLDER/{CONFIG}")  # fmt: skip
 
 
 def _check(library: ModuleType, model: str, weights: str) -> None:
     if model == FOLDER:
-        if not (Path(weights) / "open_clip_config.json").is_file():
-            raise GanvasError(f"there is no {weights}/open_clip_config.json: give the folder that a model of open_clip "
+        if not (Path(weights) / CONFIG).is_file():
+            raise GanvasError(f"there is no {weights}/{CONFIG}: give the folder that a model of open_clip "
                               "was saved to.")  # fmt: skip
         return
     if model not in library.list_models():

@@ -8,7 +8,6 @@ without the large image in between.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,7 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from networks.checkpoints.errors import GanvasError
+
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+LARGEST = 1e6   # mean or deviation that can be meant
 
 
 @dataclass(frozen=True)
@@ -87,24 +89,40 @@ def area_weights(length: int, size: int) -> Tensor:
         return (inside.clamp_min(0).double() / length).float()
 
 
-def square(size: int | Sequence[int]) -> int:
-    """Pixels a side of images that a library says the size of.
+def checked_preprocessing(size: Any, mean: Any, std: Any, legacy: bool, source: str) -> Preprocessing:
+    """What a library or a file says of how a CLIP takes images.
+
+    Args:
+        size: pixels a side, one number or both sides.
+        mean: of the three channels of images in [0, 1].
+        std: likewise.
+        legacy: as :class:`Preprocessing` has it.
+        source: where it is said, for errors.
 
     Raises:
-        ValueError: if they are no squares.
+        GanvasError: if images are no squares, or mean and deviation are not three numbers each, deviations above 0.
     """
-    sides = {size} if isinstance(size, int) else set(size)
-    if len(sides) != 1:
-        raise ValueError(f"images must be squares, got {size}")
-    return int(sides.pop())
+    sides = [size] if isinstance(size, int) else list(size) if isinstance(size, (list, tuple)) else []
+    if len(set(sides)) != 1 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise GanvasError(f"{source} says that images are {_short(size)} pixels large, and only squares can be given: "
+                          "use another CLIP.")  # fmt: skip
+    found = [_triple(values) for values in (mean, std)]
+    for name, said, values in zip(("mean", "deviation"), (mean, std), found, strict=True):
+        if values is None or (name == "deviation" and min(values) <= 0):
+            above = " above 0" if name == "deviation" else ""
+            raise GanvasError(f"{source} says {_short(said)} for the {name} of images: write three numbers{above} "
+                              "there, those that the CLIP was trained with.")  # fmt: skip
+    return Preprocessing(sides[0], *found, legacy)
 
 
-def triple(values: Sequence[float]) -> tuple[float, ...]:
-    """Mean or deviation of the three channels.
+def _triple(values: Any) -> tuple[float, ...] | None:
+    """Three numbers that can be meant, or None."""
+    if not isinstance(values, (list, tuple)) or len(values) != 3:
+        return None
+    numbers = all(isinstance(value, (int, float)) and abs(value) < LARGEST for value in values)
+    return tuple(map(float, values)) if numbers else None
 
-    Raises:
-        ValueError: if there are not three.
-    """
-    if len(values) != 3:
-        raise ValueError(f"a mean or deviation has three channels, got {list(values)}")
-    return tuple(map(float, values))
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."

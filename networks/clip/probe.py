@@ -1,5 +1,6 @@
 """Whether a CLIP is set up as its weights were trained, judged by what it sees and not by what its name says.
 
+First of all it must see anything: of damaged weights come features that are no numbers, which no comparison notices.
 Weights do not say which activation or which mean they were trained with, and a file of weights loads into either; then
 everything works a little worse. So a few pictures that nobody can mistake, plain colours, are compared with their names
 as the model is set up, with the other form of GELU, and with the other usual means; if another set-up knows them
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from networks.checkpoints.errors import GanvasError, GanvasWarning
+from networks.clip.identity import ClipIdentity
 from networks.clip.model import ClipModel
 from networks.clip.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocessing
 
@@ -41,31 +44,49 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
-def warn_if_unfit(clip: ClipModel, network: nn.Module) -> None:
+def check_fit(clip: ClipModel, network: nn.Module, activation: str, mean: str) -> None:
     """Warn where another activation or another mean and deviation knows colours clearly better.
 
     Args:
         clip: the model as it was set up.
         network: the library's module, whose activations are tried in the other form.
+        activation: how people give it another activation, as a part of a sentence.
+        mean: how people give it another mean and deviation.
+
+    Raises:
+        GanvasError: if what it sees or reads is no numbers.
     """
     given = replace(clip.preprocessing, legacy=False)
-    found = {"": agreement(clip, given)}
+    found, mend = {"": agreement(clip, given)}, {}
+    require_numbers(clip.identity, found[""])
     with _other_activation(network) as other:
         if other:
-            found[f"the activation {other}"] = agreement(clip, given)
-    for name, (mean, std) in USUAL.items():
-        if (mean, std) != (given.mean, given.std):
-            found[name] = agreement(clip, replace(given, mean=mean, std=std))
+            name = f"the activation {other}"
+            found[name], mend[name] = agreement(clip, given), activation
+    for name, (usual, std) in USUAL.items():
+        if (usual, std) != (given.mean, given.std):
+            found[name], mend[name] = agreement(clip, replace(given, mean=usual, std=std)), mean
     best = max(found, key=lambda name: found[name])
     if found[best] < CHANCE:
         said = (f"does not know plain colours (log-likelihood {found['']:.2f}, by chance {CHANCE:.2f}): its weights "
                 "are untrained, or fit another architecture")  # fmt: skip
     elif found[best] > found[""] + MARGIN:
         said = (f"knows plain colours better with {best} (log-likelihood {found[best]:.2f}, as it is set up "
-                f"{found['']:.2f}): its weights were probably trained so; choose what fits")  # fmt: skip
+                f"{found['']:.2f}): if its weights were trained so, {mend[best]}")  # fmt: skip
     else:
         return
-    warnings.warn(f"{clip.identity} {said}.", stacklevel=3)
+    warnings.warn(f"{clip.identity} {said}.", GanvasWarning, stacklevel=3)
+
+
+def require_numbers(identity: ClipIdentity, *values: float | Tensor) -> None:
+    """Refuse a CLIP whose features, or what was computed of them, are no finite numbers.
+
+    Raises:
+        GanvasError: naming the CLIP.
+    """
+    if not all(torch.as_tensor(value).isfinite().all() for value in values):
+        raise GanvasError(f"{identity} gives features that are no numbers: its weights are damaged, so get the file "
+                          "again.")  # fmt: skip
 
 
 @torch.no_grad()

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
 from networks.checkpoints.bundle import tensors_hash
-from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.errors import GanvasError, GanvasWarning
 from networks.clip.identity import ClipIdentity
 from networks.clip.model import ClipModel
 from networks.clip.optional import offline, optional_module
-from networks.clip.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocessing, square, triple
-from networks.clip.probe import warn_if_unfit
+from networks.clip.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocessing, checked_preprocessing
+from networks.clip.probe import check_fit
 
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 _ON_A_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -64,8 +68,9 @@ def load_transformers_clip(folder: str, legacy: bool = False) -> ClipModel:
     if not local and not _ON_A_HUB.fullmatch(folder):
         raise GanvasError(f"there is no folder {folder}: give one that holds a CLIP of transformers, or a hub's name.")
     try:
-        with offline(local):
-            model = library.AutoModel.from_pretrained(folder, local_files_only=local).float()
+        with offline(local), _quiet(library):
+            model, loaded = library.AutoModel.from_pretrained(folder, local_files_only=local, output_loading_info=True)
+            model = model.float()
             tokenizer = library.AutoTokenizer.from_pretrained(folder, local_files_only=local)
     except Exception as error:   # whatever foreign files can make the library raise
         reason = str(error).strip().split("\n")[0].rstrip(".:")
@@ -74,21 +79,65 @@ def load_transformers_clip(folder: str, legacy: bool = False) -> ClipModel:
     if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
         kind = type(model).__name__
         raise GanvasError(f"{folder} holds a {kind}, which does not compare images with texts: give a CLIP.")
+    if lacking := sorted({*loaded["missing_keys"], *(entry[0] for entry in loaded["mismatched_keys"])}):
+        raise GanvasError(f"the weights of {folder} lack {lacking[0]} or have it in another shape ({len(lacking)} such "
+                          "in all), so a part of the CLIP would be random: get its files again.")  # fmt: skip
     model = model.eval().requires_grad_(False)
-    prepared = _preprocessing(Path(folder), model, legacy)
+    prepared = _preprocessing(library, folder, model, legacy)
     identity = ClipIdentity("transformers", Path(folder).name, tensors_hash(model.state_dict()), prepared.to_json())
     towers = _ImageTower(model), _TextTower(model, tokenizer)
     clip = ClipModel(identity, towers[1].encode(["a"]).shape[1], prepared, *towers)
-    warn_if_unfit(clip, model)
+    own = folder if local else "a copy on your disk and give that folder"
+    check_fit(clip, model, f"set hidden_act in config.json of {own}", f"set them in {PREPROCESSOR} of {own}")
     return clip
 
 
-def _preprocessing(folder: Path, model: nn.Module, legacy: bool) -> Preprocessing:
-    """Mean and deviation as the folder says them, CLIP's own where it says nothing; the size that the model takes."""
-    file = folder / "preprocessor_config.json"
-    said = json.loads(file.read_text()) if file.is_file() else {}
+@contextmanager
+def _quiet(library: ModuleType) -> Iterator[None]:
+    """Within it the library prints no table of what it did not find: that is said in a sentence."""
+    before = library.logging.get_verbosity()
+    library.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        library.logging.set_verbosity(before)
+
+
+def _preprocessing(library: ModuleType, folder: str, model: nn.Module, legacy: bool) -> Preprocessing:
+    """Mean and deviation as its files say them, CLIP's own where they say nothing; the size that the model takes."""
+    said, source = _said(library, folder)
+    if not {"image_mean", "image_std"} <= said.keys():
+        warnings.warn(f"{source} says no mean and deviation of images, so those of OpenAI's CLIP are taken: if "
+                      f"it was trained with others, write image_mean and image_std into {PREPROCESSOR} of its folder.",
+                      GanvasWarning, stacklevel=4)  # fmt: skip
     mean, std = said.get("image_mean", OPENAI_MEAN), said.get("image_std", OPENAI_STD)
-    return Preprocessing(square(model.config.vision_config.image_size), triple(mean), triple(std), legacy)
+    size = getattr(getattr(model.config, "vision_config", None), "image_size", None)
+    return checked_preprocessing(size, mean, std, legacy, source)
+
+
+def _said(library: ModuleType, folder: str) -> tuple[dict[str, Any], str]:
+    """What a folder, or a model on a hub or in its cache, says of images; {} where it says nothing. And what says it.
+
+    Raises:
+        GanvasError: if that file is damaged.
+    """
+    for name in (PREPROCESSOR, PROCESSOR):   # newer versions write the second, with more in it
+        try:
+            with offline(Path(folder).is_dir()):
+                file = library.utils.cached_file(folder, name)
+        except OSError:   # none is there; or no network, and none in the cache
+            continue
+        source = f"{folder}/{name}"
+        try:
+            said = json.loads(Path(file).read_text())
+        except ValueError as error:
+            raise GanvasError(f"{source} is damaged ({error}): get it again.") from error
+        if name == PROCESSOR and isinstance(said, dict):
+            said = said.get("image_processor", {})
+        if not isinstance(said, dict):
+            raise GanvasError(f"{source} holds no settings by name: get it again.")
+        return said, source
+    return {}, folder
 
 
 def _embedding(found: Any) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import torch
 
 from launch import cli
 from launch.errors import Interrupted
+from launch.prepare import prepare
 from launch.schemas import VERBS as SCHEMAS
-from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.errors import GanvasError, GanvasWarning
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +24,13 @@ def say(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     status = cli.main(words)
     out, err = capsys.readouterr()
     return status, out, err
+
+
+def test_our_warnings_are_sentences_and_others_keep_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)   # put back afterwards
+    prepare()
+    assert warnings.formatwarning(GanvasWarning("it may fail."), GanvasWarning, "a.py", 3) == "warning: it may fail.\n"
+    assert "a.py:3: UserWarning: what" in warnings.formatwarning(UserWarning("what"), UserWarning, "a.py", 3, "x = 1")
 
 
 def test_overview_imports_nothing_heavy() -> None:

@@ -21,7 +21,7 @@ from networks.clip import (
 )
 from networks.clip.contrastive import contrastive_loss
 from networks.metrics.clip import retrieval, separation, zero_shot
-from tests.clips import NONSENSE, tiny_clip
+from tests.clips import NONSENSE, HashedWords, tiny_clip
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -135,6 +135,14 @@ def test_a_single_unknown_word_is_warned_of_once() -> None:
     with pytest.warns(UserWarning, match=f"does not know {NONSENSE} in") as caught:
         tiny_clip().encode_prompt(f"a {NONSENSE} cat")
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize("text", [NONSENSE + " " + "x" * 100_000, "\U0001f600" * 3000, "word " * 3000])
+def test_a_long_text_is_not_repeated_whole(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HashedWords, "unknown", lambda _, said: (said.split(), len(said.split())))
+    with pytest.raises(GanvasError, match=r"\.\.\.'") as caught:
+        tiny_clip().encode_prompt(text)
+    assert len(str(caught.value)) < 200
 
 
 def test_one_string_is_not_several() -> None:

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch.nn import functional as F
 
+from datamodules.avatar_claims import CLAIMS, UNSEEN
+from datamodules.avatar_sentences import NOUNS, plain_text
+from launch.train_clip import SHOWN
 from networks.checkpoints.errors import GanvasError
 from networks.clip import load_clip, minilm
 from networks.clip.avatar import AvatarClip, save_avatar_clip
@@ -61,8 +65,37 @@ def test_like_texts_are_near(tower: MiniLM) -> None:
 
 
 def test_words_that_mean_nothing_are_found(tower: MiniLM) -> None:
-    assert tower.unknown("a smilng qzxv T-shirt, 1980s bobcut") == (["smilng", "qzxv"], 7)
+    assert tower.unknown("a smilng qzxv T-shirt, 1980s bobcut") == (["smilng", "qzxv"], 4)
     assert tower.unknown("\U0001f600 xq") == (["xq"], 1)
+    assert tower.unknown("ein lächelnder Mensch") == (["lächelnder", "Mensch"], 3)
+    assert tower.unknown("a naïve person in a café") == ([], 3)
+
+
+@pytest.mark.parametrize("text", [
+    "人", "\u03b1 日", "καπέλο", "微笑的人", "xyzzyx", "wibble", "florbelous", "qwertyuiop", "asdfgh qwrtzp",
+    "a" * 1000, "red人",
+])  # fmt: skip
+def test_no_word_of_these_is_known(text: str, tower: MiniLM) -> None:
+    unknown, words = tower.unknown(text)
+    assert len(unknown) == words > 0
+
+
+@pytest.mark.parametrize("text", ["3 7", "the of and", "a T", "with 20", "²"])
+def test_some_words_say_nothing(text: str, tower: MiniLM) -> None:
+    assert tower.unknown(text) == ([], 0)
+    with pytest.raises(GanvasError, match="says nothing: write what the image is to show"):
+        load_clip("avatar").encode_prompt(text)
+
+
+def test_all_words_that_avatars_are_described_with_are_known() -> None:
+    statements = yaml.safe_load(Path("conf/task/statements/avatars.yaml").read_text())["statements"]
+    texts = [text for _, *group in statements for said in group for text in said.split("|")]
+    texts += [plain_text(phrase) for claim in CLAIMS for phrase in claim.phrases]
+    texts += [*NOUNS, *SHOWN, *(text for *_, text in UNSEEN)]
+    texts += ["red-haired", "wide-eyed", "bareheaded", "sunglasses", "dungarees", "fedoras, turbans and moustaches",
+              "a person with teal and khaki hair, freckles and a cyan beret"]  # fmt: skip
+    text_tower = load_clip("avatar").text_tower
+    assert {text: found for text in texts if (found := text_tower.unknown(text))[0] or not found[1]} == {}
 
 
 def test_features_are_computed_once(tower: MiniLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +157,7 @@ def test_a_text_that_means_nothing_is_one_sentence(text: str, sentence: str, bun
 
 def test_words_of_the_training_are_known(bundle: Path, tower: MiniLM) -> None:
     assert tower.unknown("a Hijab")[0] == ["Hijab"]   # in pieces of two letters only
-    assert load_clip(str(bundle)).text_tower.unknown("a Hijab, qzxv") == (["qzxv"], 3)
+    assert load_clip(str(bundle)).text_tower.unknown("a Hijab, qzxv, HIJABS") == (["qzxv"], 3)
 
 
 def test_another_text_tower_is_refused(tmp_path: Path) -> None:
@@ -133,6 +166,16 @@ def test_another_text_tower_is_refused(tmp_path: Path) -> None:
     clip.encode_images(torch.zeros(1, 3, 16, 16))   # images need no text tower
     with pytest.raises(GanvasError, match="has other weights than this CLIP was trained with"):
         clip.encode_texts(TEXTS)
+
+
+@pytest.mark.parametrize("part", ["project", "text_head"])
+def test_features_that_are_no_numbers_are_refused(part: str, tower: MiniLM, tmp_path: Path) -> None:
+    network = tiny()
+    for weight in getattr(network, part).parameters():
+        weight.data.fill_(3e38)   # what they add up to is infinite
+    path = save_avatar_clip(tmp_path / "clip.safetensors", network, tower.hash, [], {})
+    with pytest.raises(GanvasError, match="gives features that are no numbers"):
+        load_clip(str(path))
 
 
 def test_a_bundle_of_another_kind_is_one_sentence() -> None:

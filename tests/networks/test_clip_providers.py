@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,19 +13,26 @@ from types import ModuleType
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.errors import GanvasError, GanvasWarning
 from networks.clip import ClipModel, Preprocessing, load_clip
 from networks.clip.optional import offline, optional_module
-from networks.clip.probe import COLOURS, QuickGELU, agreement, warn_if_unfit
+from networks.clip.probe import COLOURS, QuickGELU, agreement, check_fit
 from tests.clips import tiny_clip
 
 TINY = {
     "embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }  # fmt: skip
-UNTRAINED = pytest.mark.filterwarnings("ignore:.*does not know plain colours")
+SAID = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+UNTRAINED = pytest.mark.filterwarnings("ignore:.*does not know plain colours", "ignore:.*says no mean and deviation")
+
+
+def copied(source: Path, target: Path) -> Path:
+    """A copy of a folder of files, whether the target is there or not."""
+    return shutil.copytree(source, target, dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +77,38 @@ def test_a_folder_of_open_clip_says_its_own_mean(open_clip: ModuleType, weights:
     assert folder.identity.preprocessing["std"] == [1, 1, 1]
     assert folder.identity.weights == file.identity.weights
     assert folder.identity != file.identity
+
+
+@pytest.mark.parametrize(("model", "prepared", "sentence"), [
+    ({}, {"mean": [0.5]}, r"open_clip_config.json says \[0.5\] for the mean of images: write three numbers there"),
+    ({}, {"mean": ["a", "b", "c"]}, r"says \['a', 'b', 'c'\] for the mean"),
+    ({}, {"std": [0, 0, 0]}, "for the deviation of images: write three numbers above 0"),
+    ({}, {"mean": [float("nan")] * 3}, r"says \[nan, nan, nan\] for the mean"),
+    ({"image_size": [32, 64]}, {}, r"images are \[32, 64\] pixels large, and only squares"),
+])  # fmt: skip
+def test_a_damaged_set_up_of_open_clip_is_one_sentence(
+    model: dict, prepared: dict, sentence: str, open_clip: ModuleType, tmp_path: Path
+) -> None:
+    said = {"model_cfg": {**TINY, "vision_cfg": TINY["vision_cfg"] | model}, "preprocess_cfg": prepared}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(said))
+    torch.save(open_clip.CLIP(**said["model_cfg"]).state_dict(), tmp_path / "open_clip_pytorch_model.bin")
+    with pytest.raises(GanvasError, match=sentence):
+        load_clip(f"open_clip:local-dir:{tmp_path}")
+
+
+@UNTRAINED
+def test_weights_that_are_no_numbers_are_refused(weights: Path, folder: Path, tmp_path: Path) -> None:
+    state = torch.load(weights)
+    state["visual.proj"][0, 0] = torch.nan
+    torch.save(state, tmp_path / "nan.pt")
+    with pytest.raises(GanvasError, match="gives features that are no numbers: its weights are damaged"):
+        load_clip(f"open_clip:ganvas-tiny:{tmp_path / 'nan.pt'}")
+    copy = copied(folder, tmp_path / "copy")
+    tensors = load_file(copy / "model.safetensors")
+    tensors["text_projection.weight"][0, 0] = torch.nan
+    save_file(tensors, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(GanvasError, match="gives features that are no numbers"):
+        load_clip(f"transformers:{copy}")
 
 
 @UNTRAINED
@@ -140,11 +180,59 @@ def test_transformers_gives_what_transformers_gives(folder: Path) -> None:
 
 @UNTRAINED
 def test_a_folder_of_transformers_says_its_own_mean(folder: Path, tmp_path: Path) -> None:
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    said = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    copied(folder, tmp_path)
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": SAID}))   # as newer versions save it
     assert load_clip(f"transformers:{tmp_path}").identity.preprocessing["mean"] == [0.5, 0.5, 0.5]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**SAID, "image_mean": [0.25, 0.5, 0.5]}))
+    assert load_clip(f"transformers:{tmp_path}").identity.preprocessing["mean"] == [0.25, 0.5, 0.5]
+
+
+@UNTRAINED
+@pytest.mark.parametrize("said", [{}, SAID])
+def test_a_model_on_a_hub_says_its_own_mean(
+    said: dict, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constants = importlib.import_module("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commit, cache = "0" * 40, tmp_path / "models--owner--tiny"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text(commit)
+    kept = copied(folder, cache / "snapshots" / commit)
+    if not said:
+        with pytest.warns(GanvasWarning, match="owner/tiny says no mean and deviation of images"):
+            load_clip("transformers:owner/tiny")
+        return
+    (kept / "preprocessor_config.json").write_text(json.dumps(said))
+    assert load_clip("transformers:owner/tiny").identity.preprocessing["mean"] == said["image_mean"]
+
+
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("{broken", "preprocessor_config.json is damaged .*: get it again"),
+    ("[1, 2]", "preprocessor_config.json holds no settings by name"),
+    (json.dumps({**SAID, "image_mean": None}), "says None for the mean of images: write three numbers"),
+    (json.dumps({**SAID, "image_mean": [0.5]}), r"says \[0.5\] for the mean"),
+    (json.dumps({**SAID, "image_mean": "abc"}), "says 'abc' for the mean"),
+    (json.dumps({**SAID, "image_mean": [10**400] * 3}), r"says \[1000.*\.\.\. for the mean"),
+    (json.dumps({**SAID, "image_std": [0.5, 0.5, 0]}), "for the deviation of images: write three numbers above 0"),
+])  # fmt: skip
+def test_a_damaged_preprocessor_is_one_sentence(text: str, sentence: str, folder: Path, tmp_path: Path) -> None:
+    (copied(folder, tmp_path) / "preprocessor_config.json").write_text(text)
+    with pytest.raises(GanvasError, match=sentence):
+        load_clip(f"transformers:{tmp_path}")
+
+
+@UNTRAINED
+@pytest.mark.parametrize("shape", [None, (3, 16)])
+def test_weights_that_lack_a_part_are_refused(shape: tuple | None, folder: Path, tmp_path: Path) -> None:
+    tensors = load_file(copied(folder, tmp_path) / "model.safetensors")
+    del tensors["visual_projection.weight"]
+    if shape:
+        tensors["visual_projection.weight"] = torch.zeros(shape)
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(GanvasError, match=r"(?s)(lack|cannot load a CLIP from)") as caught:
+        load_clip(f"transformers:{tmp_path}")
+    assert shape or "lack visual_projection.weight" in str(caught.value)
 
 
 def test_what_transformers_cannot_load_is_one_sentence(folder: Path, tmp_path: Path) -> None:
@@ -228,13 +316,13 @@ def trained() -> ClipModel:
 def test_what_fits_is_not_warned_of(trained: ClipModel) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_if_unfit(trained, trained)
+        check_fit(trained, trained, "mend A", "mend M")
 
 
 def test_a_wrong_activation_is_seen_in_the_data(trained: ClipModel) -> None:
     trained.image_tower.activation = torch.nn.GELU()
-    with pytest.warns(UserWarning, match="better with the activation QuickGELU"):
-        warn_if_unfit(trained, trained)
+    with pytest.warns(UserWarning, match="better with the activation QuickGELU .* trained so, mend A"):
+        check_fit(trained, trained, "mend A", "mend M")
     assert type(trained.image_tower.activation) is torch.nn.GELU   # left as it was
 
 
@@ -242,11 +330,11 @@ def test_a_wrong_mean_is_seen_in_the_data(trained: ClipModel) -> None:
     good = agreement(trained, trained.preprocessing)
     trained.preprocessing = Preprocessing(2)
     assert agreement(trained, trained.preprocessing) < good
-    with pytest.warns(UserWarning, match="better with mean 0 and deviation 1"):
-        warn_if_unfit(trained, trained)
+    with pytest.warns(UserWarning, match="better with mean 0 and deviation 1 .* trained so, mend M"):
+        check_fit(trained, trained, "mend A", "mend M")
 
 
 def test_weights_that_know_nothing_are_said_to(trained: ClipModel) -> None:
     torch.nn.init.normal_(trained.image_tower.first.weight)
     with pytest.warns(UserWarning, match="untrained, or fit another architecture"):
-        warn_if_unfit(trained, trained)
+        check_fit(trained, trained, "mend A", "mend M")
