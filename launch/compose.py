@@ -116,8 +116,9 @@ def _override(verb: str, word: str) -> str:
         return f"{key}={quoted(value)}"
     if value == "null" and (choices := choices_of(key)):
         raise GanvasError(f"`{word}` chooses nothing; there are {', '.join(choices)}.")
+    readable = f"{key}={_letters_quoted(value)}" if value.startswith("[") else word
     try:
-        parsed = OverridesParser.create().parse_override(word)
+        parsed = OverridesParser.create().parse_override(readable)
     except HydraException as error:
         if key in list_keys(verb) and value and not value.startswith("["):   # such as a path that grammar stumbles over
             return f"{key}=[{quoted(value)}]"
@@ -126,12 +127,25 @@ def _override(verb: str, word: str) -> str:
         raise GanvasError(f"`{word}` gives several values: `ganvas {verb}` takes one; write a list as {key}=[a,b].")
     if key in list_keys(verb) and isinstance(parsed.value(), (str, int, float)):
         return f"{key}=[{value}]"  # a list of one may go without its brackets
-    return word
+    return readable
 
 
 def quoted(text: str) -> str:
     """``text`` in Hydra's grammar, as a value that arrives as it is."""
     return QuotedString(literal(text), Quote.single).with_quotes()
+
+
+def _letters_quoted(listed: str) -> str:
+    """A list whose items with letters beyond ASCII, which Hydra's grammar lacks, stand in quotes.
+
+    Example:
+        >>> _letters_quoted("[a hat, chapéu]")
+        "[a hat, 'chapéu']"
+    """
+    return re.sub(
+        r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|[^][{},'"\s][^][{},]*""",
+        lambda item: item[0] if item[1] or item[0].isascii() else quoted(item[0].rstrip()), listed,
+    )  # fmt: skip
 
 
 def literal(text: str) -> str:

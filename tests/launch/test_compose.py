@@ -31,6 +31,15 @@ def test_any_text_survives_both_grammars(value: str) -> None:
     assert OmegaConf.create({"out": parsed}).out == value
 
 
+@pytest.mark.parametrize(("listed", "texts"), [
+    ("[a hat,καπέλο]", ["a hat", "καπέλο"]), ("[日 , a  hat]", ["日", "a  hat"]),
+    ("['ü, x',\"é\",é's]", ["ü, x", "é", "é's"]),
+    ("καπέλο", ["καπέλο"]),
+])  # fmt: skip
+def test_lists_hold_words_of_any_language(listed: str, texts: list[str]) -> None:
+    assert compose("train", ["experiment=mapper/avatars", f"texts={listed}"]).task.texts == texts
+
+
 def test_null_clears_text_that_may_be_absent() -> None:
     assert compose("doctor", ["wandb.entity=null"]).wandb.entity is None
 
