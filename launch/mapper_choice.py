@@ -1,4 +1,4 @@
-"""Which of a training's mappers is kept: of each the average of weights that an evaluation finds best.
+"""Which of a training's mappers is kept, the average of weights that an evaluation finds best, and at which strengths.
 
 It looks at codes of its own, neither learned on nor held out, by classifiers of attributes; texts that name none, and
 trainings without a judge, keep their last.
@@ -7,16 +7,18 @@ trainings without a judge, keep their last.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
-from launch.figures import Figure, Protocol, all_by
+from launch.figures import Figure, Protocol, Source, all_by
+from launch.mapper_scores import Recommended
 from launch.text_methods import Said
-from launch.text_scores import Judges, TextScores, best_strength, followed
+from launch.text_scores import Judges, TextScores, best_strength, followed, recommended_strengths
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
@@ -32,6 +34,7 @@ STRENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)   # mappers that have lea
 FILE = "chosen.pt"            # in checkpoints/
 
 Edits = Callable[[MapperTrainer], Mapping[str, LatentEdit]]
+Table = dict[float, dict[str, float]]   # strength -> success, leakage_worst
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Chosen:
     """The best average of a mapper's weights so far."""
 
     worth: float                           # mean over its texts of `followed`, at the best strength of each
-    figures: dict[str, dict[str, float]]   # by text: images_seen, success, leakage_worst, strength
+    images_seen: int
+    tables: dict[str, Table]               # by text
     weights: dict[str, torch.Tensor] = field(repr=False)
 
 
@@ -51,16 +55,18 @@ class Choice(EveryImages):
         path: the file.
         generator: that draws.
         codes: validation codes, in the space of the mappers.
+        source: of these codes.
         scores: by text, of the texts that name an attribute.
         edits: of all texts, of a trainer's averages.
     """
 
     def __init__(
-        self, every: int, path: Path, generator: Generator, codes: Latent, scores: Mapping[str, TextScores],
-        edits: Edits,
+        self, every: int, path: Path, generator: Generator, codes: Latent, source: Source,
+        scores: Mapping[str, TextScores], edits: Edits,
     ) -> None:  # fmt: skip
         super().__init__(every, self.look)
-        self.path, self.generator, self.codes, self.scores, self.edits = path, generator, codes, scores, edits
+        self.path, self.generator, self.codes, self.source = path, generator, codes, source
+        self.scores, self.edits = scores, edits
         self.seen, self.best = _kept(path)
 
     def on_train_start(self, _trainer: pl.Trainer, pl_module: MapperTrainer) -> None:
@@ -76,26 +82,19 @@ class Choice(EveryImages):
         edits = self.edits(module)
         for number, mapper in enumerate(module.mappers):
             texts = [list(edits)[number]] if len(module.mappers) > 1 else list(edits)
-            figures = {text: self._scored(text, edits[text]) for text in texts if text in self.scores}
-            if not figures:
+            tables = {text: self._table(text, edits[text]) for text in texts if text in self.scores}
+            if not tables:
                 continue
-            worth = sum(map(followed, figures.values())) / len(figures)
+            worth = sum(followed(table[best_strength(table)]) for table in tables.values()) / len(tables)
             if number not in self.best or worth > self.best[number].worth:
                 weights = {name: x.detach().cpu().clone() for name, x in mapper.state_dict().items()}
-                about = {text: {"images_seen": module.images_seen, **found} for text, found in figures.items()}
-                self.best[number] = Chosen(worth, about, weights)
+                self.best[number] = Chosen(worth, module.images_seen, tables, weights)
         self.seen = module.images_seen
         with atomic_path(self.path) as temporary:
             torch.save({"seen": self.seen, "best": {k: vars(chosen) for k, chosen in self.best.items()}}, temporary)
 
-    def _scored(self, text: str, edit: LatentEdit) -> dict[str, float]:
-        table = {strength: self._at(text, edit, strength) for strength in STRENGTHS}
-        best = best_strength(table)
-        return {"strength": best, **{name: table[best][name] for name in ("success", "leakage_worst")}}
-
-    def _at(self, text: str, edit: LatentEdit, strength: float) -> dict[str, float]:
-        pictures = torch.cat(list(render_batches(self.generator, edit.apply(self.codes, strength))))
-        return self.scores[text].changes(pictures.clamp(-1, 1))
+    def _table(self, text: str, edit: LatentEdit) -> Table:
+        return table_of(self.scores[text], edit, self.generator, self.codes)
 
     def take(self, module: MapperTrainer) -> None:
         """Give the trainer's mappers the weights that were kept."""
@@ -105,16 +104,60 @@ class Choice(EveryImages):
     @property
     def chosen(self) -> dict[str, dict[str, float]]:
         """By text: when its mapper was best, in images seen, and its scores then on the validation codes."""
-        return {text: found for chosen in self.best.values() for text, found in chosen.figures.items()}
+        return {text: {"images_seen": chosen.images_seen, **_best(table)}
+                for chosen in self.best.values() for text, table in chosen.tables.items()}  # fmt: skip
+
+    @property
+    def protocol(self) -> Protocol:
+        """That of these scores."""
+        judge = next(iter(self.scores.values())).judges.attributes.name
+        return Protocol(*self.source, len(self.codes), judge, self.generator.hash,
+                        "by which the mapper was chosen among its checkpoints")  # fmt: skip
 
     @property
     def figures(self) -> dict[str, Figure]:
         """The same as a run's figures."""
-        judge = next(iter(self.scores.values())).judges.attributes.name
-        protocol = Protocol("sampled validation codes", f"seed {VALIDATION_SEED}", len(self.codes), judge,
-                        self.generator.hash, "by which the mapper was chosen among its checkpoints")  # fmt: skip
-        return all_by(protocol, {f"chosen {name} {text}": value for text, found in self.chosen.items()
-                                 for name, value in found.items()})  # fmt: skip
+        return all_by(self.protocol, {f"chosen {name} {text}": value for text, found in self.chosen.items()
+                                      for name, value in found.items()})  # fmt: skip
+
+    @property
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """By text, what a bundle says of the choice: scores also by strength, and their protocol."""
+        return {text: entry_of(table, chosen.images_seen, self.protocol)
+                for chosen in self.best.values() for text, table in chosen.tables.items()}  # fmt: skip
+
+    @property
+    def recommended(self) -> dict[str, Recommended]:
+        """By text, the strengths that the judge recommends."""
+        return {text: recommended_of(table, self.protocol)
+                for chosen in self.best.values() for text, table in chosen.tables.items()}  # fmt: skip
+
+
+@torch.no_grad()
+def table_of(scores: TextScores, edit: LatentEdit, generator: Generator, codes: Latent) -> Table:
+    """Success and worst leakage of an edit of these codes, at each of :data:`STRENGTHS`."""
+    table = {}
+    for strength in STRENGTHS:
+        pictures = torch.cat(list(render_batches(generator, edit.apply(codes, strength))))
+        found = scores.changes(pictures.clamp(-1, 1))
+        table[strength] = {name: found[name] for name in ("success", "leakage_worst")}
+    return table
+
+
+def entry_of(table: Table, images_seen: int, protocol: Protocol) -> dict[str, Any]:
+    """What a bundle says of the choice of its mapper."""
+    by_strength = {f"{strength:g}": dict(found) for strength, found in table.items()}
+    return {"images_seen": images_seen, **_best(table), "by_strength": by_strength, "protocol": str(protocol)}
+
+
+def recommended_of(table: Table, protocol: Protocol) -> Recommended:
+    """The strengths that a table recommends; none where the text is never followed without more than it changing."""
+    return Recommended(recommended_strengths(table), f"success and worst leakage, {replace(protocol, how='')}")
+
+
+def _best(table: Table) -> dict[str, float]:
+    best = best_strength(table)
+    return {"strength": best, **table[best]}
 
 
 def _kept(path: Path) -> tuple[int, dict[int, Chosen]]:
@@ -129,8 +172,8 @@ def _kept(path: Path) -> tuple[int, dict[int, Chosen]]:
         kept = torch.load(path, weights_only=True)
         return int(kept["seen"]), {number: Chosen(**entry) for number, entry in kept["best"].items()}
     except Exception as error:  # a damaged file can raise almost anything
-        raise GanvasError(f"{path} is damaged: remove it, and the mapper is chosen among the checkpoints "
-                          "that are still to come.") from error  # fmt: skip
+        raise GanvasError(f"{path} is damaged, or of an earlier version: remove it, and the mapper is chosen among the "
+                          "checkpoints that are still to come.") from error  # fmt: skip
 
 
 def choice_of(
@@ -150,4 +193,5 @@ def choice_of(
     before = torch.cat(list(render_batches(generator, codes))).clamp(-1, 1)
     every = {text: TextScores(judges, Said("mapper", text, cfg.task.clip.neutral), before) for text in texts}
     scores = {text: found for text, found in every.items() if found.named is not None and not found.there.all()}
-    return Choice(cfg.task.checkpoint_every, path, generator, codes, scores, edits) if scores else None
+    source = Source(f"sampled validation codes, truncation {cfg.task.sources.truncation:g}", f"seed {VALIDATION_SEED}")
+    return Choice(cfg.task.checkpoint_every, path, generator, codes, source, scores, edits) if scores else None

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from launch.figures import Figure, Protocol, all_by
 from launch.mapper_judges import file_name, templates_of
-from launch.mapper_scores import Scores
+from launch.mapper_scores import Recommended, Scores
 from launch.mapper_sources import Codes
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.conditioned import save_conditioned
@@ -24,20 +24,24 @@ CONDITIONED = "conditioned.safetensors"  # in export/
 HEADLINES = ("clip", "directional", "identity", "perceptual", "outside")
 
 
+Chosen = Mapping[str, Mapping[str, Any]]   # by text: which of its checkpoints it is, and what judges said of it
+
+
 @dataclass(frozen=True)
 class Result:
     """What training gave, by text."""
 
     edits: dict[str, LatentEdit]
     scores: dict[str, Scores]
+    recommended: dict[str, Recommended]
     diversity: float | None   # of two texts or more
 
 
 def export(
     cfg: DictConfig, folder: Path, module: MapperTrainer, judges: Judges, codes: Codes, result: Result,
-    chosen: Mapping[str, Mapping[str, float]],
+    chosen: Chosen,
 ) -> None:  # fmt: skip
-    """Write the bundles; ``chosen``: by text, which of its checkpoints it is and why.
+    """Write the bundles.
 
     Raises:
         GanvasError: if one cannot be written.
@@ -54,10 +58,10 @@ def export(
         return
     contrasts = judges.wish.contrasts
     for k, (text, edit) in enumerate(result.edits.items()):
-        scores = result.scores[text]
+        strengths, by = result.recommended[text]
         save_edit(folder / f"{file_name(text)}.safetensors", edit, {
-            **about, "text": text, "metrics": _metrics(scores),
-            "recommended_strengths": list(scores.recommended),
+            **about, "text": text, "metrics": _metrics(result.scores[text]),
+            **({"recommended_strengths": list(strengths)} if strengths else {}), "recommended_by": by,
             **({"chosen": chosen[text]} if text in chosen else {}),
             **({"speaks_of": contrasts.groups_of(k)} if contrasts else {}),
         })  # fmt: skip
@@ -84,14 +88,15 @@ def protocol_of(codes: Codes, judges: Judges) -> Protocol:
     return codes.protocol(network, judges.generator.hash, "at strength 1, by the networks that it was trained with")
 
 
-def report(cfg: DictConfig, codes: Codes, judges: Judges, result: Result, picture: Path) -> str:
+def report(
+    cfg: DictConfig, codes: Codes, judges: Judges, result: Result, picture: Path, chosen: Chosen
+) -> str:  # fmt: skip
     """The run's ``report.md``."""
     names = [name for name in HEADLINES if name in next(iter(result.scores.values())).whole]
     rows = []
     for text, scores in result.scores.items():
-        low, high = scores.recommended
         figures = " | ".join(f"{scores.whole[name]:.3f}" for name in names)
-        rows.append(f"| {text} | {scores.before:.3f} | {figures} | {low:g} to {high:g} |")
+        rows.append(f"| {text} | {scores.before:.3f} | {figures} | {result.recommended[text]} |")
     differ = [] if result.diversity is None else [f"Steps of two texts differ by {result.diversity:.3f} in the mean "
                                                   "(1 - cosine).", ""]  # fmt: skip
     spoken = []
@@ -103,8 +108,27 @@ def report(cfg: DictConfig, codes: Codes, judges: Judges, result: Result, pictur
         f"Figures: {protocol_of(codes, judges)}. `clip` is the cosine between image and text, `directional` that "
         "between their changes; the others are distances from the source.", "",
         f"| text | clip before | {' | '.join(names)} | strengths |",
-        "|---|---|" + "---|" * (len(names) + 1), *rows, "", *spoken, *differ, f"![held-out codes]({picture})", "",
+        "|---|---|" + "---|" * (len(names) + 1), *rows, "", *_judged(result, chosen), *spoken, *differ,
+        f"![held-out codes]({picture})", "",
     ])  # fmt: skip
+
+
+def _judged(result: Result, chosen: Chosen) -> list[str]:
+    """By what strengths are recommended, and success and worst leakage at each strength where there was a judge."""
+    texts: dict[str, list[str]] = {}
+    for text, recommended in result.recommended.items():
+        texts.setdefault(recommended.by, []).append(text)
+    lines = ["Strengths are recommended", "", *(f"- of {', '.join(of)}: by {by}." for by, of in texts.items()), ""]
+    if not chosen:
+        return lines
+    strengths = list(next(iter(chosen.values()))["by_strength"])
+    rows = [
+        f"| {text} | " + " | ".join(f"{100 * at['success']:.0f} / {100 * at['leakage_worst']:.0f}"
+                                    for at in entry["by_strength"].values()) + " |"
+        for text, entry in chosen.items()
+    ]  # fmt: skip
+    return [*lines, "Success / worst leakage in per cent, by strength, as the judge has it:", "",
+            f"| text | {' | '.join(strengths)} |", "|---|" + "---|" * len(strengths), *rows, ""]  # fmt: skip
 
 
 def _metrics(scores: Scores) -> dict[str, Any]:
@@ -122,7 +146,7 @@ def _described(cfg: DictConfig, module: MapperTrainer, judges: Judges, codes: Co
         "clip_weights": list(judges.mix.weights),
         "step_scale": cfg.task.network.step_scale,
         "protocol": str(protocol_of(codes, judges)),
-        "trained_on": {"codes": str(codes.source), "count": len(codes.split.train), "seed": cfg.seed,
+        "trained_on": {"codes": str(codes.training), "count": len(codes.split.train), "seed": cfg.seed,
                        "images_seen": module.images_seen,
                        "preserve": OmegaConf.to_container(cfg.task.preserve)},
         "command": cfg.command,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -25,6 +26,17 @@ from trainers.mapper import Judges
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 SHOWN, LETTERS = 8, 16   # sources on a sheet; letters above a column
 ENOUGH = 0.5             # share of the largest gain in similarity that the weakest recommended strength has
+OWN_CLIP = "similarity with the text, by the CLIP that it was fitted to, on held-out codes"
+
+
+class Recommended(NamedTuple):
+    """Strengths to use an edit at."""
+
+    strengths: tuple[float, float] | None   # from, to; None: at none
+    by: str                                 # what says so
+
+    def __str__(self) -> str:
+        return "none" if self.strengths is None else "{:g} to {:g}".format(*self.strengths)
 
 
 @dataclass(frozen=True)
@@ -45,12 +57,15 @@ class Scores:
         return self.by_strength[1.0]
 
     @property
-    def recommended(self) -> tuple[float, float]:
-        """From the strength that has half of the largest gain in similarity to the one that has all of it."""
+    def recommended(self) -> Recommended:
+        """From the strength that has half of the largest gain in similarity to the one that has all of it.
+
+        For want of a judge: the similarity is that with which the edit was fitted.
+        """
         gains = {strength: found["clip"] - self.before for strength, found in self.by_strength.items()}
         most = max(gains, key=lambda strength: gains[strength])
         least = next((s for s, gain in gains.items() if gain >= ENOUGH * gains[most]), most)
-        return min(least, most), most
+        return Recommended((min(least, most), most), OWN_CLIP)
 
 
 class Heldout:

@@ -41,7 +41,8 @@ class Codes:
 
     latent: Latent       # of both parts
     split: Split
-    source: Source
+    source: Source       # of those that are held out
+    training: Source     # of those that are learned on
 
     @property
     def train(self) -> Latent:
@@ -70,24 +71,26 @@ def codes_of(cfg: DictConfig, generator: Generator) -> Codes:
     count = options.heldout if cfg.n is None else cfg.n
     if cfg.latents:
         latent, _ = read_codes(cfg.latents, generator)
-        split, source = Split.of(len(latent), count, cfg.seed), Source(f"codes of {cfg.latents}", _held_out(cfg))
+        split, sources = Split.of(len(latent), count, cfg.seed), _of_files(f"codes of {cfg.latents}", cfg.seed)
     elif cfg.images:
         images, windows, names = read_images(Path(cfg.images), generator)
         settings = inversion_settings(cfg.task.inversion)
         latent = invert(generator, images, settings, cache=InversionCache(), names=names, progress=True,
                         windows=windows).latent  # fmt: skip
-        split, source = Split.of(len(latent), count, cfg.seed), Source(f"images of {cfg.images}", _held_out(cfg))
+        split, sources = Split.of(len(latent), count, cfg.seed), _of_files(f"images of {cfg.images}", cfg.seed)
     else:
-        latent, split, source = _sampled(cfg, generator, count)
+        latent, split, sources = _sampled(cfg, generator, count)
     # Every image is drawn with the generator's own noise, so that nothing but the codes tells two of them apart.
-    return Codes(in_space(generator, replace(latent, noise_seed=None).to(generator.device), space), split, source)
+    return Codes(in_space(generator, replace(latent, noise_seed=None).to(generator.device), space), split, *sources)
 
 
-def _held_out(cfg: DictConfig) -> str:
-    return f"held out at random, seed {cfg.seed}"
+def _of_files(what: str, seed: int) -> tuple[Source, Source]:
+    """Of what is held out, and of the rest."""
+    held_out = f"held out at random, seed {seed}"
+    return Source(what, held_out), Source(what, f"but those {held_out}")
 
 
-def _sampled(cfg: DictConfig, generator: Generator, heldout: int) -> tuple[Latent, Split, Source]:
+def _sampled(cfg: DictConfig, generator: Generator, heldout: int) -> tuple[Latent, Split, tuple[Source, Source]]:
     options = cfg.task.sources
     if options.space not in ("w", "w+"):
         raise GanvasError(f"task.sources.space={options.space} must be w, or w+, which joins two codes.")
@@ -100,7 +103,7 @@ def _sampled(cfg: DictConfig, generator: Generator, heldout: int) -> tuple[Laten
     rule = f"training from seed {cfg.seed}, held out from seed {HELDOUT_SEED}"
     what = f"sampled codes in {options.space}, truncation {options.truncation:g}"
     split = Split.in_turn(options.count + heldout, heldout, rule)
-    return Latent.cat(parts), split, Source(what, f"seed {HELDOUT_SEED}")
+    return Latent.cat(parts), split, (Source(what, f"seed {HELDOUT_SEED}"), Source(what, f"seed {cfg.seed}"))
 
 
 def mixed(latent: Latent, seed: int) -> Latent:

@@ -14,7 +14,7 @@ from launch.fitting import fit
 from launch.hardware import device_of
 from launch.limits import require_at_least, require_finite
 from launch.mapper_choice import FILE as CHOSEN
-from launch.mapper_choice import choice_of
+from launch.mapper_choice import Choice, choice_of
 from launch.mapper_export import Result, export, headline, report
 from launch.mapper_judges import aimed, judges_of, texts_of, wish_of
 from launch.mapper_scores import Heldout, edit_of
@@ -69,10 +69,10 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     module.to(generator.device)
     if choice:
         choice.take(module)
-    result = score(cfg, module, judges, heldout, unseen)
+    result, chosen = score(cfg, module, judges, heldout, unseen, choice), choice.entries if choice else {}
     picture = record.image("heldout", heldout.sheet(result.edits), module.images_seen)
-    export(cfg, record.export, module, judges, codes, result, choice.chosen if choice else {})
-    record.write_report(report(cfg, codes, judges, result, picture.relative_to(record.path)))
+    export(cfg, record.export, module, judges, codes, result, chosen)
+    record.write_report(report(cfg, codes, judges, result, picture.relative_to(record.path), chosen))
     return headline(codes, judges, result) | (choice.figures if choice else {})
 
 
@@ -179,9 +179,10 @@ def edits_of(
 
 @torch.no_grad()
 def score(
-    cfg: DictConfig, module: MapperTrainer, judges: Judges, heldout: Heldout, unseen: Wish | None
-) -> Result:
-    """Every text's edit on held-out codes, unseen texts of a conditioned mapper last."""
+    cfg: DictConfig, module: MapperTrainer, judges: Judges, heldout: Heldout, unseen: Wish | None,
+    choice: Choice | None,
+) -> Result:  # fmt: skip
+    """Every text's edit on held-out codes, unseen texts of a conditioned mapper last; strengths as ``choice`` says."""
     edits, scores = {}, {}
     for wish in (judges.wish, *([unseen] if unseen else [])):
         made = edits_of(cfg, module, judges, wish)
@@ -189,4 +190,5 @@ def score(
             number = i if wish is judges.wish else 0   # a text that was not learned has no region of its own
             scores[text] = heldout.scores(edit, wish.only(i), number)
         edits |= made
-    return Result(edits, scores, heldout.diversity(list(edits.values())) if len(edits) > 1 else None)
+    recommended = {text: found.recommended for text, found in scores.items()} | (choice.recommended if choice else {})
+    return Result(edits, scores, recommended, heldout.diversity(list(edits.values())) if len(edits) > 1 else None)

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.avatar_attributes import avatar_attributes
 from datamodules.avatars import AVATAR_CLASSES
 from datamodules.folder import write_folder
 from datamodules.masks import LabelledImages
 from launch import cli
+from networks.attributes import AttributeClassifier, save_attributes
 from networks.checkpoints.bundle import Bundle
 from networks.checkpoints.classes import ClassList
 from networks.checkpoints.generators import load_generator, save_generator
@@ -127,6 +129,14 @@ def tiny_clip(folder: Path) -> Path:
         torch.manual_seed(0)
         save_avatar_clip(clip, AvatarClip(SIZE, width=4, dim=16, hidden=8), MiniLM().hash, [], {})
     return clip
+
+
+def attributes_bundle(folder: Path) -> Path:
+    """An untrained classifier of what avatars have."""
+    torch.manual_seed(0)
+    return save_attributes(
+        folder / "attributes.safetensors", AttributeClassifier(avatar_attributes("avataaars"), 16, width=8), {}
+    )
 
 
 class AvatarRun(NamedTuple):

@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.avatar_attributes import avatar_attributes
 from launch import cli
 from launch.figures import read_figures
 from launch.mapper_choice import STRENGTHS, _kept
 from launch.mapper_scores import Heldout, Scores, caption
 from launch.record import read_metrics
 from launch.text_scores import TextScores
-from networks.attributes import AttributeClassifier, save_attributes
 from networks.checkpoints.bundle import read_manifest
 from networks.checkpoints.conditioned import load_conditioned, text_edit
 from networks.checkpoints.edits import load_edit
@@ -30,7 +28,7 @@ from networks.clip.avatar import AvatarClip, save_avatar_clip
 from networks.clip.minilm import MiniLM
 from networks.face_identity import FaceIdentity
 from networks.protocol import Generator
-from tests.launch.conftest import AvatarRun, tiny_judges
+from tests.launch.conftest import AvatarRun, attributes_bundle, tiny_judges
 
 TINY = [
     "n=3", "task.batch_size=4", "task.training.total_images=16", "task.sources.count=8", "task.log_every=8",
@@ -61,14 +59,6 @@ def train(tiny_generator: Path, frozen: list[str], tmp_path: Path, monkeypatch: 
     return run
 
 
-def attributes_bundle(folder: Path) -> Path:
-    """An untrained classifier of what avatars have."""
-    torch.manual_seed(0)
-    return save_attributes(
-        folder / "attributes.safetensors", AttributeClassifier(avatar_attributes("avataaars"), 16, width=8), {}
-    )
-
-
 def generator_of(path: Path) -> Generator:
     return load_generator(path)
 
@@ -88,7 +78,11 @@ def test_a_text_becomes_an_edit(train, tiny_generator: Path, tmp_path: Path, cap
     low, high = manifest["recommended_strengths"]
     assert 0.25 <= low <= high <= 2.0
     assert set(manifest["metrics"]["by_strength"]) == {"0.25", "0.5", "0.75", "1", "1.5", "2"}
+    assert "CLIP that it was fitted to" in manifest["recommended_by"]   # for want of a judge
+    assert f"red] glasses: by {manifest['recommended_by']}" in (run / "report.md").read_text()
     assert (manifest["text"], manifest["neutral"]) == (edit.name, "a person")
+    assert manifest["trained_on"]["codes"] == "sampled codes in w, truncation 0.7 (seed 0)"
+    assert "(seed 1000003)" in manifest["protocol"]   # of what is held out
     assert manifest["trained_on"]["images_seen"] == 16
     figures = read_figures(run).figures
     assert set(figures) == {"clip", "directional", "identity"}
@@ -142,11 +136,12 @@ def test_a_stopped_run_goes_on_to_the_same_bundle(train, tmp_path: Path, monkeyp
 def test_the_mapper_that_an_evaluation_finds_best_is_kept(
     train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a made-up evaluation that likes the mapper of 8 images most; a stopped run chooses the same."""
+    """By a made-up evaluation that likes the mapper of 8 images at 1.25 most; a stopped run chooses the same."""
     def changes(scores: TextScores, after: torch.Tensor) -> dict[str, float]:
+        look, strength = divmod(looks[scores.named.name], len(STRENGTHS))
         looks[scores.named.name] += 1
-        first = looks[scores.named.name] <= len(STRENGTHS)
-        return {"success": (0.75 if first else 0.5) if scores.named.name == "hair" else 0.25, "leakage_worst": 0.0}
+        most = (0.5 if look else 0.75) if scores.named.name == "hair" else 0.25
+        return {"success": most * min(strength + 1, 4) / 4, "leakage_worst": 0.2 if strength > 3 else 0.0, "leakage": 1}
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -168,18 +163,33 @@ def test_the_mapper_that_an_evaluation_finds_best_is_kept(
     assert "chosen images_seen a person from Mars" not in figures   # it names no attribute
     manifests = [read_manifest(path) for path in sorted((run / "export").iterdir())]
     assert [manifest.get("chosen", {}).get("images_seen") for manifest in manifests] == [8, None, 8]
+    bald, martian, _ = manifests
+    assert bald["recommended_strengths"] == [0.75, 1.25]   # from half of the success to all of it, before others change
+    assert "5 sampled validation codes, truncation 0.7 (seed 1000004), judge " in bald["recommended_by"]
+    assert bald["chosen"]["by_strength"]["0.75"] == {"success": 0.375, "leakage_worst": 0.0}   # out of chosen.pt
+    assert bald["chosen"]["protocol"] == str(read_figures(run).figures["chosen success a bald person"].protocol)
+    assert "CLIP that it was fitted to" in martian["recommended_by"]
+    report = (run / "report.md").read_text()
+    assert f"- of a bald person, a sad person: by {bald['recommended_by']}." in report
+    assert f"- of a person from Mars: by {martian['recommended_by']}." in report
+    assert "| a bald person | 19 / 0 | 38 / 0 | 56 / 0 | 75 / 0 | 75 / 20 |" in report
+    assert re.search(r"^\| a bald person \| .* \| 0.75 to 1.25 \|$", report, re.MULTILINE)
     kept = load_edit(run / "export" / "a_bald_person.safetensors").module.stages[0][0].mapper.state_dict()
     assert all(torch.equal(x, halfway[f"average.0.{name}"]) for name, x in kept.items())
     last = load_edit(run / "export" / "a_person_from_Mars.safetensors".lower()).module.stages[0][0].mapper.state_dict()
     assert not all(torch.equal(x, halfway[f"average.2.{name}"]) for name, x in last.items())
-    (run / "checkpoints" / "chosen.pt").write_bytes(b"half")
-    with pytest.raises(GanvasError, match=r"chosen\.pt is damaged: remove it"):
-        _kept(run / "checkpoints" / "chosen.pt")
+    file = run / "checkpoints" / "chosen.pt"
+    older = torch.load(file, weights_only=True)
+    older["best"][0]["figures"] = older["best"][0].pop("tables")   # before it held what was found at each strength
+    for damage in (lambda: torch.save(older, file), lambda: file.write_bytes(b"half")):
+        damage()
+        with pytest.raises(GanvasError, match=r"chosen\.pt is damaged, or of an earlier version: remove it"):
+            _kept(file)
 
 
 def test_a_conditioned_mapper_takes_other_texts(train, frozen: list[str], tiny_generator: Path, tmp_path: Path) -> None:
     words = ["task.training.pretrained=8", "task.network.hidden=0", "texts=[a bald person,a sad person]",
-             "task.unseen=[a person with blond hair]"]  # fmt: skip
+             "task.unseen=[a person with blond hair]", "task/texts=none"]  # fmt: skip
     assert train(*words, experiment="mapper/conditioned") == cli.OK
     bundle = tmp_path / "run" / "export" / "conditioned.safetensors"
     assert "clip a person with blond hair" in read_figures(tmp_path / "run").figures
@@ -207,7 +217,7 @@ def test_recommended_strengths_have_half_to_all_of_the_gain(
     similarities: tuple[float, ...], recommended: tuple[float, float]
 ) -> None:
     by_strength = {s: {"clip": x} for s, x in zip((0.5, 1.0, 1.5), similarities, strict=True)}
-    assert Scores(0.2, by_strength).recommended == recommended
+    assert Scores(0.2, by_strength).recommended.strengths == recommended
 
 
 def test_captions_fit_their_columns() -> None:
@@ -273,7 +283,9 @@ def test_codes_out_of_a_file(suffix: str, train, tiny_generator: Path, tmp_path:
 
 def test_codes_of_images(train, folder: Path, tmp_path: Path) -> None:
     assert train("text=a bald person", f"images={folder / 'images'}", "n=2", "task.batch_size=2") == cli.OK
-    assert "images of" in read_manifest(tmp_path / "run" / "export" / "a_bald_person.safetensors")["protocol"]
+    manifest = read_manifest(tmp_path / "run" / "export" / "a_bald_person.safetensors")
+    assert f"images of {folder / 'images'} (held out at random, seed 0)" in manifest["protocol"]
+    assert manifest["trained_on"]["codes"] == f"images of {folder / 'images'} (but those held out at random, seed 0)"
 
 
 def test_only_a_region_changes(train, avatar_run: AvatarRun, tmp_path: Path) -> None:
