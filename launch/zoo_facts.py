@@ -60,6 +60,8 @@ def facts(manifest: Manifest, path: Path, owners: Mapping[str, str]) -> dict[str
         "command": f"`{manifest['command']}`" if manifest.get("command") else None,
         **metrics(manifest),
         "protocol": protocol(manifest),
+        "recommended strengths": _recommended(manifest),
+        "success / worst leakage in per cent at strengths": _by_strength(manifest),
         "classes": _classes(manifest),
         "attributes": _attributes(manifest),
         "text tower": _text_tower(manifest),
@@ -148,6 +150,21 @@ def protocol(manifest: Manifest) -> str | None:
     """Of the figures: one for all, or one for each set of images that a branch was scored on."""
     said = (manifest.get("metrics") or {}).get("protocol") or manifest.get("protocol")
     return "; ".join(f"{name}: {text}" for name, text in said.items()) if isinstance(said, Mapping) else said
+
+
+def _recommended(manifest: Manifest) -> str | None:
+    strengths = manifest.get("recommended_strengths")
+    if not strengths:
+        return None
+    by = f", by {manifest['recommended_by']}" if "recommended_by" in manifest else ""
+    return "{:g} to {:g}".format(*strengths) + by
+
+
+def _by_strength(manifest: Manifest) -> str | None:
+    """Of a mapper that was chosen among its checkpoints by a judge."""
+    found = ((manifest.get("chosen") or {}).get("by_strength") or {}).items()
+    return "; ".join(f"{strength}: {100 * at['success']:.0f} / {100 * at['leakage_worst']:.0f}"
+                     for strength, at in found) or None  # fmt: skip
 
 
 def _classes(manifest: Manifest) -> str | None:

@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 
 from launch import zoo_cards, zoo_facts
+from launch.edit_judges import JUDGES
+from launch.text_scores import followed, recommended_strengths
 from launch.zoo_cards import BEGIN, END, draw_samples, pages
 from networks.checkpoints.bundle import read_manifest, save_bundle
 from networks.checkpoints.errors import GanvasError
@@ -70,6 +72,21 @@ def test_a_shipped_card_is_whole(path: Path) -> None:
     text = path.with_suffix(".md").read_text()
     for row in ("trained on", "seed", "images seen", "command", "licence", "hardware"):
         assert re.search(rf"^\| {row} \| .+ \|$", text, re.MULTILINE), row
+
+
+@pytest.mark.parametrize("path", sorted(ZOO.glob("mapper_*.safetensors")), ids=lambda path: path.stem)
+def test_a_mapper_s_strengths_are_those_of_judges_that_it_was_not_fitted_to(path: Path) -> None:
+    manifest = read_manifest(path)
+    table = {float(strength): found for strength, found in manifest["chosen"]["by_strength"].items()}
+    low, high = manifest["recommended_strengths"]
+    assert (low, high) == recommended_strengths(table)
+    assert followed(table[high]) > 0
+    judges = [read_manifest(judge)["hash"][:12] for judge in JUDGES]
+    assert all(judge in manifest["recommended_by"] and judge in manifest["chosen"]["protocol"] for judge in judges)
+    trained, card = manifest["trained_on"], path.with_suffix(".md").read_text()
+    assert trained["codes"].endswith(f"(seed {trained['seed']})")
+    assert f"| recommended strengths | {low:g} to {high:g}, by success and worst leakage, 200 sampled " in card
+    assert f"; {high:g}: {100 * table[high]['success']:.0f} / {100 * table[high]['leakage_worst']:.0f}" in card
 
 
 @pytest.mark.parametrize("page", sorted(ZOO.glob("*.md")), ids=lambda page: page.name)
