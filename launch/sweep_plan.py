@@ -70,11 +70,12 @@ def plan(cfg: DictConfig) -> Plan:
     seeds = cfg.seeds if cfg.seeds is not None else size.seeds if size else 1
     if seeds < 1:
         raise GanvasError(f"seeds={seeds} leaves nothing to run: give at least 1.")
+    given = {key: value for key, _, value in (word.partition("=") for word in cfg.passed)}
     last = [*_single(cfg, paper), *_group(cfg, paper)]  # what the command says stands above what the file says
     combinations = [
-        (at, merged([*fixed, *words, *_further(size, at), *last])) for at, words in _combinations(axes)
+        (at, merged([*fixed, *words, *put_in(_further(size, at), given), *last])) for at, words in _combinations(axes)
     ]
-    before = [_before(size, at, cfg.passed) for at, _ in combinations]
+    before = [_before(size, at, given) for at, _ in combinations]
     named = _settings(paper, combinations, before)
     jobs = [
         job for (at, words), first in zip(combinations, before, strict=True)
@@ -250,10 +251,9 @@ def _further(size: DictConfig | None, at: Mapping[str, str]) -> list[str]:
     return [word for place in places for word in size.at.get(place, [])]
 
 
-def _before(size: DictConfig | None, at: Mapping[str, str], passed: Sequence[str]) -> dict[str, list[str]]:
+def _before(size: DictConfig | None, at: Mapping[str, str], given: Mapping[str, str]) -> dict[str, list[str]]:
     """The commands that the jobs at some values run first, by name, with the options of the sweep's command put in."""
     places = [] if size is None else [f"{axis}={value}" for axis, value in at.items()]
-    given = {key: value for key, _, value in (word.partition("=") for word in passed)}
     return {
         name: put_in(shlex.split(command), given)
         for place in places for name, command in size.before.get(place, {}).items()

@@ -50,7 +50,8 @@ def test_the_real_thing_differs_by_data_and_networks_alone(name: str) -> None:
                "recipe", "table", "segmentation", "judge", "classifier", "identity", "metrics_features", "clip",
                "clip_judge")
     networks = ("task.generator.", "task.discriminator.", "task.metrics", "task.checkpoint", "task.training.total",
-                "task.least_steps", "task.epochs", "task.heldout", "task.drawn", "inversion.st")
+                "task.least_steps", "task.epochs", "task.heldout", "task.drawn", "inversion.st",
+                "preserve.identity_network")
     for job, words in full.items():
         changed = {key for key, value in (zoo[job].items() ^ words.items())}
         assert all(key.split(".")[0] in allowed or key.startswith(networks) for key in changed), (job, changed)
