@@ -14,22 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cuda_ops.blob_splat import MAX_BLOBS
 from editors.blob_completion import Completed, CompletionSettings, complete
 from editors.changes import Changed
 from editors.generator import GeneratorEditor
 from editors.ownership import require_owner
 from networks.blobgan import BlobGenerator, BlobProgram, Layout
-from networks.blobgan.layout import MOST_ASPECT
 from networks.blobgan.operations import FEATURES
 from networks.blobgan.steps import MEAN
 from networks.checkpoints.errors import GanvasError
 from networks.latent import Latent
 from networks.latent_edit import LatentEdit
 
-SEEN = 0.01          # least weight in any pixel of a blob that can be seen
-UNIT = 1e-2          # how far the length of an angle's vector may be from 1
-MOST_FEATURE = 1e6   # features of samples lie within 100; the images of larger ones than this are no numbers
+SEEN = 0.01    # least weight in any pixel of a blob that can be seen
+UNIT = 1e-2    # how far the length of an angle's vector may be from 1
 
 Steps = str | Sequence[str | Mapping[str, Any]]   # see networks.blobgan.program
 
@@ -213,22 +210,8 @@ def require_layout(latent: Latent, generator: BlobGenerator, what: str) -> None:
     if found != wanted:
         raise GanvasError(f"{what} have structure and style of {found[0]} and {found[1]} numbers, and this generator's "
                           f"have {wanted[0]} and {wanted[1]}; give layouts of this generator")  # fmt: skip
-    _require_range(layout, what)
-
-
-def _require_range(layout: Layout, what: str) -> None:
-    """Refuse finite numbers that no layout has."""
     if ((layout.angle.norm(dim=2) - 1).abs() > UNIT).any():
         raise GanvasError(f"{what} have an angle that is no unit vector; draw or edit them again")
-    if layout.k > MAX_BLOBS:
-        raise GanvasError(f"{what} have {layout.k} blobs, and {MAX_BLOBS} can be rendered; give layouts of fewer")
-    if (layout.log_aspect.abs() > MOST_ASPECT).any():
-        raise GanvasError(f"{what} have a log_aspect beyond {MOST_ASPECT:g}, a line; draw or edit them again")
-    if layout.opacity is not None and ((layout.opacity < 0) | (layout.opacity > 1)).any():
-        raise GanvasError(f"{what} have an opacity that is not between 0 and 1; draw or edit them again")
-    for name in FEATURES:
-        if (getattr(layout, name).abs() > MOST_FEATURE).any():
-            raise GanvasError(f"{what} have a {name} beyond {MOST_FEATURE:g}, which no network draws; draw them again")
 
 
 def _weights(generator: BlobGenerator, layout: Layout, k: int) -> Tensor:

@@ -122,8 +122,7 @@ def _plain(source: Path, out: Path, name: str, cfg: DictConfig) -> list[str]:
     network = load_foreign(source, name)
     owner = {"generator": {"hash": load_generator(cfg.generator).hash}} if cfg.generator else {}
     save_generator(out, network, {**_origin(source, network.source, name, cfg), **owner})
-    noted = ["note: " + network.source.partition(", ")[2]] if ", " in network.source else []
-    return [*(fingerprint(network) if cfg.check else ()), *noted, f"written: {out}"]
+    return [*(fingerprint(network) if cfg.check else ()), f"written: {out}"]
 
 
 def _encoder(source: Path, out: Path, name: str, cfg: DictConfig) -> list[str]:

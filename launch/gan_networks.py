@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from launch.hardware import device_count
@@ -68,7 +68,6 @@ def build(cfg: DictConfig, start: Start | None = None, c_dim: int = 0) -> Advers
     if start is not None and start.generator.c_dim != c_dim:
         raise GanvasError(f"the generator in {cfg.generator} takes labels of width {start.generator.c_dim} and the "
                           f"images labels of width {c_dim}: change data.labels, or start from another.")  # fmt: skip
-    _require_blobs(cfg, start)
     labels = {"c_dim": c_dim} if c_dim else {}
     try:
         module = instantiate(
@@ -89,15 +88,6 @@ def build(cfg: DictConfig, start: Start | None = None, c_dim: int = 0) -> Advers
         raise GanvasError(f"task.metrics_features={module.D.sees_with} is the network that the discriminator sees "
                           "with, which flatters the generator: use stlpips-alex.")  # fmt: skip
     return module.to(memory_format=module.G.synthesis.memory_format)
-
-
-def _require_blobs(cfg: DictConfig, start: Start | None) -> None:
-    """Refuse another number of blobs than a start has, which brings its own arguments."""
-    asked = OmegaConf.select(cfg.task, "generator.k")
-    if start is not None and asked is not None and asked != start.generator.config["k"]:
-        found = start.generator.config["k"]
-        raise GanvasError(f"task.generator.k={asked}, and the generator in {cfg.generator} has {found} blobs: give "
-                          f"task.generator.k={found}, or leave generator= out.")  # fmt: skip
 
 
 def _discriminator(cfg: DictConfig, start: Start | None, c_dim: int) -> nn.Module:

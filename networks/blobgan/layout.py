@@ -20,7 +20,6 @@ from networks.latent import Latent
 PER_BLOB = ("centre", "size", "log_aspect", "angle", "opacity", "depth")  # one row a blob
 WITH_BACKGROUND = ("structure", "style")                                  # the first row is the background's
 OPTIONAL = ("opacity", "depth")
-MOST_ASPECT = 10.0  # largest |log_aspect| of layouts from outside: beyond it a blob is thinner than pixels of any size
 
 
 @dataclass(frozen=True)

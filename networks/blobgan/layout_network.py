@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cuda_ops.blob_splat import MAX_BLOBS
 from networks.blobgan.layout import Layout
 from networks.stylegan2.layers import FullyConnected
 
@@ -47,8 +46,8 @@ class LayoutNetwork(nn.Module):
         hidden_avg_beta: float = 0.998,  # decay of the running mean of the hidden code, for truncation
     ) -> None:  # fmt: skip
         super().__init__()
-        if not 1 <= k <= MAX_BLOBS or layers < 2:
-            raise ValueError(f"k must be from 1 to {MAX_BLOBS} and layers at least 2, got {k} and {layers}")
+        if k < 1 or layers < 2:
+            raise ValueError(f"k must be at least 1 and layers at least 2, got {k} and {layers}")
         if covariance not in get_args(Covariance) or depth not in get_args(Depth):
             raise ValueError(f"covariance must be one of {get_args(Covariance)} and depth one of {get_args(Depth)}, "
                              f"got {covariance!r} and {depth!r}")  # fmt: skip

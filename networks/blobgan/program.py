@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops.blob_splat import MAX_BLOBS
-from networks.blobgan.layout import MOST_ASPECT, Layout
+from networks.blobgan.layout import Layout
 from networks.blobgan.steps import BlobStep, Stage
 from networks.checkpoints.errors import GanvasError
 from networks.latent import HIDDEN, Latent, Space
@@ -66,16 +66,13 @@ class BlobProgram:
         """The scenes after all steps, and those that they took from, which ``swap`` changes too.
 
         Raises:
-            GanvasError: if a step names what is not there, or there would be more blobs or thinner ones than can be
-                rendered.
+            GanvasError: if a step names what is not there, or copies are more than can be rendered.
         """
         stage = Stage(layout, dict(self.scenes))
         for step in self.steps:
             stage = step.run(stage, strength)
         if stage.layout.k > MAX_BLOBS:
             raise GanvasError(f"there would be {stage.layout.k} blobs, and {MAX_BLOBS} can be rendered: copy fewer")
-        if not (stage.layout.log_aspect.abs() <= MOST_ASPECT).all():
-            raise GanvasError("a blob would be over 22 000 times as long as it is wide, or thinner: stretch it less")
         return stage
 
     # What an edit's module must have.

@@ -102,12 +102,11 @@ def _config(blobs: Mapping[str, Tensor], decoder: Mapping[str, Tensor], stated: 
     doublings = count_names(decoder, r"to_rgbs\.\d+\.conv\.weight")
     channels = [decoder["conv1.conv.weight"].shape[1]]
     channels += [decoder[f"convs.{2 * i + 1}.conv.weight"].shape[1] for i in range(doublings)]
-    area = float(stated.get("ab_norm", AREA))
     return {
         "img_resolution": smallest << doublings, "k": k, "channels": channels, "z_dim": first.shape[1],
         "hidden_dim": last.shape[1], "layers": layers, "lr_mult": float(outer.get("mlp_lr_mul", LR_MULT)),
         "structure_dim": structure_dim, "style_dim": style_dim, "smallest": smallest,
-        "area": area, "covariance": "frozen" if area == AREA_FROZEN else "learned",
+        "area": float(stated.get("ab_norm", AREA)),
     }  # fmt: skip
 
 

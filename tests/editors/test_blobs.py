@@ -130,14 +130,11 @@ def test_styles_of_other_scenes_are_taken_from_like_layouts(editor: BlobEditor, 
         ({"style": torch.zeros(3, 4, 9)}, "structure and style of 10 and 9 numbers, and this generator's"),
         ({"size": torch.full((3, 3), torch.nan)}, "have a size that is no number, NaN or infinite"),
         ({"angle": torch.zeros(3, 3, 2)}, "an angle that is no unit vector"),
-        ({"log_aspect": torch.full((3, 3), 500.0)}, "have a log_aspect beyond 10"),
-        ({"opacity": torch.full((3, 3), 7.0)}, "have an opacity that is not between 0 and 1"),
-        ({"structure": torch.full((3, 4, 10), 1e20)}, "have a structure beyond 1e"),
         ({"centre": torch.zeros(3, 3)}, r"are no layouts: centre must be \[N, K, 2\]"),
     ],
 )
 def test_layouts_that_do_not_fit(editor: BlobEditor, scenes: Latent, changes: dict, says: str) -> None:
-    spoilt = dataclasses.replace(scenes, tensors={**scenes.tensors, **changes})
+    spoilt = scenes.replace(**changes)
     with pytest.raises(GanvasError, match=says):
         editor.edit(spoilt, "remove 0")
     with pytest.raises(GanvasError, match=says):
