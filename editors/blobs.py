@@ -19,6 +19,7 @@ from editors.changes import Changed
 from editors.generator import GeneratorEditor
 from editors.ownership import require_owner
 from networks.blobgan import BlobGenerator, BlobProgram, Layout
+from networks.blobgan.limits import fault
 from networks.blobgan.operations import FEATURES
 from networks.blobgan.steps import MEAN
 from networks.checkpoints.errors import GanvasError
@@ -26,7 +27,6 @@ from networks.latent import Latent
 from networks.latent_edit import LatentEdit
 
 SEEN = 0.01    # least weight in any pixel of a blob that can be seen
-UNIT = 1e-2    # how far the length of an angle's vector may be from 1
 
 Steps = str | Sequence[str | Mapping[str, Any]]   # see networks.blobgan.program
 
@@ -202,16 +202,16 @@ def require_layout(latent: Latent, generator: BlobGenerator, what: str) -> None:
         layout = Layout.of(latent)
     except ValueError as error:
         raise GanvasError(f"{what} are no layouts: {error}; give what `ganvas sample` draws from a BlobGAN") from error
-    for name, tensor in layout.tensors().items():
-        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
-            raise GanvasError(f"{what} have a {name} that is no number, NaN or infinite; draw or edit them again")
     wanted = generator.synthesis.structure_dim, generator.synthesis.style_dim
     found = layout.structure.shape[2], layout.style.shape[2]
     if found != wanted:
         raise GanvasError(f"{what} have structure and style of {found[0]} and {found[1]} numbers, and this generator's "
                           f"have {wanted[0]} and {wanted[1]}; give layouts of this generator")  # fmt: skip
-    if ((layout.angle.norm(dim=2) - 1).abs() > UNIT).any():
-        raise GanvasError(f"{what} have an angle that is no unit vector; draw or edit them again")
+    if layout.opacity is not None and not generator.layout_network.own_opacity:
+        raise GanvasError(f"{what} have an opacity, and this generator's blobs have none beside their size; give "
+                          "layouts of this generator")  # fmt: skip
+    if wrong := fault(layout):
+        raise GanvasError(f"{what} have {wrong}; draw or edit them again")
 
 
 def _weights(generator: BlobGenerator, layout: Layout, k: int) -> Tensor:

@@ -14,6 +14,7 @@ from editors.invert import Inversion, InversionSettings, invert
 from editors.ownership import require_owner
 from networks.latent import Latent
 from networks.protocol import Generator
+from networks.rendering import require_finite_images
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,12 @@ class GeneratorEditor:
         """The images of ``latent``, ``[N, C, R, R]`` in [-1, 1], ``batch`` at a time.
 
         Raises:
-            GanvasError: if the codes belong to another generator.
+            GanvasError: if the codes belong to another generator, or their images are not finite.
         """
         require_owner(latent, self.generator)
         device = self.generator.device
-        return torch.cat([self.generator.render(piece.to(device)).clamp(-1, 1) for piece in latent.split(batch)])
+        images = torch.cat([self.generator.render(piece.to(device)) for piece in latent.split(batch)])
+        return require_finite_images(images).clamp(-1, 1)
 
     def invert(
         self,

@@ -161,22 +161,31 @@ def _edit(cfg: DictConfig, editor: BlobEditor, given: Latent) -> LatentEdit:
 def write(
     cfg: DictConfig, editor: BlobEditor, edited: BlobEdited, names: Sequence[str], edit: LatentEdit | None
 ) -> list[str]:  # fmt: skip
-    """Write the results; returns the lines that end the command."""
-    out = Path(cfg.out)
+    """Write the results; returns the lines that end the command.
+
+    Everything is drawn before anything is written: a strength on the way may be one that cannot be drawn.
+    """
+    out, before, sheet = Path(cfg.out), edited.before, blob_change_sheet(editor, edited)
+    partners, frames = [], []
+    if edit is not None:
+        strip = blob_strip(editor, before, edit, cfg.strip)
+        for scene, layout in editor.partners(before, edit).items():
+            partner = layout.latent(editor.generator.hash)
+            partners.append((scene, partner, to_uint8(editor.render(partner))))
+        frames = blob_video(editor, before, edit, cfg.video) if cfg.video else []
     save_pictures(cfg, out, to_uint8(edited.image), edited.after, names)
     write_config(out, cfg)
-    save_png(np.asarray(blob_change_sheet(editor, edited)), out / SHEET)
+    save_png(np.asarray(sheet), out / SHEET)
     lines = [f"{name}: {value:.4g}" for name, value in edited.figures().items()]
     if edit is not None:
         lines.append(f"vector: {save_edit(out / VECTOR, edit, {'command': cfg.command})}")
-        save_png(np.asarray(blob_strip(editor, edited.before, edit, cfg.strip)), out / STRIP)
+        save_png(np.asarray(strip), out / STRIP)
         lines.append(f"strip: {out / STRIP}")
-        for scene, layout in editor.partners(edited.before, edit).items():
-            partner, folder = layout.latent(editor.generator.hash), out / f"scene_{scene}"
-            save_pictures(cfg, folder, to_uint8(editor.render(partner)), partner, names)
-            lines.append(f"scene {scene}, which was changed too: {folder}")
-        if cfg.video:
-            first, *rest = blob_video(editor, edited.before, edit, cfg.video)
+        for scene, partner, pixels in partners:
+            save_pictures(cfg, out / f"scene_{scene}", pixels, partner, names)
+            lines.append(f"scene {scene}, which was changed too: {out / f'scene_{scene}'}")
+        if frames:
+            first, *rest = frames
             each = round(1000 * SECONDS / cfg.video)
             pauses = [each] * (cfg.video - 1) + [round(1000 * SECONDS)]
             with atomic_path(out / VIDEO) as temporary:

@@ -15,14 +15,15 @@ from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.checkpoints.latents import save_latent
 from networks.grids import save_grid, save_png, to_uint8
-from networks.rendering import render_batches
+from networks.rendering import render_batches, require_finite_images
 
 
 def run(cfg: DictConfig) -> None:
     """Write ``cfg.n`` samples to ``cfg.out``.
 
     Raises:
-        GanvasError: if the generator cannot be read, a number makes no sense, or the folder cannot be written.
+        GanvasError: if the generator cannot be read, a number makes no sense, an image is not finite, or the
+            folder cannot be written.
     """
     if cfg.n < 1 or cfg.batch < 1:
         raise GanvasError(f"n={cfg.n} and batch={cfg.batch} must both be at least 1.")
@@ -32,7 +33,7 @@ def run(cfg: DictConfig) -> None:
     latent = generator.sample(cfg.n, cfg.seed, truncation=cfg.truncation).to(cfg.device)
     total = math.ceil(cfg.n / cfg.batch)
     batches = tqdm(render_batches(generator, latent, cfg.batch), total=total, desc="rendering", disable=total == 1)
-    images = torch.cat(list(batches))
+    images = require_finite_images(torch.cat(list(batches)))
     folder, names = Path(cfg.out), [f"{index:04d}" for index in range(cfg.n)]
     latents = save_latent(folder / "latents.safetensors", latent.to("cpu"), names, {"command": cfg.command})
     for name, pixels in zip(names, to_uint8(images), strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
+from cuda_ops.blob_splat import MAX_BLOBS
 from launch import gan_training
 from launch.data import training_data
 from launch.figures import Figure, Protocol, all_by
@@ -26,11 +27,13 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
         As :func:`launch.gan_training.train`, and how the blobs are used at the end.
 
     Raises:
-        GanvasError: as :func:`launch.gan_training.train`, and for labels, which BlobGAN does not take.
+        GanvasError: as :func:`launch.gan_training.train`, for labels, which BlobGAN does not take, and for more blobs
+            than can be rendered.
     """
     if cfg.data.get("labels"):
         raise GanvasError("task=blobgan takes no labels: add data.labels=false.")
-
+    if (k := cfg.task.generator.k) > MAX_BLOBS:  # before any image is prepared
+        raise GanvasError(f"task.generator.k={k} must be at most {MAX_BLOBS}: no more blobs can be rendered.")
     used: dict[str, float] = {}
 
     def look(module: BlobGANTrainer) -> None:

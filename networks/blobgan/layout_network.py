@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cuda_ops.blob_splat import MAX_BLOBS
 from networks.blobgan.layout import Layout
+from networks.blobgan.limits import MOST_STRETCHED
 from networks.stylegan2.layers import FullyConnected
 
 Covariance = Literal["learned", "frozen"]
@@ -32,7 +35,7 @@ class LayoutNetwork(nn.Module):
 
     def __init__(
         self,
-        k: int,                          # blobs of a scene
+        k: int,                          # blobs of a scene, 1 to MAX_BLOBS
         z_dim: int = 512,                # width of z
         hidden_dim: int = 1024,          # width of the layers
         layers: int = 8,                 # depth, the linear layer included
@@ -42,17 +45,19 @@ class LayoutNetwork(nn.Module):
         covariance: Covariance = "learned",  # frozen: aspect and angle get no gradient, as in early releases
         own_opacity: bool = False,       # a bound of the opacity beside the size, which else means both
         depth: Depth = "index",          # which blob is in front: the later one, or a learned number's
-        aspect_bound: float | None = None,  # bound on |log_aspect|; none in the release
+        aspect_bound: float | None = None,  # bound on |log_aspect|; none in the release, but what can be rendered
         hidden_avg_beta: float = 0.998,  # decay of the running mean of the hidden code, for truncation
     ) -> None:  # fmt: skip
         super().__init__()
         if k < 1 or layers < 2:
             raise ValueError(f"k must be at least 1 and layers at least 2, got {k} and {layers}")
+        if k > MAX_BLOBS:
+            raise ValueError(f"k must be at most {MAX_BLOBS}, the blobs that can be rendered, got {k}")
         if covariance not in get_args(Covariance) or depth not in get_args(Depth):
             raise ValueError(f"covariance must be one of {get_args(Covariance)} and depth one of {get_args(Depth)}, "
                              f"got {covariance!r} and {depth!r}")  # fmt: skip
-        if aspect_bound is not None and not aspect_bound > 0:
-            raise ValueError(f"aspect_bound must be above 0, got {aspect_bound}")
+        if aspect_bound is not None and not 0 < aspect_bound < math.inf:
+            raise ValueError(f"aspect_bound must be above 0 and finite, got {aspect_bound}")
         self.k, self.z_dim, self.hidden_dim, self.num_layers = k, z_dim, hidden_dim, layers
         self.structure_dim, self.style_dim = structure_dim, style_dim
         self.covariance, self.own_opacity, self.depth, self.aspect_bound = covariance, own_opacity, depth, aspect_bound
@@ -108,6 +113,7 @@ class LayoutNetwork(nn.Module):
         log_aspect = (F.logsigmoid(r1) - F.logsigmoid(r2)) / 2
         if self.aspect_bound is not None:
             log_aspect = self.aspect_bound * torch.tanh(log_aspect / self.aspect_bound)
+        log_aspect = log_aspect.clamp(-MOST_STRETCHED, MOST_STRETCHED)  # no more can be rendered
         angle = F.normalize(torch.stack([cosine, sine], 2), dim=2)
         if self.covariance == "frozen":
             log_aspect, angle = log_aspect.detach(), angle.detach()

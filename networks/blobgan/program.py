@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from cuda_ops.blob_splat import MAX_BLOBS
 from networks.blobgan.layout import Layout
+from networks.blobgan.limits import fault
 from networks.blobgan.steps import BlobStep, Stage
 from networks.checkpoints.errors import GanvasError
 from networks.latent import HIDDEN, Latent, Space
@@ -66,13 +66,18 @@ class BlobProgram:
         """The scenes after all steps, and those that they took from, which ``swap`` changes too.
 
         Raises:
-            GanvasError: if a step names what is not there, or copies are more than can be rendered.
+            GanvasError: if a step names what is not there or makes what cannot be rendered, such as too many copies, or
+                that is in a scene to take from.
         """
+        for name in sorted(self._named()):
+            if wrong := fault(self.scenes[name]):
+                raise GanvasError(f"the scene {name} to take from has {wrong}; draw or edit it again")
         stage = Stage(layout, dict(self.scenes))
         for step in self.steps:
             stage = step.run(stage, strength)
-        if stage.layout.k > MAX_BLOBS:
-            raise GanvasError(f"there would be {stage.layout.k} blobs, and {MAX_BLOBS} can be rendered: copy fewer")
+            if wrong := fault(stage.layout):  # after each: copies of copies would fill the memory
+                at = "" if strength == 1 else f" at strength {strength:g}"  # of a strip, maybe
+                raise GanvasError(f"after the step {step.data()}{at} the scenes would have {wrong}; do less of it")
         return stage
 
     # What an edit's module must have.

@@ -131,6 +131,12 @@ def test_styles_of_other_scenes_are_taken_from_like_layouts(editor: BlobEditor, 
         ({"size": torch.full((3, 3), torch.nan)}, "have a size that is no number, NaN or infinite"),
         ({"angle": torch.zeros(3, 3, 2)}, "an angle that is no unit vector"),
         ({"centre": torch.zeros(3, 3)}, r"are no layouts: centre must be \[N, K, 2\]"),
+        ({"centre": torch.full((3, 3, 2), -2000.0)}, "a centre more than 1000 widths of the image away"),
+        ({"size": torch.full((3, 3), 1e300, dtype=torch.float64)}, "have a size that is no number, NaN or infinite"),
+        ({"log_aspect": torch.full((3, 3), 500.0)}, r"have a log_aspect outside of \[-40, 40\]; draw or edit"),
+        ({"log_aspect": torch.full((3, 3), -41.0)}, "have a log_aspect outside of"),
+        ({"style": torch.full((3, 4, 6), 1e20)}, "have a style of more than 100 times the usual length"),
+        ({"structure": torch.full((3, 4, 10), -101.0)}, "have a structure of more than 100 times the usual length"),
     ],
 )
 def test_layouts_that_do_not_fit(editor: BlobEditor, scenes: Latent, changes: dict, says: str) -> None:
@@ -139,6 +145,54 @@ def test_layouts_that_do_not_fit(editor: BlobEditor, scenes: Latent, changes: di
         editor.edit(spoilt, "remove 0")
     with pytest.raises(GanvasError, match=says):
         editor.edit(scenes, "background 0", spoilt)
+
+
+def test_opacities_are_in_0_to_1_and_where_the_model_has_them(
+    editor: BlobEditor, scenes: Latent, tmp_path: Path
+) -> None:
+    foreign = Layout.of(scenes).replace(opacity=torch.full((3, 3), 0.5)).latent()
+    with pytest.raises(GanvasError, match="have an opacity, and this generator's blobs have none beside their size"):
+        editor.edit(foreign, "remove 0")
+    own = load(save_generator(tmp_path / "own.safetensors", made(own_opacity=True), {}))
+    drawn = own.sample(2, 0)
+    assert own.edit(drawn, "move 0 0.2 0").change.max() > 0
+    for value in (7.0, -0.1):
+        with pytest.raises(GanvasError, match=r"have an opacity outside of \[0, 1\]; draw or edit them again"):
+            own.edit(drawn.replace(opacity=torch.full((2, 3), value)), "remove 0")
+
+
+def test_more_blobs_than_can_be_rendered(editor: BlobEditor, scenes: Latent) -> None:
+    crowd = Layout.of(scenes).take([0, 1] * 96)
+    assert editor.edit(crowd.take(range(191)).latent(), "move 0 0.1 0").image.isfinite().all()
+    with pytest.raises(GanvasError, match="the scenes to edit have 192 blobs, and 1 to 191 can be rendered"):
+        editor.edit(crowd.latent(), "move 0 0.1 0")
+
+
+def test_as_much_as_is_allowed_is_drawn(editor: BlobEditor, scenes: Latent) -> None:
+    layout = Layout.of(scenes).replace(
+        log_aspect=torch.full((3, 3), 40.0), style=torch.full((3, 4, 6), 100.0),
+        structure=torch.full((3, 4, 10), -100.0),
+    )  # fmt: skip
+    assert editor.edit(layout.latent(), "move 0 999 0; stretch 1 1e-34").image.isfinite().all()
+
+
+def test_an_image_that_is_not_finite_is_refused(editor: BlobEditor, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoilt = torch.zeros(2, 3, 32, 32)
+    spoilt[1, 0, 0, 0] = torch.nan
+    monkeypatch.setattr(editor.generator, "render", lambda latent: spoilt[: len(latent)])
+    assert editor.render(editor.sample(1)).isfinite().all()
+    with pytest.raises(GanvasError, match="NaN or infinite pixels for code 1 of 2: its numbers, or the generator's"):
+        editor.render(editor.sample(2))
+
+
+def test_what_an_edit_out_of_a_file_takes_from_is_looked_at(
+    editor: BlobEditor, scenes: Latent, tmp_path: Path
+) -> None:
+    edit = editor.vector("swap 0 1:0", editor.sample(3, seed=5))
+    edit.module.scenes["1"].style.mul_(1e20)
+    saved = load_edit(save_edit(tmp_path / "edit.safetensors", edit))
+    with pytest.raises(GanvasError, match="the scene 1 to take from has a style of more than 100 times"):
+        editor.edit(scenes, saved)
 
 
 def test_other_misfits(editor: BlobEditor, scenes: Latent) -> None:

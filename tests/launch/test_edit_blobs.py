@@ -141,6 +141,8 @@ def other_files(folder: Path, tmp_path: Path) -> dict[str, Path]:
     files = {
         "foreign": save_latent(tmp_path / "f.safetensors", Layout.of(latent).latent("f" * 64), names),
         "wide": save_latent(tmp_path / "w.safetensors", wide, names),
+        "needles": save_latent(tmp_path / "n.safetensors", latent.replace(log_aspect=torch.full((3, 3), 500.0)), names),
+        "bright": save_latent(tmp_path / "l.safetensors", latent.replace(style=latent.tensors["style"] * 1e20), names),
         "codes": save_latent(tmp_path / "z.safetensors", Latent("z", {"z": torch.zeros(2, 16)})),
         "script": tmp_path / "s.yaml", "dictionary": tmp_path / "d.yaml", "broken": tmp_path / "b.yaml",
     }  # fmt: skip
@@ -165,6 +167,12 @@ def other_files(folder: Path, tmp_path: Path) -> dict[str, Path]:
         (["script=/no/such.yaml"], "cannot be read"),
         (["layout={foreign}", "program=remove 0"], "belong to generator ffffffffffff"),
         (["layout={wide}", "program=remove 0"], "structure and style of 10 and 9 numbers"),
+        (["layout={needles}", "program=remove 0"], "have a log_aspect outside of [-40, 40]; draw or edit them again"),
+        (["layout={bright}", "program=remove 0"], "have a style of more than 100 times the usual length"),
+        (["program=stretch 1 1e300"], "the scenes would have a log_aspect outside of [-40, 40]; do less of it"),
+        (["program=stretch 1 10", "strip=[1,1e30]"], "at strength 1e+30 the scenes would have a log_aspect outside of"),
+        (["program=duplicate all 0 0; duplicate all 0 0; duplicate all 0 0; duplicate all 0 0; duplicate all 0 0; "
+          "duplicate all 0 0; duplicate all 0 0"], "would have 192 blobs, and 1 to 191 can be rendered"),
         (["layout={codes}", "program=remove 0"], "are no layouts"),
         (["layout=/no/such.safetensors", "program=remove 0"], "there is no file"),
         (["source={wide}", "program=restyle 0 0:0"], "the scenes of source="),

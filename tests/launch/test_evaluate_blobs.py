@@ -21,6 +21,7 @@ from networks.blobgan import BlobGenerator, Layout
 from networks.checkpoints.classes import ClassList
 from networks.checkpoints.generators import load_generator, save_generator
 from networks.checkpoints.heads import save_head
+from networks.checkpoints.latents import save_latent
 from networks.grids import save_grid
 from networks.latent import Latent
 from networks.segmentation import head_for
@@ -237,6 +238,8 @@ def test_scenes_may_be_given(folder: Path, tmp_path: Path) -> None:
         (["segmenter={unet}", "data=folder"], "data=folder says not what is where"),
         (["segmenter={unet}", "data=rooms"], "data=rooms needs data.furniture=PATH"),
         (["segmenter={others}", "recipe.background=[wall]", "data=scenes"], "the judge knows wall, bed, lamp"),
+        (["segmenter={unet}", "layout={crowd}"], "have 200 blobs, and 1 to 191 can be rendered"),
+        (["segmenter={unet}", "layout={needles}"], "have a log_aspect outside of [-40, 40]"),
         (["segmenter={unet}", "recipe={}"], "segmenter= is for recipe=blobs"),
     ],
 )
@@ -244,8 +247,13 @@ def test_a_mistake_gets_one_sentence(
     words: list[str], says: str, folder: Path, tiny_generator: Path, tmp_path: Path, capsys
 ) -> None:
     save_grid(torch.zeros(1, 3, 8, 8), tmp_path / "image.png")
-    files = {"unet": folder / "unet.safetensors", "others": folder / "others.safetensors",
-             "branch": folder / "branch.safetensors", "stylegan": tiny_generator, "image": tmp_path / "image.png"}
+    scenes = Layout.of(made().sample(1, 0))
+    crowd, needles = scenes.take([0, 1] * 100), scenes.replace(log_aspect=torch.full((1, 3), 500.0))
+    saved = {name: save_latent(tmp_path / f"{name}.safetensors", layout.latent())
+             for name, layout in {"crowd": crowd, "needles": needles}.items()}  # fmt: skip
+    files = saved | {"unet": folder / "unet.safetensors", "others": folder / "others.safetensors",
+             "branch": folder / "branch.safetensors",
+             "stylegan": tiny_generator, "image": tmp_path / "image.png"}  # fmt: skip
     if words[-1:] == ["recipe={}"]:
         line = ["evaluate", f"segmenter={files['unet']}", f"generator={folder / 'blobgan.safetensors'}"]
         assert cli.main(line) == cli.REFUSED

@@ -50,6 +50,17 @@ def test_an_image_depends_only_on_its_seed_and_index(bundle: Path, tmp_path: Pat
     torch.testing.assert_close(one.tensors, many[:1].tensors)
 
 
+def test_an_image_that_is_not_finite_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    generator = Generator(16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=8)
+    with torch.no_grad():
+        generator.synthesis.b16.torgb.weight.fill_(3e38)
+    loud = save_generator(tmp_path / "loud.safetensors", generator, {})
+    assert sample(loud, tmp_path / "out", "n=2") == cli.REFUSED
+    assert "the generator draws NaN or infinite pixels for code " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("words", [["n=0"], ["batch=0"], ["truncation=nan"], ["generator=/no/such.safetensors"]])
 def test_nonsense_is_refused_before_anything_is_written(
     words: list[str], bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -236,7 +236,15 @@ def test_the_hidden_code_of_a_sample_does_not_outlive_an_edit(generator: BlobGen
         ([{"blobs": 3}], "neither words nor data with `do`"),
         ([{"do": "remove", "blobs": [0], "strength": "much"}], "must read `remove BLOBS`"),
         ([{"do": "remove", "blobs": [True]}], "True is no number of a blob"),
-        ("; ".join(["duplicate all 0 0"] * 6), "there would be 192 blobs, and 191 can be rendered"),
+        ("; ".join(["duplicate all 0 0"] * 6), "would have 192 blobs, and 1 to 191 can be rendered"),
+        ("; ".join(["duplicate all 0 0"] * 60), "would have 192 blobs"),  # before they fill the memory
+        ("stretch 1 1e300", r"after the step .*stretch.* have a log_aspect outside of \[-40, 40\]; do less of it"),
+        ("stretch 1 1e15; stretch 1 1e15", "a log_aspect outside of"),
+        ("stretch 1 1e-300", "a log_aspect outside of"),
+        ("resize 1 1e300", "a size that is no number, NaN or infinite"),
+        ("move 1 1e4 0", "a centre more than 1000 widths of the image away"),
+        ("truncate -1e9", "a centre more than 1000 widths"),
+        ([{"do": "rotate", "blobs": 1, "degrees": 1e300}], "an angle that is no number"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_one_sentence(

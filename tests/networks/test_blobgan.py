@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from networks.blobgan import BlobGenerator, Jitter, Layout, LayoutNetwork
 from networks.blobgan.layout import turned
+from networks.blobgan.limits import FARTHEST, MOST_STRETCHED, fault
 from networks.blobgan.synthesis import BlobLayer, BlobToRGB
 from networks.checkpoints.generators import load_generator, save_generator
 from networks.checkpoints.latents import load_latent, save_latent
@@ -232,9 +233,44 @@ def test_the_choices_of_the_layout_network() -> None:
     assert ((layout.opacity > 0) & (layout.opacity < 1)).all()
     assert layout.log_aspect.abs().max() <= 0.5
     torch.testing.assert_close(layout.structure.square().mean(2), torch.ones(16, 3), rtol=1e-3, atol=1e-3)
-    for wrong in ({"k": 0}, {"k": 1, "covariance": "none"}, {"k": 1, "depth": "z"}, {"k": 1, "aspect_bound": 0.0}):
+    for wrong in (
+        {"k": 0}, {"k": 192}, {"k": 1, "covariance": "none"}, {"k": 1, "depth": "z"}, {"k": 1, "aspect_bound": 0.0},
+        {"k": 1, "aspect_bound": math.inf},
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="must be"):
             LayoutNetwork(**wrong)
+
+
+def test_no_network_draws_what_cannot_be_rendered() -> None:
+    network = LayoutNetwork(3, 8, 12, 2, 3, 4, 1.0)
+    with torch.no_grad():
+        network.blobs.weight.mul_(1e4)
+        layout = network(torch.randn(64, 8))
+    assert layout.log_aspect.abs().max() == MOST_STRETCHED
+    assert fault(layout) is None
+
+
+@pytest.mark.parametrize("area", [1e-4, 0.01, 0.02, 1.0])
+@pytest.mark.parametrize("share", [-1.0, -0.5, 0.5, 1.0])
+def test_everything_is_finite_as_far_as_blobs_may_be_stretched_and_moved(area: float, share: float) -> None:
+    turns = torch.tensor([0.0, 1e-4, 0.7, math.pi / 2 - 1e-4, math.pi / 2, math.pi])
+    angle = torch.stack([turns.cos(), turns.sin()], 1)
+    angle[[0, 4]] = torch.eye(2)  # no rounding error to lean on
+    shift = torch.tensor([0.5, 0.5, FARTHEST]).repeat(2)
+    numbers = {
+        "centre": torch.stack([shift, shift.flip(0)], 1)[None], "size": torch.full((1, 6), 2.0),
+        "log_aspect": torch.full((1, 6), share * MOST_STRETCHED), "angle": angle[None],
+    }  # fmt: skip
+    layout = Layout(**numbers, structure=torch.ones(1, 7, 2), style=torch.ones(1, 7, 2))
+    assert fault(layout) is None
+    assert torch.isfinite(layout.covariance(area)).all()
+    free = {name: value.requires_grad_() for name, value in numbers.items()}
+    levels = layout.replace(**free).weights(16, 8, area)
+    loss = sum((level * torch.arange(level.numel()).view_as(level).sin()).sum() for level in levels.values())
+    first = torch.autograd.grad(loss, list(free.values()), create_graph=True)
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), list(free.values()))
+    for tensor in (*levels.values(), *first, *second):
+        assert torch.isfinite(tensor).all()
 
 
 def test_a_layout_survives_a_file(generator: BlobGenerator, tmp_path: Path) -> None:
