@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from launch.hardware import device_count
@@ -17,6 +19,9 @@ from networks.checkpoints.foreign import Network, NetworkMissingError, is_foreig
 from networks.checkpoints.generators import kind_of, load_discriminator, load_foreign, load_generator
 from networks.checkpoints.zoo import resolve
 from trainers.adversarial import AdversarialTrainer
+
+RULED = ("channels", "channel_base")   # at [], null or 0 by a rule, and a file has what came of it
+RULES = ("c_model", "width")           # arguments of such a rule, which a file has not
 
 
 class Start(NamedTuple):
@@ -31,7 +36,8 @@ def starting_networks(cfg: DictConfig) -> Start | None:
     """The networks that ``generator=`` and ``task.start_discriminator=`` ask to go on from; None if neither does.
 
     Raises:
-        GanvasError: if a file cannot be used, or the rest of the configuration does not go with it.
+        GanvasError: if a file cannot be used, or the rest of the configuration does not go with it, such as arguments
+            of another network.
     """
     if cfg.generator is None:
         if cfg.task.start_discriminator is not None:
@@ -39,6 +45,9 @@ def starting_networks(cfg: DictConfig) -> Start | None:
                               "generator=FILE.")  # fmt: skip
         return None
     start = read_start(cfg.generator, cfg.task.start_discriminator)
+    if kind_of(start.generator) != cfg.task.name:
+        raise GanvasError(f"{cfg.generator} holds a generator of kind {kind_of(start.generator)}, and task="
+                          f"{cfg.task.name} trains another kind: start from one of that.")  # fmt: skip
     if cfg.task.get("encoder") is not None:
         raise GanvasError("the encoder of task.encoder would start from nothing and pull a trained generator with it: "
                           "add task.encoder=null to generator=FILE.")  # fmt: skip
@@ -46,7 +55,37 @@ def starting_networks(cfg: DictConfig) -> Start | None:
     if asked not in (None, size):  # before any image is resized to it
         raise GanvasError(f"resolution={asked} is not that of the generator in {cfg.generator}, which draws "
                           f"{size}x{size}: give resolution={size}, or start from another.")  # fmt: skip
+    _require_same(cfg, "task.generator", start.generator, cfg.generator)
+    if start.discriminator is not None:
+        _require_same(cfg, "task.discriminator", start.discriminator, cfg.task.start_discriminator or cfg.generator)
     return start
+
+
+def _require_same(cfg: DictConfig, group: str, network: nn.Module, path: str) -> None:
+    """Refuse arguments of a network that were typed and are not those of the one in the file, which brings its own.
+
+    An experiment's arguments may differ: nobody asked for them, and to repeat the file's would be a chore.
+    """
+    asked, own, what = OmegaConf.select(cfg, group), network.config, f"the {group.rpartition('.')[2]} in {path}"
+    choice, wanted, kind = group.replace(".", "/"), asked._target_.rpartition(".")[2], type(network).__name__
+    typed = _typed(cfg.command, group)
+    if choice in typed and wanted != kind:
+        raise GanvasError(f"{choice} asks for a {wanted}, and {what} is a {kind}: leave it out, or start from another.")
+    for name, value in OmegaConf.to_container(asked).items():
+        if f"{group}.{name}" not in typed or (name in RULED and not value) or (name in own and own[name] == value):
+            continue
+        mine = name if name in own else "channels" if name in RULES else None
+        has = f"{mine}={own[mine]}" if mine in own else "no such argument"
+        raise GanvasError(f"{group}.{name}={value} is not that of {what}, which has {has}: leave it out, or start from "
+                          "another.")  # fmt: skip
+
+
+def _typed(command: str, group: str) -> set[str]:
+    """The keys that a command gives, those inside ``group={…}`` written out."""
+    words = shlex.split(command)
+    keys = {word.partition("=")[0] for word in words}
+    whole = [OverridesParser.create().parse_override(word).value() for word in words if word.startswith(f"{group}=")]
+    return keys | {f"{group}.{name}" for given in whole for name in given}
 
 
 def build(cfg: DictConfig, start: Start | None = None, c_dim: int = 0) -> AdversarialTrainer:
@@ -62,9 +101,6 @@ def build(cfg: DictConfig, start: Start | None = None, c_dim: int = 0) -> Advers
             learned from.
     """
     torch.manual_seed(cfg.seed)
-    if start is not None and kind_of(start.generator) != cfg.task.name:
-        raise GanvasError(f"{cfg.generator} holds a generator of kind {kind_of(start.generator)}, and task="
-                          f"{cfg.task.name} trains another kind: start from one of that.")  # fmt: skip
     if start is not None and start.generator.c_dim != c_dim:
         raise GanvasError(f"the generator in {cfg.generator} takes labels of width {start.generator.c_dim} and the "
                           f"images labels of width {c_dim}: change data.labels, or start from another.")  # fmt: skip

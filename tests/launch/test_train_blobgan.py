@@ -103,10 +103,39 @@ def test_samples_can_be_drawn_from_the_bundle(tmp_path: Path, capsys: pytest.Cap
     assert "holds a generator of kind blobgan, and task=stylegan2 trains another" in capsys.readouterr().err
 
 
+def test_arguments_of_a_network_that_is_trained_on_are_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The experiment's may differ, for nobody typed them."""
+    words, out = [*TINY, "task.training.total_images=4"], tmp_path / "run"
+    assert cli.main([*words, f"out={tmp_path / 'first'}"]) == cli.OK
+    judge, bundle = (tmp_path / "first" / "export" / f"blobgan{part}.safetensors" for part in ("_discriminator", ""))
+    on = [f"generator={bundle}", f"task.start_discriminator={judge}"]
+    capsys.readouterr()
+    for more, sentence in (
+        (["task.generator.k=5"], f"task.generator.k=5 is not that of the generator in {bundle}, which has k=2:"),
+        (["task.generator={k:5}"], "task.generator.k=5 is not that of the generator in"),
+        (["task.generator.aspect_bound=3"], "task.generator.aspect_bound=3.0 is not that of the generator in"),
+        (["task.generator.c_model=9"], f"=9 is not that of the generator in {bundle}, which has channels=[8, 6]"),
+        (["task.discriminator.channels=[4,8]"], f"that of the discriminator in {judge}, which has channels=[4, 4]"),
+        (["task/discriminator=official"], "task/discriminator asks for a Discriminator, and the discriminator in"),
+    ):
+        base = [word for word in words if not (more[0].startswith("task/") and word.startswith("task.discriminator"))]
+        assert cli.main([*base, *on, *more, f"out={out}"]) == cli.REFUSED
+        assert sentence in capsys.readouterr().err
+        assert not out.exists()
+    assert cli.main([*words, *on, "task.generator.channels=null", f"out={out}"]) == cli.OK
+    plain = [word for word in words if not word.startswith(("task.generator", "task.discriminator"))]
+    assert cli.main([*plain, *on, f"out={tmp_path / 'plain'}"]) == cli.OK
+    assert load_generator(tmp_path / "plain" / "export" / "blobgan.safetensors").k == 2
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["task.generator.k=0"], "the networks of task=blobgan cannot be built: k must be at least 1"),
+        (["task.generator.k=500"], "task.generator.k=500 must be at most 191: no more blobs can be rendered."),
+        (["data=folder", "task.generator.k=500", "data.resolution=16", "images=/no/such"], "k=500 must be at most 191"),
         (["task.generator.channels=[8]"], "cannot be built: channels must be 2 positive counts, of 8, ..., 16"),
         (["task.training.jitter_end=2"], "jitter_end must be in (0, 1]"),
         (["data=folder", "data.labels=true", "data.resolution=16", "images=x"], "task=blobgan takes no labels"),
