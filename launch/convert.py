@@ -122,7 +122,8 @@ def _plain(source: Path, out: Path, name: str, cfg: DictConfig) -> list[str]:
     network = load_foreign(source, name)
     owner = {"generator": {"hash": load_generator(cfg.generator).hash}} if cfg.generator else {}
     save_generator(out, network, {**_origin(source, network.source, name, cfg), **owner})
-    return [*(fingerprint(network) if cfg.check else ()), f"written: {out}"]
+    notes = [f"note: {network.note}"] if network.note else []
+    return [*notes, *(fingerprint(network) if cfg.check else ()), f"written: {out}"]
 
 
 def _encoder(source: Path, out: Path, name: str, cfg: DictConfig) -> list[str]:

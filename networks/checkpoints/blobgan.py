@@ -25,8 +25,15 @@ from networks.checkpoints.rosinality import discriminator_of
 FORMAT = "BlobGAN checkpoint"
 ENTRIES = {"G_ema": "_ema.", "G": "."}       # what follows generator and layout_net in a name
 LAYOUT, DECODER, CRITIC = "layout_net", "generator", "discriminator."
-SMALLEST, AREA, LR_MULT = 16, 0.02, 0.01     # where the file does not say
-AREA_FROZEN = 0.01                           # of the first release, whose aspect and angle had no gradient
+SMALLEST, AREA = 16, 0.02                    # where the file does not say
+# The first release had this area and took the covariances out of the graph; both were changed within three months. What
+# was trained between the two changes has the later area and does not tell: it is read as learned.
+AREA_FROZEN = 0.01
+NOTE_FROZEN = (
+    f"ab_norm={AREA_FROZEN} is of BlobGAN's first release, where aspect and angle of blobs got no gradient, so the "
+    "bundle has covariance: frozen"
+)
+LR_MULT = 0.01
 AVERAGED = 10_000                            # draws behind the mean of the hidden code, as that repository takes it
 
 
@@ -76,12 +83,11 @@ def _generator(blobs: Mapping[str, Tensor], decoder: Mapping[str, Tensor], state
     unknown = {name for name in theirs.keys() - set(names.values()) if not re.search(r"\.kernel$|^noises\.", name)}
     if unknown:
         raise ValueError(f"it has {min(unknown)}, which is unknown")
-    return Found("blobgan", config, _ours(config, theirs, names), _source(config["area"]))
-
-
-def _source(area: float) -> str:
-    note = ", of the first release: aspect and angle were not trained" if area == AREA_FROZEN else ""
-    return FORMAT + note
+    tensors = _ours(config, theirs, names)
+    if config["covariance"] == "learned":
+        return Found("blobgan", config, tensors, FORMAT)
+    return Found("blobgan", config, tensors, f"{FORMAT}, of the first release: aspect and angle were not trained",
+                 NOTE_FROZEN)  # fmt: skip
 
 
 def _config(blobs: Mapping[str, Tensor], decoder: Mapping[str, Tensor], stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,11 +108,12 @@ def _config(blobs: Mapping[str, Tensor], decoder: Mapping[str, Tensor], stated: 
     doublings = count_names(decoder, r"to_rgbs\.\d+\.conv\.weight")
     channels = [decoder["conv1.conv.weight"].shape[1]]
     channels += [decoder[f"convs.{2 * i + 1}.conv.weight"].shape[1] for i in range(doublings)]
+    area = float(stated.get("ab_norm", AREA))
     return {
         "img_resolution": smallest << doublings, "k": k, "channels": channels, "z_dim": first.shape[1],
         "hidden_dim": last.shape[1], "layers": layers, "lr_mult": float(outer.get("mlp_lr_mul", LR_MULT)),
-        "structure_dim": structure_dim, "style_dim": style_dim, "smallest": smallest,
-        "area": float(stated.get("ab_norm", AREA)),
+        "structure_dim": structure_dim, "style_dim": style_dim, "smallest": smallest, "area": area,
+        "covariance": "frozen" if area == AREA_FROZEN else "learned",
     }  # fmt: skip
 
 

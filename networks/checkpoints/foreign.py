@@ -37,6 +37,7 @@ class Found:
     config: dict[str, Any]                      # its constructor arguments
     tensors: dict[str, Tensor] = field(repr=False)   # its whole state, under our names
     source: str                                 # the format it came in
+    note: str = ""                              # what a person should know of it, as a part of a sentence
 
 
 def is_foreign(path: Path) -> bool:

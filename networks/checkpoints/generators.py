@@ -162,8 +162,8 @@ def load_foreign(path: str | Path, network: Network = "G_ema") -> nn.Module:
     """Read one network of another code base's checkpoint: see :mod:`networks.checkpoints.foreign`.
 
     Returns:
-        As :func:`load_generator`, with ``source``, the name of the format; the hash is that of the bundle that
-        :func:`save_generator` makes of it.
+        As :func:`load_generator`, with ``source``, the name of the format, and ``note``, what a person should know of
+        it, mostly nothing; the hash is that of the bundle that :func:`save_generator` makes of it.
 
     Raises:
         GanvasError: if the file is unusable, of no known format, or holds no such network.
@@ -173,7 +173,7 @@ def load_foreign(path: str | Path, network: Network = "G_ema") -> nn.Module:
     tensors = {name: t.float() if t.is_floating_point() else t for name, t in found.tensors.items()}
     require_finite(tensors, path)
     module = _build(path, found.kind, found.config, tensors, tensors_hash(tensors))
-    module.source = found.source
+    module.source, module.note = found.source, found.note
     return module
 
 

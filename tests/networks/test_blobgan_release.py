@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cuda_ops.blob_splat import blob_opacity
 from cuda_ops.spatial_modulation import spatial_modulation
+from launch import cli
 from networks.blobgan import BlobGenerator
 from networks.blobgan.layout import Layout
 from networks.checkpoints.errors import GanvasError
@@ -180,14 +181,32 @@ def test_the_settings_say_what_no_shape_tells(checkpoint: dict[str, Any], tmp_pa
     settings = checkpoint["hyper_parameters"]
     settings["ab_norm"] = 0.01
     first = load_generator(written(checkpoint, tmp_path))
-    assert first.config["area"] == 0.01
+    assert (first.config["area"], first.config["covariance"]) == (0.01, "frozen")
     assert "aspect and angle were not trained" in first.source
+    assert "ab_norm=0.01 is of BlobGAN's first release" in first.note
     settings["generator"]["size_in"], settings["layout_net"] = 8, OmegaConf.create({"mlp_lr_mul": 0.1})
     other = load_generator(written(checkpoint, tmp_path)).config
     assert (other["smallest"], other["img_resolution"], other["lr_mult"]) == (8, 16, 0.1)
     del checkpoint["hyper_parameters"]
-    plain = load_generator(written(checkpoint, tmp_path)).config
-    assert (plain["area"], plain["smallest"], plain["lr_mult"]) == (0.02, 16, 0.01)
+    plain = load_generator(written(checkpoint, tmp_path))
+    assert [plain.config[key] for key in ("area", "smallest", "lr_mult")] == [0.02, 16, 0.01]
+    assert (plain.config["covariance"], plain.note) == ("learned", "")
+
+
+@pytest.mark.parametrize("ab_norm", [0.01, 0.02])
+def test_converting_says_whose_covariances_were_not_trained(
+    ab_norm: float, checkpoint: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint["hyper_parameters"]["ab_norm"] = ab_norm
+    out = tmp_path / "g.safetensors"
+    assert cli.main(["convert", f"source={written(checkpoint, tmp_path)}", f"out={out}"]) == cli.OK
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    first = ab_norm == 0.01
+    assert len(notes) == first
+    assert all("covariance: frozen" in note for note in notes)
+    converted, source = load_generator(out), load_generator(tmp_path / "last.ckpt")
+    assert converted.config["covariance"] == ("frozen" if first else "learned")
+    assert torch.equal(converted.render(converted.sample(2, 0)), source.render(source.sample(2, 0)))
 
 
 def test_blobs_that_ours_cannot_be_are_refused(checkpoint: dict[str, Any], tmp_path: Path) -> None:
