@@ -1,7 +1,8 @@
 """Autocomplete: scenes that have some blobs of given ones, and else are new (Epstein et al. 2022, section 4).
 
 A hidden code is sought, near that of a fresh sample, whose layout has the kept blobs where they are. What the network
-puts around them then fits, as it would not if blobs of two scenes were mixed. Last, the kept blobs are put in exactly.
+puts around them then fits, as it would not if blobs of two scenes were mixed. The edit leads there from the given
+scenes, and leaves the kept blobs exactly as they are.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import torch
 from torch import Tensor
 
 from editors.descent import Schedule, descend
-from networks.blobgan import BlobGenerator, Layout
-from networks.blobgan.layout import WITH_BACKGROUND
+from networks.blobgan import BlobGenerator, BlobProgram, Layout
+from networks.blobgan.steps import BlobStep
 from networks.checkpoints.errors import GanvasError
 from networks.latent import HIDDEN, Latent
+from networks.latent_edit import LatentEdit
 
 POOL, POOL_SEED = 1000, 0   # samples that say how much codes and blobs vary
+COMPLETED = "completed"      # what the scenes that are put around kept blobs are called in their edit
 FRESH = 10**6               # number of the first fresh sample: a scene sampled by the same seed is not met again
 
 
@@ -45,6 +48,7 @@ class Completed:
     latent: Latent                        # layouts, the kept blobs exactly as they were
     code: Latent                          # the hidden codes found (space w): their blobs are nearly those
     distance: Tensor = field(repr=False)  # [N], how nearly: root mean square, in standard deviations of samples
+    edit: LatentEdit = field(repr=False)  # what leads from the given scenes to these, at any strength
 
 
 def complete(
@@ -84,11 +88,11 @@ def complete(
     )  # fmt: skip
     with torch.no_grad():
         code = begin + unit * best
-        layout = _with_blobs(generator.layout_network.layout(code), target, blobs)
-        owner = generator.hash or None
+        edit = _around(blobs, generator.layout_network.layout(code), generator.hash or None)
         return Completed(
-            layout.latent(owner, latent.noise_seed), Latent("w", {"w": code}, None, owner), distance(best).sqrt().cpu()
-        )
+            edit.apply(latent.to(device)), Latent("w", {"w": code}, None, edit.generator_hash),
+            distance(best).sqrt().cpu(), edit,
+        )  # fmt: skip
 
 
 def _numbers(layout: Layout, blobs: Sequence[int], content: bool) -> list[Tensor]:
@@ -105,14 +109,7 @@ def _numbers(layout: Layout, blobs: Sequence[int], content: bool) -> list[Tensor
     return [*found, layout.structure[:, rows], layout.style[:, rows]] if content else found
 
 
-def _with_blobs(layout: Layout, other: Layout, blobs: Sequence[int]) -> Layout:
-    """A layout with these blobs of another; their place in the order stays the layout's own."""
-    tensors = {}
-    for name, mine in layout.tensors().items():
-        theirs = getattr(other, name)
-        if theirs is None or name == "depth":
-            continue
-        rows = [blob + (name in WITH_BACKGROUND) for blob in blobs]
-        tensors[name] = mine.clone()
-        tensors[name][:, rows] = theirs[:, rows].to(mine)
-    return layout.replace(**tensors)
+def _around(blobs: Sequence[int], layout: Layout, owner: str | None) -> LatentEdit:
+    """The edit that puts these layouts around the blobs; as many scenes as there are layouts."""
+    step = BlobStep("surround", {"blobs": tuple(blobs), "scene": COMPLETED})
+    return LatentEdit("layout", {}, owner, (), COMPLETED, BlobProgram((step,), {COMPLETED: layout}))

@@ -116,7 +116,8 @@ class BlobEditor(GeneratorEditor):
         self, latent: Latent, keep: Sequence[int], seed: int = 0, settings: CompletionSettings | None = None,
         start: Latent | None = None,
     ) -> Completed:  # fmt: skip
-        """Other scenes with some blobs of these, see :func:`editors.blob_completion.complete`.
+        """Other scenes with some blobs of these, and the edit that leads there: see
+        :func:`editors.blob_completion.complete`.
 
         Raises:
             GanvasError: if the layouts are unusable, or have no such blobs.
@@ -126,12 +127,12 @@ class BlobEditor(GeneratorEditor):
 
     def match_styles(
         self, latent: Latent, source: Latent, settings: CompletionSettings | None = None
-    ) -> Latent:  # fmt: skip
-        """These layouts with the look of sampled scenes: of ones like ``source`` whose blobs lie where these lie.
+    ) -> LatentEdit:  # fmt: skip
+        """The edit of these layouts that gives them the look of sampled scenes, made anew with blobs where these lie.
 
-        Copying the styles of the source itself would give a bed the look of a lamp wherever the blobs of the two scenes
-        are not at the same places. So codes near those of the source are sought first whose blobs lie and are shaped
-        as here, whatever is in them.
+        The step ``match`` takes the styles of the source itself, of whichever blobs are most like these. Here codes
+        near those of the source are sought whose blobs lie and are shaped as here, whatever is in them, and the
+        styles are theirs, blob by blob: of scenes whose layouts match, though the source's do not.
 
         Args:
             latent: layouts to restyle.
@@ -143,8 +144,10 @@ class BlobEditor(GeneratorEditor):
         """
         places = replace(settings or CompletionSettings(), content=False)
         found = self.complete(latent, range(self.generator.k), 0, places, source)
-        program = BlobProgram.parse("transfer like", {"like": Layout.of(found.latent)})
-        return LatentEdit("layout", {}, self.generator.hash or None, module=program).apply(latent)
+        with torch.no_grad():
+            like = self.generator.layout_of(found.code)
+        program = BlobProgram.parse("transfer like", {"like": like})
+        return LatentEdit("layout", {}, self.generator.hash or None, module=program)
 
     @torch.no_grad()
     def mean(self) -> Layout:

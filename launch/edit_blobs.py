@@ -6,11 +6,13 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig
 
+from editors.blob_completion import Completed
 from editors.blobs import BlobEdited, BlobEditor, Steps, require_layout
 from editors.invert import invert
 from editors.loading import load
@@ -23,7 +25,6 @@ from launch.invert import read_images
 from launch.limits import require_at_least
 from launch.loggers import check_loggers
 from launch.reports.blobs import blob_change_sheet, blob_strip, blob_video
-from launch.schema_edit import EditConfig
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
@@ -39,7 +40,7 @@ SECONDS = 2.0  # that a video lasts, and the last picture stays for another
 
 
 def run(cfg: DictConfig) -> None:
-    """Edit, and write ``images/``, the layouts, a sheet, ``figures.json``; of an edit also its bundle and a strip.
+    """Edit, and write ``images/``, the layouts, the edit, a sheet, a strip, ``figures.json``, and maybe a video.
 
     Raises:
         GanvasError: if options contradict one another, or what is given cannot be used.
@@ -49,18 +50,15 @@ def run(cfg: DictConfig) -> None:
     given, all_names, source = _given(cfg, editor)
     chosen = _chosen(cfg, len(given))
     latent, names = given[chosen], tuple(all_names[i] for i in chosen)
-    edit = None if cfg.keep else _edit(cfg, editor, given)
-    if edit is None:
-        completed = editor.complete(latent, list(cfg.keep), cfg.seed)
-        edited = editor.seen(latent, completed.latent)
-    else:
-        edited = editor.edit(latent, edit)
+    completed = editor.complete(latent, list(cfg.keep), cfg.seed) if cfg.keep else None
+    edit = _edit(cfg, editor, given, completed)
+    edited = editor.edit(latent, edit)
     for scene, blob in edited.unseen:
         print(f"warning: blob {blob} of scene {names[scene]} lies outside the image, where it cannot be seen",
               file=sys.stderr)  # fmt: skip
     lines = write(cfg, editor, edited, names, edit)
     figures = all_by(Protocol(*source, len(edited), generator=editor.generator.hash), edited.figures())
-    if edit is None:
+    if completed is not None:
         distance = float(completed.distance.mean())
         figures["distance"] = Figure(distance, figures["inside"].protocol)
         lines.insert(0, f"distance: {distance:.4g}")
@@ -89,10 +87,9 @@ def check(cfg: DictConfig) -> None:
     check_strengths(cfg)
     if not cfg.vector and len(cfg.strength) != 1:
         raise GanvasError(f"strength={list(cfg.strength)} must be one number; a step of a script may have its own.")
-    changed = {"video": 0, "source": None, "strength": [1.0], "strip": list(EditConfig().strip), "name": "edit"}
-    if cfg.keep and (given := [key for key, default in changed.items() if cfg[key] != default]):
-        raise GanvasError(f"{given[0]}= does not go with keep=, which draws scenes anew and makes no edit of any "
-                          "strength: leave it out.")  # fmt: skip
+    if cfg.source and cfg.keep:
+        raise GanvasError("source= does not go with keep=, which takes nothing from other scenes but draws anew from "
+                          "seed=: leave it out.")  # fmt: skip
     if cfg.video == 1:
         raise GanvasError("video=1 does not move: give 2 frames or more.")
 
@@ -147,48 +144,49 @@ def _chosen(cfg: DictConfig, count: int) -> list[int]:
     return chosen
 
 
-def _edit(cfg: DictConfig, editor: BlobEditor, given: Latent) -> LatentEdit:
+def _edit(cfg: DictConfig, editor: BlobEditor, given: Latent, completed: Completed | None) -> LatentEdit:
     """The edit at its strength."""
     if vector := vector_of(cfg):
         return vector
-    source = _scenes(cfg.source, editor, "source")[0] if cfg.source else given
+    if completed is not None:
+        made = replace(completed.edit, name=cfg.name)
+    else:
+        source = _scenes(cfg.source, editor, "source")[0] if cfg.source else given
+        made = editor.vector(steps_of(cfg), source, cfg.name)
     try:
-        return editor.vector(steps_of(cfg), source, cfg.name) * cfg.strength[0]
+        return made * cfg.strength[0]
     except ValueError as error:
         raise GanvasError(f"strength={cfg.strength[0]}: {error}.") from error
 
 
 def write(
-    cfg: DictConfig, editor: BlobEditor, edited: BlobEdited, names: Sequence[str], edit: LatentEdit | None
+    cfg: DictConfig, editor: BlobEditor, edited: BlobEdited, names: Sequence[str], edit: LatentEdit
 ) -> list[str]:  # fmt: skip
     """Write the results; returns the lines that end the command.
 
     Everything is drawn before anything is written: a strength on the way may be one that cannot be drawn.
     """
     out, before, sheet = Path(cfg.out), edited.before, blob_change_sheet(editor, edited)
-    partners, frames = [], []
-    if edit is not None:
-        strip = blob_strip(editor, before, edit, cfg.strip)
-        for scene, layout in editor.partners(before, edit).items():
-            partner = layout.latent(editor.generator.hash)
-            partners.append((scene, partner, to_uint8(editor.render(partner))))
-        frames = blob_video(editor, before, edit, cfg.video) if cfg.video else []
+    strip, partners = blob_strip(editor, before, edit, cfg.strip), []
+    for scene, layout in editor.partners(before, edit).items():
+        partner = layout.latent(editor.generator.hash)
+        partners.append((scene, partner, to_uint8(editor.render(partner))))
+    frames = blob_video(editor, before, edit, cfg.video) if cfg.video else []
     save_pictures(cfg, out, to_uint8(edited.image), edited.after, names)
     write_config(out, cfg)
     save_png(np.asarray(sheet), out / SHEET)
     lines = [f"{name}: {value:.4g}" for name, value in edited.figures().items()]
-    if edit is not None:
-        lines.append(f"vector: {save_edit(out / VECTOR, edit, {'command': cfg.command})}")
-        save_png(np.asarray(strip), out / STRIP)
-        lines.append(f"strip: {out / STRIP}")
-        for scene, partner, pixels in partners:
-            save_pictures(cfg, out / f"scene_{scene}", pixels, partner, names)
-            lines.append(f"scene {scene}, which was changed too: {out / f'scene_{scene}'}")
-        if frames:
-            first, *rest = frames
-            each = round(1000 * SECONDS / cfg.video)
-            pauses = [each] * (cfg.video - 1) + [round(1000 * SECONDS)]
-            with atomic_path(out / VIDEO) as temporary:
-                first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=pauses, loop=0)
-            lines.append(f"video: {out / VIDEO}")
+    lines.append(f"vector: {save_edit(out / VECTOR, edit, {'command': cfg.command})}")
+    save_png(np.asarray(strip), out / STRIP)
+    lines.append(f"strip: {out / STRIP}")
+    for scene, partner, pixels in partners:
+        save_pictures(cfg, out / f"scene_{scene}", pixels, partner, names)
+        lines.append(f"scene {scene}, which was changed too: {out / f'scene_{scene}'}")
+    if frames:
+        first, *rest = frames
+        each = round(1000 * SECONDS / cfg.video)
+        pauses = [each] * (cfg.video - 1) + [round(1000 * SECONDS)]
+        with atomic_path(out / VIDEO) as temporary:
+            first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=pauses, loop=0)
+        lines.append(f"video: {out / VIDEO}")
     return [*lines, f"sheet: {out / SHEET}", f"layout: {out / LATENTS}"]

@@ -61,14 +61,14 @@ def blob_change_sheet(editor: BlobEditor, edited: BlobEdited) -> Image.Image:
 
 def blob_strip(editor: BlobEditor, latent: Latent, edit: LatentEdit, factors: Sequence[float]) -> Image.Image:
     """The first scenes at several strengths of an edit, their blobs below them."""
-    columns = {f"{factor:g}": _both(editor, edit.apply(latent[:SHOWN], factor)) for factor in factors}
+    columns = {f"{factor:g}": _both(editor, edit.apply(latent, factor)[:SHOWN]) for factor in factors}
     return panels(columns, across=1)
 
 
 def blob_video(editor: BlobEditor, latent: Latent, edit: LatentEdit, frames: int) -> list[Image.Image]:
     """Pictures of the first scenes and their blobs from no edit to all of it, ``frames`` of them, 2 or more."""
     scale = max(SIDE // editor.generator.img_resolution, 1)
-    steps = (edit.apply(latent[:SHOWN], i / (frames - 1)) for i in range(frames))
+    steps = (edit.apply(latent, i / (frames - 1))[:SHOWN] for i in range(frames))
     return [Image.fromarray(tile(_both(editor, step), scale=scale, gap=GAP)) for step in steps]
 
 

@@ -21,6 +21,7 @@ from networks.blobgan.layout import Layout, turned
 Place = int | Literal["front", "back"]
 HIDDEN_SIZE = -30.0  # the logit of an opacity of 1e-13: what a removed blob has, since a layout must be finite
 FEATURES = ("structure", "style")
+TINY = 1e-12  # mean squared distance below which blobs do not differ
 
 
 def move(layout: Layout, blobs: Sequence[int], right: float, down: float) -> Layout:
@@ -142,7 +143,82 @@ def approach(layout: Layout, other: Layout, share: float) -> Layout:
     Angles turn the shorter way: an ellipse turned by half a circle is the same.
     """
     k = min(layout.k, other.k)
-    blobs, rows = list(range(k)), list(range(k + 1))
+    return _towards(layout, list(range(k)), list(range(k + 1)), other, share)
+
+
+def surround(layout: Layout, blobs: Sequence[int], other: Layout, share: float = 1.0) -> Layout:
+    """Move everything but some blobs towards another layout: the background, the other blobs, and the order.
+
+    Other blobs that the other layout lacks are removed, those that only it has come in, each by its opacity.
+
+    Args:
+        layout: the scenes.
+        blobs: what stays as it is.
+        other: as many scenes, or one for all.
+        share: of the way.
+    """
+    rest = [blob for blob in range(min(layout.k, other.k)) if blob not in blobs]
+    layout = remove(layout, [blob for blob in range(other.k, layout.k) if blob not in blobs], share)
+    new = list(range(layout.k, other.k))
+    for _ in new:
+        layout = duplicate(layout, [0], 0.0, 0.0, "front")
+    layout = remove(_towards(layout, new, [blob + 1 for blob in new], other, 1.0), new, 1 - share)
+    layout = _towards(layout, rest, [0, *(blob + 1 for blob in rest)], other, share)
+    mine, theirs = ranks(layout), ranks(other).to(layout.size).expand(len(layout), -1)
+    beyond = torch.arange(other.k, layout.k).to(mine).expand(len(layout), -1)   # in front of all that it has
+    theirs = torch.cat([theirs, beyond], dim=1)
+    between = _lerp(mine, theirs, share).argsort(dim=1, stable=True).argsort(dim=1)
+    return layout if torch.equal(mine, theirs) else layout.replace(depth=between.to(layout.size))
+
+
+def match_styles(layout: Layout, other: Layout, share: float = 1.0) -> Layout:
+    """Give each blob the style of the blob of another layout that is most like it, and the background its style.
+
+    Args:
+        layout: the scenes.
+        other: as many scenes, or one for all.
+        share: of the way.
+
+    Raises:
+        ValueError: if the features have another width.
+    """
+    if layout.structure.shape[2] != other.structure.shape[2]:
+        raise ValueError(f"blobs with structure {list(layout.structure.shape)} cannot be matched with "
+                         f"{list(other.structure.shape)}")  # fmt: skip
+    found = matches(layout, other) + 1
+    theirs = other.style.to(layout.style).expand(len(layout), -1, -1)
+    rows = F.pad(found, (1, 0))[..., None]  # the background's is the background's
+    style = theirs.gather(1, rows.expand(-1, -1, theirs.shape[2]))
+    every = list(range(layout.k + 1))
+    return take_features(layout, every, layout.replace(style=style), every, ("style",), share)
+
+
+def matches(layout: Layout, other: Layout) -> Tensor:
+    """The blob of another layout that is most like each blob, ``int64 [N, K]``; several may have the same.
+
+    Likeness is in place, opacity in the middle, shape, and what is in the blob, each as a squared distance over its
+    mean of all pairs of the two scenes, so that each counts alike whatever its unit.
+    """
+    total = torch.zeros(len(layout), layout.k, other.k).to(layout.size)
+    for mine, theirs in zip(_likenesses(layout), _likenesses(other), strict=True):
+        # not through products, which would leave something between equals
+        differ = torch.cdist(mine, theirs.to(mine), compute_mode="donot_use_mm_for_euclid_dist").square()
+        total = total + differ / differ.mean(dim=(1, 2), keepdim=True).clamp(min=TINY)
+    return total.argmin(dim=2)
+
+
+def ranks(layout: Layout) -> Tensor:
+    """The place of each blob in the order, ``[N, K]``: 0 is the hindmost, K - 1 the foremost."""
+    order = layout.order()
+    if order is None:
+        return torch.arange(layout.k).to(layout.size).expand(len(layout), -1).clone()
+    return order.argsort(dim=1).to(layout.size)
+
+
+def _towards(
+    layout: Layout, blobs: Sequence[int], rows: Sequence[int], other: Layout, share: float
+) -> Layout:  # fmt: skip
+    """Move these blobs, and these rows of features, towards those of the same numbers in another layout."""
     for name in ("centre", "size", "log_aspect", "opacity"):
         mine, there = getattr(layout, name), getattr(other, name)
         if mine is not None and there is not None:
@@ -156,12 +232,15 @@ def approach(layout: Layout, other: Layout, share: float) -> Layout:
     return take_features(layout, rows, other, rows, FEATURES, share)
 
 
-def ranks(layout: Layout) -> Tensor:
-    """The place of each blob in the order, ``[N, K]``: 0 is the hindmost, K - 1 the foremost."""
-    order = layout.order()
-    if order is None:
-        return torch.arange(layout.k).to(layout.size).expand(len(layout), -1).clone()
-    return order.argsort(dim=1).to(layout.size)
+def _likenesses(layout: Layout) -> list[Tensor]:
+    """What tells blobs apart, each ``[N, K, D]``.
+
+    A shape is twice the angle, as long as the logarithm of the aspect: so half a circle changes nothing, a circle has
+    no direction, and an ellipse is the same with length and width, and its axes, exchanged.
+    """
+    c, s = layout.angle.unbind(-1)
+    shape = layout.log_aspect[..., None] * torch.stack([c * c - s * s, 2 * s * c], dim=2)
+    return [layout.centre, layout.size.sigmoid()[..., None], shape, layout.structure[:, 1:]]
 
 
 def _faded(size: Tensor, share: float) -> Tensor:

@@ -43,7 +43,11 @@ class Stage:
         if scene not in self.scenes:
             known = f"; there are {', '.join(self.scenes)}" if self.scenes else ": give the scenes to take from"
             raise GanvasError(f"there is no scene `{scene}` to take from{known}")
-        return self.scenes[scene]
+        found = self.scenes[scene]
+        if len(found) not in (1, len(self.layout)):
+            raise GanvasError(f"the scene `{scene}` to take from is one for each of {len(found)} scenes, and "
+                              f"{len(self.layout)} are edited: give those that the edit was made for")  # fmt: skip
+        return found
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,14 @@ def _transfer(stage: Stage, a: dict[str, Any], s: float) -> Stage:
     return Stage(operations.take_features(stage.layout, rows, other, rows, ("style",), s), stage.scenes)
 
 
+def _match(stage: Stage, a: dict[str, Any], s: float) -> Stage:
+    return Stage(operations.match_styles(stage.layout, stage.other(a["scene"]), s), stage.scenes)
+
+
+def _surround(stage: Stage, a: dict[str, Any], s: float) -> Stage:
+    return Stage(operations.surround(stage.layout, a["blobs"], stage.other(a["scene"]), s), stage.scenes)
+
+
 def _truncate(stage: Stage, a: dict[str, Any], s: float) -> Stage:
     return Stage(operations.approach(stage.layout, stage.other(MEAN), s * (1 - a["truncation"])), stage.scenes)
 
@@ -274,5 +286,7 @@ OPERATIONS: dict[str, Operation] = {
     "background": Operation(_background, ("scene",)),
     "empty": Operation(_alone(lambda x, _, s: operations.remove(x, list(range(x.k)), s))),
     "transfer": Operation(_transfer, ("scene",)),
+    "match": Operation(_match, ("scene",)),
+    "surround": Operation(_surround, ("blobs", "scene")),
     "truncate": Operation(_truncate, ("truncation",)),
 }

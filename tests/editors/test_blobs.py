@@ -10,6 +10,7 @@ import torch
 
 from editors import BlobEditor, CompletionSettings, load, load_edit, save_edit
 from networks.blobgan import Layout
+from networks.blobgan.operations import HIDDEN_SIZE
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import save_generator
 from networks.latent import Latent
@@ -108,6 +109,32 @@ def test_what_is_kept_stays_and_the_rest_is_new(editor: BlobEditor, scenes: Late
     assert ((by_itself - before.centre[:, 1]).norm(dim=1) < 0.1).all()
 
 
+def test_a_completion_is_an_edit_at_any_strength(editor: BlobEditor, scenes: Latent, tmp_path: Path) -> None:
+    done = editor.complete(scenes, [1], seed=5, settings=QUICK)
+    found = load_edit(save_edit(tmp_path / "edit.safetensors", done.edit))
+    assert torch.equal(found.apply(scenes).tensors["centre"], done.latent.tensors["centre"])
+    half, before, after = (Layout.of(each) for each in (found.apply(scenes, 0.5), scenes, done.latent))
+    torch.testing.assert_close(half.centre, (before.centre + after.centre) / 2)
+    assert torch.equal(half.style[:, 2], before.style[:, 2])
+    nothing = editor.edit(scenes, found, strength=0.0)
+    torch.testing.assert_close(nothing.image, nothing.image_before, rtol=1e-3, atol=1e-4)
+    # made for three scenes, it says so of two; made for one, it does the same to all
+    with pytest.raises(GanvasError, match="one for each of 3 scenes, and 2 are edited"):
+        editor.edit(scenes[:2], found)
+    one = editor.complete(scenes[0], [1], seed=5, settings=QUICK).edit
+    torch.testing.assert_close(one.apply(scenes).tensors["centre"][:, 0], after.centre[:1, 0].expand(3, 2))
+
+
+def test_edited_scenes_are_completed_with_copies_and_another_order(editor: BlobEditor, scenes: Latent) -> None:
+    """Copies are of no fresh scene: they go, by their opacity."""
+    copied = editor.edit(scenes, "duplicate 0 0.2 0; reorder 1 front").after
+    done = editor.complete(copied, [1], seed=5, settings=QUICK)
+    after = Layout.of(done.latent)
+    assert after.k == 4
+    assert (after.size[:, 3] == HIDDEN_SIZE).all()
+    assert after.order()[:, :3].tolist() == [[0, 1, 2]] * 3
+
+
 def test_a_scene_is_not_completed_by_itself(editor: BlobEditor, scenes: Latent) -> None:
     """Its own seed would find it again, were fresh samples the first of the seed."""
     done = editor.complete(scenes, [1], seed=0, settings=dataclasses.replace(QUICK, steps=1))
@@ -116,12 +143,15 @@ def test_a_scene_is_not_completed_by_itself(editor: BlobEditor, scenes: Latent) 
 
 def test_styles_of_other_scenes_are_taken_from_like_layouts(editor: BlobEditor, scenes: Latent) -> None:
     source = editor.sample(3, seed=8)
-    after = Layout.of(editor.match_styles(scenes, source, QUICK))
+    edit = editor.match_styles(scenes, source, QUICK)
+    after = Layout.of(edit.apply(scenes))
     before = Layout.of(scenes)
     for name in ("centre", "size", "log_aspect", "angle", "structure"):
         assert torch.equal(getattr(after, name), getattr(before, name))
     theirs = Layout.of(source).style
-    assert ((after.style - theirs).square().mean() < (before.style - theirs).square().mean())
+    distances = [(each.style - theirs).square().mean(dim=(0, 2)) for each in (after, before)]
+    assert (distances[0] < distances[1]).all()  # of the background and of every blob
+    assert torch.equal(Layout.of(edit.apply(scenes, 0.0)).style, before.style)
 
 
 @pytest.mark.parametrize(

@@ -104,12 +104,52 @@ def test_a_swap_writes_both_scenes(folder: Path, tmp_path: Path) -> None:
 
 
 def test_scenes_are_completed_around_what_is_kept(folder: Path, tmp_path: Path) -> None:
-    assert edit(folder, tmp_path, "keep=[0]", "seed=4") == cli.OK
-    before, after = layouts(folder / "samples" / "latents.safetensors"), layouts(tmp_path / "latents.safetensors")
+    words = ["keep=[0]", "seed=4"]
+    assert edit(folder, tmp_path / "a", *words, "video=3", "strip=[0,1]", "name=around") == cli.OK
+    start, found = folder / "samples" / "latents.safetensors", tmp_path / "a" / "latents.safetensors"
+    before, after = layouts(start), layouts(found)
     assert torch.equal(after.centre[:, 0], before.centre[:, 0])
     assert not torch.equal(after.centre[:, 1], before.centre[:, 1])
-    assert "distance" in read_figures(tmp_path).figures
-    assert not (tmp_path / "vector.safetensors").exists()
+    assert "distance" in read_figures(tmp_path / "a").figures
+    with Image.open(tmp_path / "a" / "video.gif") as video:
+        assert video.n_frames == 3
+    assert (tmp_path / "a" / "strip.png").is_file()
+    # an edit like any other: half of it is half of the way, and saved it does the same
+    assert load_edit(tmp_path / "a" / "vector.safetensors").name == "around"
+    assert edit(folder, tmp_path / "b", *words, "strength=0.5") == cli.OK
+    assert edit(folder, tmp_path / "c", f"vector={tmp_path / 'a' / 'vector.safetensors'}", "strength=0.5") == cli.OK
+    for other in ("b", "c"):
+        half = layouts(tmp_path / other / "latents.safetensors")
+        assert torch.equal(half.style[:, 1], before.style[:, 1])
+        torch.testing.assert_close(half.centre, (before.centre + after.centre) / 2)
+
+
+def test_a_completion_is_one_for_each_of_more_scenes_than_are_shown(folder: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    assert cli.main(["sample", f"generator={folder / 'blobgan.safetensors'}", "n=9", f"out={many}"]) == cli.OK
+    words = [f"layout={many / 'latents.safetensors'}", "keep=[0]", "video=2"]
+    assert edit(folder, tmp_path / "out", *words) == cli.OK
+    assert len(layouts(tmp_path / "out" / "latents.safetensors")) == 9
+
+
+def test_styles_of_another_scene_are_matched(folder: Path, tmp_path: Path) -> None:
+    """Of its own scene in another order each blob is given its own style back, where `transfer` mixes them up."""
+    start = folder / "samples" / "latents.safetensors"
+    latent, names = load_latent(start)
+    before = Layout.of(latent)
+    permuted = save_latent(tmp_path / "p.safetensors", before.take([2, 0, 1]).latent(latent.generator_hash), names)
+    script = tmp_path / "edits.yaml"
+    script.write_text("- {do: match, scene: 1}\n")
+    words = [f"source={permuted}", "scenes=[1]"]
+    assert edit(folder, tmp_path / "a", "program=match 1", *words) == cli.OK
+    assert edit(folder, tmp_path / "b", f"script={script}", *words, "video=2") == cli.OK
+    assert edit(folder, tmp_path / "c", "program=transfer 1", *words) == cli.OK
+    found = [layouts(tmp_path / each / "latents.safetensors").style for each in ("a", "b", "c")]
+    assert torch.equal(found[0], before.style[[1]])
+    assert torch.equal(found[1], before.style[[1]])
+    assert torch.equal(found[2], before.style[[1]][:, [0, 3, 1, 2]])
+    other = load_edit(tmp_path / "a" / "vector.safetensors")
+    assert torch.equal(Layout.of(other.apply(latent[[1]])).style, before.style[[1]])
 
 
 def test_an_image_is_edited_by_the_blobs_that_it_is_found_to_have(
@@ -178,10 +218,10 @@ def other_files(folder: Path, tmp_path: Path) -> dict[str, Path]:
         (["source={wide}", "program=restyle 0 0:0"], "the scenes of source="),
         (["scenes=[5]", "program=remove 0"], "names scene 5, and"),
         (["keep=[5]"], "cannot be kept; give some of 0 to 2"),
-        (["keep=[1]", "video=4"], "video= does not go with keep="),
         (["keep=[1]", "source={wide}"], "source= does not go with keep="),
-        (["keep=[1]", "strength=0.5"], "strength= does not go with keep="),
-        (["keep=[1]", "strip=[0,1]"], "strip= does not go with keep="),
+        (["keep=[1]", "strength=[1,2]"], "must be one number"),
+        (["keep=[1]", "strength=nan"], "strength=[nan]"),
+        (["keep=[1]", "video=1"], "video=1 does not move"),
         (["program=remove 0", "move=1:0,0"], "give one of move=, program=, script=, vector=, keep="),
         ([], "give one of move="),
         (["layout=", "image=/no/such.png", "program=remove 0"], "image=/no/such.png is neither an image nor a folder"),

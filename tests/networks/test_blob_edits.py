@@ -25,10 +25,12 @@ EVERY = {  # a step of each kind
     "rotate": "rotate all 30", "stretch": "stretch 2 1.5", "duplicate": "duplicate 1 0.1 0.1 back",
     "reorder": "reorder 0 front", "restyle": "restyle 0,1 a:2", "replace": "replace 1 a:0", "swap": "swap 0 a:1",
     "background": "background a", "empty": "empty", "transfer": "transfer a", "truncate": "truncate 0.4",
+    "match": "match a", "surround": "surround 1 a",
 }  # fmt: skip
 CHANGES = {  # what it may change
     "move": {"centre"}, "place": {"centre"}, "resize": {"size"}, "remove": {"size"}, "empty": {"size"},
     "rotate": {"angle"}, "stretch": {"log_aspect"}, "reorder": {"depth"}, "restyle": {"style"}, "transfer": {"style"},
+    "match": {"style"},
     "replace": {"structure", "style"}, "swap": {"structure", "style"}, "background": {"structure", "style"},
 }  # fmt: skip
 
@@ -151,6 +153,91 @@ def test_all_of_a_scene_makes_that_scene(generator: BlobGenerator, layout: Layou
     expected = picture(generator, scenes[MEAN]).expand(2, -1, -1, -1)
     torch.testing.assert_close(picture(generator, there), expected, rtol=1e-3, atol=1e-4)
     assert_same(run("truncate 1", layout, scenes), layout)
+
+
+@pytest.mark.parametrize("numbers", [[2, 0, 1], [1, 0, 2], [1, 2, 0]])
+def test_a_match_finds_blobs_whatever_their_numbers(layout: Layout, numbers: list[int]) -> None:
+    there = layout.take(numbers)  # its blob i is blob numbers[i] here, a little further, and of another look
+    style = torch.randn(there.style.shape, generator=torch.Generator().manual_seed(3))
+    style = style / style.square().mean(dim=2, keepdim=True).sqrt()
+    there = operations.rotate(there.replace(style=style, centre=there.centre + 0.02), [0, 1, 2], 180)
+    found = [numbers.index(i) for i in range(3)]
+    assert operations.matches(layout, there).tolist() == [found] * 2
+    matched, by_number = (run(f"{step} x", layout, {"x": there}).style for step in ("match", "transfer"))
+    assert torch.equal(matched, style[:, [0, *(i + 1 for i in found)]])
+    assert not torch.equal(matched, by_number)
+    half = run("match x", layout, {"x": there}, 0.5).style
+    assert torch.equal(half, operations.take_features(layout, range(4), layout.replace(style=matched), range(4),
+                                                      ("style",), 0.5).style)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["centre", "size", "log_aspect", "structure"])
+def test_any_kind_of_number_tells_blobs_apart(layout: Layout, kind: str) -> None:
+    alike = layout.take([0, 0, 0])  # but for one kind
+    mine = alike.replace(**{kind: getattr(layout, kind)})
+    there = mine.take([2, 0, 1])
+    assert operations.matches(mine, there).tolist() == [[1, 2, 0]] * 2
+    assert operations.matches(alike, alike).tolist() == [[0, 0, 0]] * 2
+
+
+def test_several_blobs_may_match_one(layout: Layout) -> None:
+    copied, there = run("duplicate 1 0.01 0", layout), layout.take([2, 1])
+    matched = run("match x", copied, {"x": there})
+    assert torch.equal(matched.style[:, [2, 3, 4]], there.style[:, [2, 1, 2]])
+
+
+def test_a_scene_around_blobs_is_that_scene_but_for_them(generator: BlobGenerator, layout: Layout) -> None:
+    there = Layout.of(generator.sample(2, seed=7))
+    whole = run("surround 1 x", layout, {"x": there})
+    for name, tensor in whole.tensors().items():
+        first = name in ("structure", "style")
+        assert torch.equal(tensor[:, 1 + first], layout.tensors()[name][:, 1 + first])
+        if name != "angle":
+            others = [0, 1, 3] if first else [0, 2]
+            assert torch.equal(tensor[:, others], there.tensors()[name][:, others])
+    mixed = {name: tensor.clone() for name, tensor in there.tensors().items()}
+    for name, tensor in mixed.items():
+        row = 2 if name in ("structure", "style") else 1
+        tensor[:, row] = layout.tensors()[name][:, row]
+    expected = picture(generator, Layout(**mixed))
+    torch.testing.assert_close(picture(generator, whole), expected, rtol=1e-3, atol=1e-4)
+    half = run("surround 1 x", layout, {"x": there}, 0.5)
+    torch.testing.assert_close(half.centre[:, 0], (layout.centre[:, 0] + there.centre[:, 0]) / 2)
+    assert torch.equal(half.centre[:, 1], layout.centre[:, 1])
+
+
+def test_blobs_that_a_scene_lacks_go_and_those_that_it_has_more_come(
+    generator: BlobGenerator, layout: Layout
+) -> None:
+    there = Layout.of(generator.sample(2, seed=7))
+    copied = run("duplicate 0 0.3 0.1", layout)
+    whole, half = (run("surround 1 x", copied, {"x": there}, strength) for strength in (1.0, 0.5))
+    assert whole.k == 4  # numbers stay
+    torch.testing.assert_close(picture(generator, whole), picture(generator, run("surround 1 x", layout, {"x": there})),
+                               rtol=1e-3, atol=1e-4)  # fmt: skip
+    torch.testing.assert_close(half.size[:, 3].sigmoid(), copied.size[:, 3].sigmoid() / 2)
+    fewer = layout.take([0, 1])
+    whole, half = (run("surround 1 x", fewer, {"x": there}, strength) for strength in (1.0, 0.5))
+    for name in ("centre", "size", "log_aspect"):
+        torch.testing.assert_close(getattr(whole, name)[:, 2], getattr(there, name)[:, 2])
+    torch.testing.assert_close(half.size[:, 2].sigmoid(), there.size[:, 2].sigmoid() / 2)
+
+
+def test_the_order_goes_over_to_that_of_the_scene_around(layout: Layout) -> None:
+    there = layout.replace(depth=torch.tensor([[2.0, 0.0, 1.0]] * 2))
+    orders = [run("surround 1 x", layout, {"x": there}, strength).order() for strength in (0.0, 0.2, 1.0)]
+    assert [order.tolist() for order in orders] == [[[0, 1, 2]] * 2, [[0, 1, 2]] * 2, [[1, 2, 0]] * 2]
+    assert run("surround 1 x", layout, {"x": layout}).depth is None  # nothing to say
+
+
+def test_scenes_one_for_each_go_with_as_many_only(generator: BlobGenerator, layout: Layout) -> None:
+    three = Layout.of(generator.sample(3, seed=7))
+    for step in ("match x", "surround 1 x", "transfer x"):
+        with pytest.raises(GanvasError, match="`x` to take from is one for each of 3 scenes, and 2 are edited: give"):
+            run(step, layout, {"x": three})
+    narrow = layout.replace(structure=torch.zeros(2, 4, 3))
+    with pytest.raises(ValueError, match=r"structure \[2, 4, \d+\] cannot be matched with \[2, 4, 3\]"):
+        run("match x", layout, {"x": narrow})
 
 
 def test_angles_turn_the_shorter_way(layout: Layout) -> None:
