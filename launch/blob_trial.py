@@ -140,10 +140,14 @@ class Trial:
         went, arrived = None, torch.zeros(0, dtype=torch.bool)
         if follows.any():
             went = followed(before.masks[follows], move.after.masks[follows], labels[follows], vector[follows])
-            arrived = went.error <= NEAR * abs(self.move)
+            arrived = self.arrived(went)
         return BlobOutcome(
             blob, scenes, weight, vector, before, move, removal, follows, went, arrived, there, gone
         )
+
+    def arrived(self, went: Followed) -> Tensor:
+        """Which objects ended within ``NEAR`` of the way of where they should, bool ``[n]``."""
+        return went.error <= NEAR * abs(self.move)
 
     def _weights(self, layout: Layout) -> Tensor:
         """The weights of the blobs in each pixel, ``[n, K, R, R]``, on the CPU."""

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from editors.blobs import require_layout
-from launch.blob_trial import GONE, NEAR, SCENES, THERE, BlobOutcome, Judge, Trial, joined
+from launch.blob_trial import GONE, SCENES, THERE, BlobOutcome, Judge, Trial, joined
 from launch.data import require_size
 from launch.figures import Figure, Protocol, Source, all_by
 from launch.invert import inversion_settings
@@ -154,6 +154,7 @@ def figures(trial: Trial, truth: Truth, found: Verdict, edits: str) -> dict[str,
     association, outcomes, used = found.association, found.outcomes, found.association.used
     objects = {blob: label for blob in used if (label := int(association.label[blob])) not in trial.background}
     error, gone = joined(o.followed.error for o in outcomes), joined(o.gone for o in outcomes)
+    arrived = joined(trial.arrived(o.followed) for o in outcomes)
     there, sees = (torch.cat([torch.zeros(0, dtype=torch.bool), *(getattr(o, name) for o in outcomes)])
                    for name in ("there", "sees"))  # fmt: skip
     agreement = found.agreement.compute()
@@ -180,7 +181,7 @@ def figures(trial: Trial, truth: Truth, found: Verdict, edits: str) -> dict[str,
             "real_move_share": float(joined(o.followed.share for o in outcomes).mean()),
             "real_move_share_judged": float(joined(o.judged.share for o in outcomes).mean()),
             "real_move_error": float(error.mean()),
-            "real_move_success": float((error <= NEAR * abs(trial.move)).double().mean()), "real_moves": len(error),
+            "real_move_success": float(arrived.double().mean()), "real_moves": len(error),
             "real_removal_share": float(gone.mean()),
             "real_removal_success": float((gone >= GONE).double().mean()), "real_removals": len(gone),
         }),

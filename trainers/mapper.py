@@ -131,7 +131,7 @@ class MapperTrainer(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for terms, which in self.terms(batch):
-            weights = self.weights | self._judges.preserved.weights(which)
+            weights = self.weights_of(which)
             total = sum((weights.get(name, 1.0) * x).sum() for name, x in terms.items()) / seen
             self.manual_backward(total)
             for name, x in [*terms.items(), ("loss", total * seen)]:
@@ -143,6 +143,10 @@ class MapperTrainer(pl.LightningModule):
         optimizer.step()
         self.clock += seen
         self._follow(seen)
+
+    def weights_of(self, which: Tensor | None) -> dict[str, Any]:
+        """Of terms by name, of images that follow these texts; 1 for others."""
+        return self.weights | self._judges.preserved.weights(which)
 
     @property
     def share(self) -> int:
@@ -213,13 +217,17 @@ class ConditionedTrainer(MapperTrainer):
     def share(self) -> int:
         return 1
 
+    def weights_of(self, which: Tensor | None) -> dict[str, Any]:
+        pairs = 1.0 if self.images_seen < self.pretrained else self.pairs
+        return super().weights_of(which) | {"missed": pairs, "turned": pairs}
+
     def terms(self, batch: Batch) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
         mapper, n = self.bank[0], len(batch.images)
         if self.images_seen < self.pretrained:
             yield self._of_pairs(batch), None
             return
         if self.pairs:
-            yield {name: self.pairs * x for name, x in self._of_pairs(batch).items()}, None
+            yield self._of_pairs(batch), None
         directions = self._judges.wish.directions  # [T, D]
         which = torch.randint(len(directions), [n]).to(directions.device)
         steps = mapper(batch.codes, directions[which])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops.blob_splat import AREA, blob_splat
-from networks.blobgan.learned_order import with_learned_order
+from networks.blobgan.learned_order import Blobs, with_learned_order
 from networks.latent import Latent
 
 PER_BLOB = ("centre", "size", "log_aspect", "angle", "opacity", "depth")  # one row a blob
@@ -139,9 +139,8 @@ class Layout:
         )  # fmt: skip
         if self.depth is None or not (self.depth.requires_grad and torch.is_grad_enabled()):
             return levels
-        return with_learned_order(
-            levels, self.depth, self.centre, self.size, self.log_aspect, self.angle, self.opacity, area, offset
-        )  # fmt: skip
+        blobs = Blobs(self.depth, self.centre, self.size, self.log_aspect, self.angle, self.opacity)
+        return with_learned_order(levels, blobs, area, offset)
 
 
 @dataclass(frozen=True)

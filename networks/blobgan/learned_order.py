@@ -17,7 +17,7 @@ depths as they are: ``g`` is taken there (straight-through, Bengio et al. 2013, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,52 +31,42 @@ NODES = 8     # of the integral, at most 1.7 tau from one another: exact to a pe
 GRID = 64     # most pixels a side that it is evaluated on, if there is such a level: a blob is smooth
 
 
-def with_learned_order(
-    levels: dict[int, Tensor],
-    depth: Tensor,
-    centre: Tensor,
-    size: Tensor,
-    log_aspect: Tensor,
-    angle: Tensor,
-    opacity: Tensor | None,
-    area: float,
-    offset: float,
-) -> dict[int, Tensor]:
-    """The same weights ``[N, K + 1, R, R]`` by resolution; what gradient they get also goes to ``depth`` ``[N, K]``.
+class Blobs(NamedTuple):
+    """What the weights come from: ``depth`` ``[N, K]``, else as :func:`cuda_ops.blob_splat.blob_splat` takes it."""
 
-    The other arguments are those of :func:`cuda_ops.blob_splat.blob_splat`, which the weights come from. No map is kept
-    for the pass backward, and gradients of the others are untouched. Twice differentiable.
+    depth: Tensor
+    centre: Tensor
+    size: Tensor
+    log_aspect: Tensor
+    angle: Tensor
+    opacity: Tensor | None
+
+
+def with_learned_order(levels: dict[int, Tensor], blobs: Blobs, area: float, offset: float) -> dict[int, Tensor]:
+    """The same weights ``[N, K + 1, R, R]`` by resolution; what gradient they get also goes to the blobs' depth.
+
+    No map is kept for the pass backward, and gradients of the rest are untouched. Twice differentiable.
     """
-    tensors = (depth, centre, size, log_aspect, angle, opacity)
-    return dict(zip(levels, _LearnedOrder.apply(area, offset, *tensors, *levels.values()), strict=True))
+    return dict(zip(levels, _LearnedOrder.apply(area, offset, *blobs, *levels.values()), strict=True))
 
 
 class _LearnedOrder(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, area: float, offset: float, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
         ctx.area, ctx.offset = area, offset
-        ctx.save_for_backward(*tensors[:6])
-        return tensors[6:]
+        count = len(Blobs._fields)
+        ctx.save_for_backward(*tensors[:count])
+        return tensors[count:]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        depth, *blobs = ctx.saved_tensors
-        gradient = depth_gradient(grads, depth, *blobs, ctx.area, ctx.offset)
-        return None, None, gradient.to(depth.dtype), *[None] * 5, *grads
+        blobs = Blobs(*ctx.saved_tensors)
+        gradient = depth_gradient(grads, blobs, ctx.area, ctx.offset)
+        return None, None, gradient.to(blobs.depth.dtype), *[None] * (len(blobs) - 1), *grads
 
 
 def depth_gradient(
-    grads: tuple[Tensor, ...],
-    depth: Tensor,
-    centre: Tensor,
-    size: Tensor,
-    log_aspect: Tensor,
-    angle: Tensor,
-    opacity: Tensor | None,
-    area: float,
-    offset: float,
-    grid: int = GRID,
-    nodes: int = NODES,
+    grads: tuple[Tensor, ...], blobs: Blobs, area: float, offset: float, grid: int = GRID, nodes: int = NODES
 ) -> Tensor:
     """Equation (2), ``[N, K]``, from the gradients of the levels ``[N, K + 1, R, R]``, the largest first.
 
@@ -86,14 +76,13 @@ def depth_gradient(
     side = largest
     while side > max(grid, smallest):
         side //= 2
-    dtype = torch.promote_types(depth.dtype, torch.float32)
+    dtype = torch.promote_types(blobs.depth.dtype, torch.float32)
+    depth, *shape, opacity = (None if t is None else t.to(dtype) for t in blobs)
     of_blobs = torch.stack([_resized(g[:, 1:].to(dtype), side) for g in grads]).sum(0)  # [N, K, side, side]
     step = largest // side  # pixels of the first level, along a side of one of these; o is that of their middle
     o = blob_opacity(
-        *(t.to(dtype) for t in (centre, size, log_aspect, angle)), side,
-        opacity=None if opacity is None else opacity.to(dtype), area=area, offset=(offset + (step - 1) / 2) / step,
+        *shape, side, opacity=opacity, area=area, offset=(offset + (step - 1) / 2) / step
     )  # fmt: skip
-    depth = depth.to(dtype)
     low, high = depth.detach().aminmax(dim=1, keepdim=True)  # [N, 1]
     tau = ((high - low) / REACH).clamp(min=TAU)
     low, high = low - MARGIN * tau, high + MARGIN * tau

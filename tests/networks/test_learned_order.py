@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cuda_ops.blob_splat import AREA, blob_opacity
 from networks.blobgan import BlobGenerator, Jitter, Layout
-from networks.blobgan.learned_order import depth_gradient
+from networks.blobgan.learned_order import Blobs, depth_gradient
 from tests.networks.test_blobgan import SMALL, made
 
 COLOURS = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0], [1, 1, 0]])  # the background's first
@@ -31,8 +31,8 @@ def scenes(n: int, k: int, dtype: torch.dtype = torch.float32, seed: int = 0) ->
     )  # fmt: skip
 
 
-def shapes(layout: Layout) -> tuple[Tensor | None, ...]:
-    return layout.depth, layout.centre, layout.size, layout.log_aspect, layout.angle, layout.opacity
+def shapes(layout: Layout) -> Blobs:
+    return Blobs(layout.depth, layout.centre, layout.size, layout.log_aspect, layout.angle, layout.opacity)
 
 
 def mean_weights(layout: Layout, resolution: int, tau: float, nodes: int = 800) -> Tensor:
@@ -77,11 +77,11 @@ def test_it_is_the_gradient_of_the_mean_over_perturbed_depths(spread: float) -> 
     layout = layout.replace(depth=depth)
     of_weights = torch.randn(1, 6, 16, 16, generator=torch.Generator().manual_seed(0)).double()
     (expected,) = torch.autograd.grad((mean_weights(layout, 16, tau) * of_weights[:, 1:]).sum(), depth)
-    found = depth_gradient((of_weights,), *shapes(layout), AREA, 0.0)
+    found = depth_gradient((of_weights,), shapes(layout), AREA, 0.0)
     assert (found - expected).norm() < 0.02 * expected.norm()
     torch.testing.assert_close(found.sum(1), torch.zeros(1).double())
     # Weights sum to 1, so what all of their gradients have in common says nothing.
-    torch.testing.assert_close(depth_gradient((of_weights + 3,), *shapes(layout), AREA, 0.0), found)
+    torch.testing.assert_close(depth_gradient((of_weights + 3,), shapes(layout), AREA, 0.0), found)
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.5])
@@ -92,7 +92,7 @@ def test_a_coarse_grid_is_enough(offset: float) -> None:
     waves = torch.linspace(1, 6, 5)[:, None, None]
     means = [(w[:, 1:] * (waves * torch.linspace(0, 2, w.shape[-1])).cos()).mean((2, 3)).sum() for w in levels.values()]
     grads = torch.autograd.grad(sum(means), list(levels.values()))
-    fine, coarse = (depth_gradient(grads, *shapes(layout), AREA, offset, grid) for grid in (64, 16))
+    fine, coarse = (depth_gradient(grads, shapes(layout), AREA, offset, grid) for grid in (64, 16))
     assert (fine - coarse).norm() < 0.02 * fine.norm()
 
 
