@@ -36,10 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = sections.parser(__doc__, SECTIONS, "at most 5 minutes on 2 cores: narrow at 512x512, few steps")
     helps = {"share": "of each whole training, the rest is multiplied up; scores are of what was run",
              "scored": "held-out codes that those trainings are scored on; 0: they are not",
+             "runs": "folder that whole trainings are kept in, so that an interrupted run goes on; of one state of the code",
              "turns": "rounds at the large size, after one that is not timed",
              "batch": "of the original's step at the large size: 2 in its program, 1 if memory is short"}  # fmt: skip
     made.add_argument("--share", type=float, help=helps["share"])
     made.add_argument("--scored", type=int, help=helps["scored"])
+    made.add_argument("--runs", type=Path, help=helps["runs"])
     made.add_argument("--turns", type=int, help=helps["turns"])
     made.add_argument("--batch", type=int, help=helps["batch"])
     arguments = sections.parsed(made, SCRIPT, argv)
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 < given.get("share", 1) <= 1 or not counts:
         raise GanvasError("--share is above 0 and at most 1, --turns and --batch at least 1, --scored at least 0.")
     size = Settings().quick() if arguments.quick else Settings()
-    settings = replace(size, device=arguments.device, threads=arguments.threads, **given)
+    settings = replace(size, device=arguments.device, threads=arguments.threads, runs=arguments.runs, **given)
     more = [f"--{name} {value:g}" for name, value in given.items()]
     return sections.run(TITLE, SECTIONS, settings, arguments, sections.command(SCRIPT, arguments, more))
 

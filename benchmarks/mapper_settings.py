@@ -31,6 +31,7 @@ class Settings:
     probe: float = 0.5                # of the length of pre-training, to know its rate
     scored: int = 300                 # held-out codes that edits of those trainings are scored on; 0: they are not
     texts: int = 8                    # of experiment=mapper/bank
+    runs: Path | None = None          # folder that those trainings are kept in and taken from; None: for this run alone
     words: tuple[str, ...] = ()       # further words of all trainings
 
     renders: int = 2                  # of the original's directions at the large size, one by one
@@ -50,4 +51,4 @@ class Settings:
 
     def describe(self) -> dict[str, Any]:
         """As plain values, without the paths of this machine."""
-        return {k: v for k, v in asdict(self).items() if not isinstance(v, Path)}
+        return {k: v for k, v in asdict(self).items() if k != "runs" and not isinstance(v, Path)}

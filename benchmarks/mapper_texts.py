@@ -1,12 +1,16 @@
 """Whole trainings of mappers on avatars: what one text takes, what eight take beside it, and how well each is followed.
 
 Each is the command that a user gives, in a process of its own, from its start to its bundles: sources that are
-rendered, figures on held-out codes and sheets are in its time.
+rendered, figures on held-out codes and sheets are in its time. What is done is kept in a folder, if one is given, and
+taken from there by the next run.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,31 +50,39 @@ class Training:
         options = compose("train", [f"experiment={experiment}", *words]).task.training
         return cls(experiment, words, options.total_images, options.pretrained)
 
-    def command(self, share: float, out: Path, alone: bool = False) -> list[str]:
+    def command(self, share: float, alone: bool = False) -> list[str]:
         """Words of ``ganvas train`` for a share of it; ``alone``: of what needs no texts."""
         pretrained = round(share * self.pretrained)
         length = pretrained if alone else round(share * self.images)
-        found = [f"experiment={self.experiment}", *self.words, f"out={out}", f"task.training.total_images={length}"]
+        found = [f"experiment={self.experiment}", *self.words, f"task.training.total_images={length}"]
         return found + ([f"task.training.pretrained={pretrained}"] if pretrained else [])
 
 
 @dataclass
 class Trainings:
-    """Runs them in a folder."""
+    """Runs them in a folder, each once: what it took lies beside it when it is done."""
 
     settings: Settings
     folder: Path
-    count: int = 0
 
     def seconds(self, training: Training, share: float, alone: bool = False) -> tuple[float, Path]:
         """What a share of a training takes, and where it lies: seconds of the processor, on a GPU of the clock."""
-        self.count += 1
-        out = self.folder / f"{self.count}"
-        words = ["train", *training.command(share, out, alone), *self.settings.words, "wandb=disabled",
-                 f"generator={self.settings.generator}"]  # fmt: skip
+        words = ["train", *training.command(share, alone), *self.settings.words]
         words += [f"trainer.threads={self.settings.threads}"] if self.settings.threads else []
-        spent = command(words + (["trainer=gpu"] if self.settings.device == "cuda" else []))
+        spent, out = self.done(words + (["trainer=gpu"] if self.settings.device == "cuda" else []))
         return (spent.wall if self.settings.device == "cuda" else spent.cpu), out
+
+    def done(self, words: Sequence[str]) -> tuple[Spent, Path]:
+        """What a command took, and where its run lies; one that was interrupted begins anew, as it is timed."""
+        words = [*words, f"generator={self.settings.generator}", "wandb=disabled"]
+        out = self.folder / hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+        kept = out.with_suffix(".json")
+        if not kept.is_file():
+            shutil.rmtree(out, ignore_errors=True)
+            spent = command([*words, f"out={out}"])
+            kept.write_text(json.dumps({"words": words, **spent._asdict()}))
+        found = json.loads(kept.read_text())
+        return Spent(found["wall"], found["cpu"]), out
 
     def whole(self, training: Training) -> tuple[float, Path]:
         """The same of all of it, multiplied up from two shares if the settings want less."""
@@ -98,10 +110,7 @@ class Trainings:
 
         At the best strength that leaves every other attribute alone in nine images of ten; 0 where none does.
         """
-        self.count += 1
-        out = self.folder / f"{self.count}"
-        command(["evaluate", f"mapper={bundle}", f"text={text}", f"n={self.settings.scored}", f"out={out}",
-                 f"generator={self.settings.generator}", "wandb=disabled"])  # fmt: skip
+        _, out = self.done(["evaluate", f"mapper={bundle}", f"text={text}", f"n={self.settings.scored}"])
         found = read_figures(out)
         assert found is not None
         return 100 * max(0.0, followed({name: found.figures[name].value for name in ("success", "leakage_worst")}))
@@ -132,7 +141,8 @@ def run(settings: Settings) -> Result:
     texts = tuple(compose("train", [f"experiment={BANK}"]).task.texts)[: settings.texts]
     several = f"texts=[{','.join(texts)}]"
     with tempfile.TemporaryDirectory() as folder:
-        runs = Trainings(settings, Path(folder))
+        runs = Trainings(settings, settings.runs or Path(folder))
+        runs.folder.mkdir(parents=True, exist_ok=True)
         singles = [Training.of(SINGLE, f"text={text}") for text in texts]
         alone = [runs.whole(single) for single in (singles if settings.share == 1 else singles[:1])]
         same, _ = runs.whole(Training.of(BANK, f"texts=[{texts[0]}]"))

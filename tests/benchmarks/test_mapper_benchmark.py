@@ -228,6 +228,9 @@ def test_a_share_of_a_training_is_multiplied_up(tmp_path: Path, monkeypatch: pyt
     assert found.figures["eight_texts_over_one"] == pytest.approx((10 + bank / 100) / (10 + single / 100), rel=1e-2)
     assert found.figures["eight_texts_over_one_same_recipe"] == pytest.approx(1, rel=1e-2)
     monkeypatch.setattr(mapper_texts, "command", lambda _words: Spent(0.0, 10.0))
+    assert runs.whole(whole)[0] == pytest.approx(10 + whole.images / 100)   # it is kept
+    runs = replace(runs, folder=tmp_path / "other")
+    runs.folder.mkdir()
     with pytest.raises(RuntimeError, match="too little to be timed"):
         runs.pretraining(whole)
     assert found.notes["success, percent"] == "not measured"
