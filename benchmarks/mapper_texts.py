@@ -106,11 +106,13 @@ class Trainings:
         return (long - short) / (probe - LESS * probe)
 
     def success(self, bundle: Path, text: str) -> float:
-        """Percent of held-out codes that show what a text names, by ``ganvas evaluate``.
+        """Percent of held-out codes that show what a text names, by ``ganvas evaluate``, as varied as the learned ones.
 
         At the best strength that leaves every other attribute alone in nine images of ten; 0 where none does.
         """
-        _, out = self.done(["evaluate", f"mapper={bundle}", f"text={text}", f"n={self.settings.scored}"])
+        truncation = compose("train", [f"experiment={SINGLE}"]).task.sources.truncation
+        _, out = self.done(["evaluate", f"mapper={bundle}", f"text={text}", f"n={self.settings.scored}",
+                            f"truncation={truncation}", "metrics_features=[]"])  # fmt: skip
         found = read_figures(out)
         assert found is not None
         return 100 * max(0.0, followed({name: found.figures[name].value for name in ("success", "leakage_worst")}))
