@@ -25,7 +25,7 @@ from editors.regions import edited_classes
 from editors.segmentation import Segmentation, SegmentationEditor
 from editors.sequence import EditSequence
 from launch import edit_blobs, edit_codes, edit_collage, edit_text
-from launch.edit_vectors import check_strengths, vectors_of
+from launch.edit_vectors import NAME, check_strengths, vectors_of
 from launch.figures import Figure, Protocol, Source, all_by, values, write_config, write_figures
 from launch.files import file_of_each, files_of
 from launch.hardware import machine, require_device
@@ -47,7 +47,7 @@ from networks.latent import item_names
 from networks.metrics.uncertainty import image_uncertainty
 
 SHEET, STRIP, LATENTS, VECTOR = "sheet.png", "strip.png", "latents.safetensors", "vector.safetensors"  # in out=
-BLOBS_ONLY = ("source", "scenes", "script", "move", "keep", "video")
+BLOBS_ONLY = ("source", "scenes", "script", "move", "like", "keep", "video")
 
 
 def run(cfg: DictConfig) -> None:
@@ -238,7 +238,7 @@ def write(
     lines = [f"{name}: {value:.4g}" for name, value in edited.figures().items()]
     if vector is None:
         region = tuple(cfg.classes) or _named(edited, editor)
-        learned = edited.vector(region, cfg.name)
+        learned = edited.vector(region, cfg.name or NAME)
         lines.append(f"vector: {save_edit(out / VECTOR, learned, {'command': cfg.command})}")
     else:
         save_png(np.asarray(strip(editor, edited.before, vector, cfg.strip)), out / STRIP)

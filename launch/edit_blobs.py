@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from editors.blob_completion import Completed
+from editors.blob_completion import Completed, CompletionSettings
 from editors.blobs import BlobEdited, BlobEditor, Steps, require_layout
 from editors.invert import invert
 from editors.loading import load
 from launch.edit_changes import LATENTS, SHEET, record_changes, save_pictures
 from launch.edit_scripts import read_script
-from launch.edit_vectors import check_strengths, vector_of
+from launch.edit_vectors import NAME, check_strengths, vector_of
 from launch.figures import Figure, Protocol, Source, all_by, write_config
 from launch.hardware import require_device
 from launch.invert import read_images
@@ -33,7 +33,7 @@ from networks.grids import save_png, to_uint8
 from networks.latent import Latent, item_names
 from networks.latent_edit import LatentEdit
 
-WAYS = ("move", "program", "script", "vector", "keep")
+WAYS = ("move", "program", "script", "vector", "like", "keep")
 MASKS_ONLY = ("segmentation", "landmarks", "latents", "mask", "classes", "refine", "paste", "classmap", "reference")
 STRIP, VIDEO, VECTOR = "strip.png", "video.gif", "vector.safetensors"
 SECONDS = 2.0  # that a video lasts, and the last picture stays for another
@@ -50,8 +50,9 @@ def run(cfg: DictConfig) -> None:
     given, all_names, source = _given(cfg, editor)
     chosen = _chosen(cfg, len(given))
     latent, names = given[chosen], tuple(all_names[i] for i in chosen)
-    completed = editor.complete(latent, list(cfg.keep), cfg.seed) if cfg.keep else None
-    edit = _edit(cfg, editor, given, completed)
+    settings = CompletionSettings(content=cfg.keep_content)
+    completed = editor.complete(latent, list(cfg.keep), cfg.seed, settings) if cfg.keep else None
+    edit = _edit(cfg, editor, given, latent, completed)
     edited = editor.edit(latent, edit)
     for scene, blob in edited.unseen:
         print(f"warning: blob {blob} of scene {names[scene]} lies outside the image, where it cannot be seen",
@@ -87,9 +88,13 @@ def check(cfg: DictConfig) -> None:
     check_strengths(cfg)
     if not cfg.vector and len(cfg.strength) != 1:
         raise GanvasError(f"strength={list(cfg.strength)} must be one number; a step of a script may have its own.")
-    if cfg.source and cfg.keep:
-        raise GanvasError("source= does not go with keep=, which takes nothing from other scenes but draws anew from "
-                          "seed=: leave it out.")  # fmt: skip
+    if cfg.source and not (cfg.program or cfg.script):
+        way = next(key for key in WAYS if cfg[key])
+        raise GanvasError(f"source= is for steps of program= or script= that take something from other scenes, and "
+                          f"{way}= takes nothing: leave it out.")  # fmt: skip
+    if given := [key for key, is_given in (("seed", cfg.seed), ("keep_content", not cfg.keep_content)) if is_given]:
+        if not cfg.keep:
+            raise GanvasError(f"{given[0]}= is of what keep= draws anew, and nothing is drawn here: leave it out.")
     if cfg.video == 1:
         raise GanvasError("video=1 does not move: give 2 frames or more.")
 
@@ -144,15 +149,19 @@ def _chosen(cfg: DictConfig, count: int) -> list[int]:
     return chosen
 
 
-def _edit(cfg: DictConfig, editor: BlobEditor, given: Latent, completed: Completed | None) -> LatentEdit:
-    """The edit at its strength."""
+def _edit(
+    cfg: DictConfig, editor: BlobEditor, given: Latent, latent: Latent, completed: Completed | None
+) -> LatentEdit:  # fmt: skip
+    """The edit at its strength, of the scenes ``latent`` among those given."""
     if vector := vector_of(cfg):
-        return vector
+        return replace(vector, name=cfg.name) if cfg.name else vector
     if completed is not None:
-        made = replace(completed.edit, name=cfg.name)
+        made = replace(completed.edit, name=cfg.name or NAME)
+    elif cfg.like:
+        made = replace(editor.match_styles(latent, _scenes(cfg.like, editor, "like")[0]), name=cfg.name or NAME)
     else:
         source = _scenes(cfg.source, editor, "source")[0] if cfg.source else given
-        made = editor.vector(steps_of(cfg), source, cfg.name)
+        made = editor.vector(steps_of(cfg), source, cfg.name or NAME)
     try:
         return made * cfg.strength[0]
     except ValueError as error:

@@ -11,6 +11,8 @@ from networks.checkpoints.edits import load_edit
 from networks.checkpoints.errors import GanvasError
 from networks.latent_edit import LatentEdit
 
+NAME = "edit"   # of one that is called nothing else
+
 
 def check_strengths(cfg: DictConfig) -> None:
     """Refuse another number of strengths than of vectors.

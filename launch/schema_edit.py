@@ -129,7 +129,15 @@ class EditConfig(TextEditConfig):
         None, "a file of steps as data, .yaml or .json: of blobs instead of program=, or a collage's, also a recorded "
         "collage.safetensors"
     )  # fmt: skip
+    like: str | None = option(
+        None, "of blobs: scenes as `ganvas sample` drew them, one for each that is edited, whose look these take: codes "
+        "near theirs are sought whose blobs lie as here"
+    )  # fmt: skip
     keep: list[int] = option(list, "of blobs: those that stay, while the rest of the scene is drawn anew")
+    keep_content: bool = option(
+        True, "with keep=: the rest is to fit what is in those blobs, too; false: only where they lie, which leaves it "
+        "more freedom"
+    )  # fmt: skip
     seed: int = option(0, "with keep=: of what is drawn anew")
     video: int = option(0, "of blobs: frames of video.gif, from no edit to all of it; 0 for none")
     image: str | None = option(
@@ -164,7 +172,7 @@ class EditConfig(TextEditConfig):
     paste: str | None = option(
         None, "feather, poisson or poisson-mixed: show the edit in the image itself; null: as rendered"
     )
-    name: str = option("edit", "what the vector of an edit is called")
+    name: str | None = option(None, "what the vector of an edit is called; null: `edit`, of blobs also as vector= is")
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda")
     edit: MaskEditConfig = option(MaskEditConfig, "how a mask is edited")

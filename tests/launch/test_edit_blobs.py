@@ -58,7 +58,10 @@ def test_a_blob_is_moved(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert [row["name"] for row in found.each] == ["0000", "0001", "0002"]
     # the same as a program, and as the edit that was saved
     assert edit(folder, tmp_path / "b", "program=move 1 0.2 0") == cli.OK
-    assert edit(folder, tmp_path / "c", f"vector={tmp_path / 'a' / 'vector.safetensors'}") == cli.OK
+    vector = f"vector={tmp_path / 'a' / 'vector.safetensors'}"
+    assert edit(folder, tmp_path / "c", vector) == cli.OK
+    assert edit(folder, tmp_path / "d", vector, "name=aside") == cli.OK
+    assert [load_edit(tmp_path / part / "vector.safetensors").name for part in "acd"] == ["edit", "edit", "aside"]
     for other in ("b", "c"):
         assert torch.equal(layouts(tmp_path / other / "latents.safetensors").centre, after.centre)
 
@@ -124,6 +127,27 @@ def test_scenes_are_completed_around_what_is_kept(folder: Path, tmp_path: Path) 
         torch.testing.assert_close(half.centre, (before.centre + after.centre) / 2)
 
 
+def test_what_is_around_may_forget_what_is_in_the_kept_blobs(folder: Path, tmp_path: Path) -> None:
+    for part, words in (("a", []), ("b", ["keep_content=false"])):
+        assert edit(folder, tmp_path / part, "keep=[0]", *words) == cli.OK
+    before = layouts(folder / "samples" / "latents.safetensors")
+    whole, free = (layouts(tmp_path / part / "latents.safetensors") for part in "ab")
+    for after in (whole, free):
+        assert torch.equal(after.style[:, 1], before.style[:, 1])
+    assert not torch.equal(whole.style[:, 2], free.style[:, 2])
+
+
+def test_scenes_take_the_look_of_others(folder: Path, tmp_path: Path) -> None:
+    assert cli.main(["sample", f"generator={folder / 'blobgan.safetensors'}", "n=2", "seed=9",
+                     f"out={tmp_path / 'others'}"]) == cli.OK  # fmt: skip
+    words = [f"like={tmp_path / 'others' / 'latents.safetensors'}", "scenes=[0,2]", "name=look", "strip=[0,1]"]
+    assert edit(folder, tmp_path / "a", *words) == cli.OK
+    before, after = layouts(folder / "samples" / "latents.safetensors"), layouts(tmp_path / "a" / "latents.safetensors")
+    assert torch.equal(after.centre, before.centre[[0, 2]])
+    assert not torch.equal(after.style, before.style[[0, 2]])
+    assert load_edit(tmp_path / "a" / "vector.safetensors").name == "look"
+
+
 def test_a_completion_is_one_for_each_of_more_scenes_than_are_shown(folder: Path, tmp_path: Path) -> None:
     many = tmp_path / "many"
     assert cli.main(["sample", f"generator={folder / 'blobgan.safetensors'}", "n=9", f"out={many}"]) == cli.OK
@@ -180,6 +204,7 @@ def other_files(folder: Path, tmp_path: Path) -> dict[str, Path]:
     wide = latent.replace(style=torch.zeros(3, 4, 9))
     files = {
         "foreign": save_latent(tmp_path / "f.safetensors", Layout.of(latent).latent("f" * 64), names),
+        "edited": save_latent(tmp_path / "e.safetensors", Layout.of(latent).latent(latent.generator_hash), names),
         "wide": save_latent(tmp_path / "w.safetensors", wide, names),
         "needles": save_latent(tmp_path / "n.safetensors", latent.replace(log_aspect=torch.full((3, 3), 500.0)), names),
         "bright": save_latent(tmp_path / "l.safetensors", latent.replace(style=latent.tensors["style"] * 1e20), names),
@@ -218,11 +243,16 @@ def other_files(folder: Path, tmp_path: Path) -> dict[str, Path]:
         (["source={wide}", "program=restyle 0 0:0"], "the scenes of source="),
         (["scenes=[5]", "program=remove 0"], "names scene 5, and"),
         (["keep=[5]"], "cannot be kept; give some of 0 to 2"),
-        (["keep=[1]", "source={wide}"], "source= does not go with keep="),
+        (["keep=[1]", "source={wide}"], "and keep= takes nothing: leave it out"),
+        (["move=1:0.1,0", "source={wide}"], "source= is for steps of program= or script= that take something"),
+        (["move=1:0.1,0", "seed=3"], "seed= is of what keep= draws anew"),
+        (["move=1:0.1,0", "keep_content=false"], "keep_content= is of what keep= draws anew"),
+        (["like={edited}"], "as many samples with their hidden codes are needed, 3; edited layouts have none"),
+        (["like={wide}"], "the scenes of like="),
         (["keep=[1]", "strength=[1,2]"], "must be one number"),
         (["keep=[1]", "strength=nan"], "strength=[nan]"),
         (["keep=[1]", "video=1"], "video=1 does not move"),
-        (["program=remove 0", "move=1:0,0"], "give one of move=, program=, script=, vector=, keep="),
+        (["program=remove 0", "move=1:0,0"], "give one of move=, program=, script=, vector=, like=, keep="),
         ([], "give one of move="),
         (["layout=", "image=/no/such.png", "program=remove 0"], "image=/no/such.png is neither an image nor a folder"),
         (["program=remove 0", "image=x.png"], "give one of layout= and image="),
