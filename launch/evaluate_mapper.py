@@ -24,12 +24,13 @@ from launch.figures import Figure, Protocol, Source, all_by, values
 from launch.hardware import require_device
 from launch.judge_floor import trust, trust_table, unseen_step
 from launch.limits import is_finite, require_at_least
+from launch.mapper_choice import recommended_of
 from launch.mapper_sources import HELDOUT_SEED
 from launch.reports.plots import pareto
 from launch.reports.text_evaluation import at_best, strength_rows, write_report
 from launch.reports.texts import strengths_sheet
 from launch.text_methods import Found, Said, clip_of, find, generator_of
-from launch.text_scores import Judges, TextScores, best_strength, features, recommended_strengths
+from launch.text_scores import Judges, TextScores, best_strength, features
 from launch.text_verdict import verdict
 from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
@@ -231,6 +232,7 @@ def _write(
         }  # fmt: skip
         measured = {"metrics": metrics, "protocol": str(figures[gain].protocol)}
         entries = found.entries(clip.identity, cfg.command) | measured
-        if strengths := recommended_strengths(table):
-            entries["recommended_strengths"] = list(strengths)
+        if "success" in figures:
+            strengths, by = recommended_of(table, figures[gain].protocol)
+            entries |= {"recommended_by": by} | ({"recommended_strengths": list(strengths)} if strengths else {})
         print(f"vector: {save_edit(out / VECTOR, found.edit, entries)}")

@@ -137,6 +137,7 @@ def test_an_edit_that_is_made_here_is_kept_with_its_figures(method: str, evaluat
     assert f"strength {found['strength'].value:g}" in manifest["protocol"]
     low, high = manifest["recommended_strengths"]   # none less than half as successful, and all others kept
     assert 0 < low <= high == found["strength"].value
+    assert manifest["recommended_by"].startswith("success and worst leakage, ")
     assert found[f"success at {low:g}"].value >= found["success"].value / 2
     assert found[f"leakage_worst at {high:g}"].value <= 0.1
     assert ("residual_cosine_untrained" in found) is False
