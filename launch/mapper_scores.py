@@ -16,7 +16,7 @@ from networks.clip import clip_distance
 from networks.grids import to_uint8
 from networks.latent import Latent
 from networks.latent_edit import LatentEdit
-from networks.mapper import Mapper, MapperEdit
+from networks.mapper import Mapper, MapperEdit, MixtureMapper
 from networks.mapper.network import codes_of
 from networks.mapper.sources import clip_features, features, remembered
 from networks.mapper.wish import Wish
@@ -148,7 +148,7 @@ def caption(text: str) -> str:
 
 
 def edit_of(
-    mapper: Mapper, judges: Judges, name: str, region: tuple[str, ...], condition: Tensor | None = None
+    mapper: Mapper | MixtureMapper, judges: Judges, name: str, region: tuple[str, ...], condition: Tensor | None = None
 ) -> LatentEdit:
     """A copy of a mapper, which may be trained on, as an edit of its generator's codes."""
     module = MapperEdit.by(copy.deepcopy(mapper), condition)

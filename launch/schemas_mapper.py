@@ -56,7 +56,6 @@ class MapperTrainingConfig:
     up_to: int = option(256, "pixels a side that are rendered at most: finer layers are left out", memory=True)
     together: int = option(64, "edited images that are held at once", memory=True)
     pretrained: int = option(0, "with task.conditioned: images that are first seen in pairs, without texts")
-    pairs: float = option(0.0, "with task.conditioned: weight of pairs afterwards, beside texts")
 
 
 @dataclass

@@ -26,7 +26,7 @@ from launch.resume import clock
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.generators import load_generator
 from networks.latent_edit import LatentEdit
-from networks.mapper import Mapper, Recipe, mapper_for
+from networks.mapper import Mapper, MixtureMapper, Recipe, mapper_for
 from networks.mapper.wish import Wish
 from networks.protocol import Generator
 from trainers.gan_callbacks import EveryImages
@@ -89,7 +89,7 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
         raise GanvasError("trainer.precision=16-mixed is not for a mapper, whose gradients are not scaled: use "
                           "bf16-mixed.")  # fmt: skip
     _check_statements(cfg)
-    for key in ("unseen", "training.pretrained", "training.pairs"):
+    for key in ("unseen", "training.pretrained"):
         if OmegaConf.select(cfg.task, key) and not cfg.task.conditioned:
             raise GanvasError(f"task.{key} is for a mapper that takes texts: set task.conditioned=true, or leave it "
                               "out.")  # fmt: skip
@@ -100,9 +100,9 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
         "task.training.total_images": cfg.task.batch_size, "task.training.lr": 0, "task.training.up_to": 4,
         "task.training.together": 1, "task.preserve.identity": 0, "task.preserve.perceptual": 0,
         "task.preserve.outside": 0, "task.training.ema_halflife": 0, "task.training.clip_gradient": 0,
-        "task.training.contrast": 0, "task.training.unsaid": 0, "task.training.pairs": 0,
+        "task.training.contrast": 0, "task.training.unsaid": 0,
         "task.training.jitter": 0, "task.clip.scale": 0,
-        "task.choose.codes": 1,
+        "task.choose.codes": 1, "task.training.pretrained": cfg.task.batch_size if cfg.task.conditioned else 0,
     })  # fmt: skip
     return texts
 
@@ -130,17 +130,21 @@ def _check_statements(cfg: DictConfig) -> None:
                               f"task.clip.statements, {', '.join(sorted(known)) or 'which has none'}.")  # fmt: skip
 
 
-def bank_of(cfg: DictConfig, judges: Judges) -> list[Mapper]:
-    """A mapper for each text, or one for all, with weights drawn from the seed.
+def bank_of(cfg: DictConfig, judges: Judges) -> list[Mapper | MixtureMapper]:
+    """A mapper for each text, or a mixture for all, with weights drawn from the seed.
 
     Raises:
         GanvasError: if a mapper of these settings, or of this generator, cannot be had.
     """
-    count = 1 if cfg.task.conditioned else len(judges.wish.texts)
-    return [fresh(cfg, judges.generator, judges) for _ in range(count)]
+    each = [fresh(cfg, judges.generator) for _ in judges.wish.texts]
+    if not cfg.task.conditioned:
+        return each
+    directions = judges.wish.directions
+    general = fresh(cfg, judges.generator, directions.shape[1])
+    return [MixtureMapper(general, each, directions).to(judges.generator.device)]
 
 
-def build(cfg: DictConfig, bank: list[Mapper], judges: Judges) -> MapperTrainer:
+def build(cfg: DictConfig, bank: list[Mapper | MixtureMapper], judges: Judges) -> MapperTrainer:
     """The trainer of mappers.
 
     Raises:
@@ -152,12 +156,12 @@ def build(cfg: DictConfig, bank: list[Mapper], judges: Judges) -> MapperTrainer:
     return instantiate({**settings, "_partial_": True})(bank=bank, judges=judges, seed=cfg.seed)
 
 
-def fresh(cfg: DictConfig, generator: Generator, judges: Judges) -> Mapper:
-    """A mapper as ``cfg.task.network`` describes it."""
+def fresh(cfg: DictConfig, generator: Generator, condition: int = 0) -> Mapper:
+    """A mapper as ``cfg.task.network`` describes it, which is told a vector of so many numbers."""
     options = arguments(cfg.task.network)
     made_by = {name: options.pop(name) for name in ("kind", "levels", "torgb", "measured")}
     try:
-        recipe = Recipe(**options, condition=judges.wish.directions.shape[1] if cfg.task.conditioned else 0)
+        recipe = Recipe(**options, condition=condition)
     except ValueError as error:
         raise GanvasError(f"task.network: {error}.") from error
     return mapper_for(generator, recipe=recipe, seed=cfg.seed, **made_by)

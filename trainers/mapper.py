@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from networks.checkpoints.errors import GanvasError
 from networks.clip import ClipMix
 from networks.latent import Latent
-from networks.mapper import Mapper
+from networks.mapper import Mapper, MixtureMapper
 from networks.mapper.sources import clip_features, features
 from networks.mapper.wish import Wish
 from networks.preservation import Preserved, Seen
@@ -64,7 +64,7 @@ class MapperTrainer(pl.LightningModule):
 
     def __init__(
         self,
-        bank: Sequence[Mapper],        # one for each text
+        bank: Sequence[Mapper | MixtureMapper],   # one for each text
         judges: Judges,                # frozen
         total_images: int,             # length of the run, in source images seen
         seed: int = 0,                 # of every draw
@@ -83,7 +83,6 @@ class MapperTrainer(pl.LightningModule):
         up_to: int = 256,              # pixels a side that are rendered at most
         together: int = 64,            # edited images that are held at once
         pretrained: int = 0,           # images that a conditioned mapper first sees in pairs, without texts
-        pairs: float = 0.0,            # weight of such pairs afterwards, so that what they taught is not forgotten
     ) -> None:  # fmt: skip
         super().__init__()
         if optimizer not in ("adamw", "ranger") or schedule not in ("cosine", "constant"):
@@ -96,7 +95,7 @@ class MapperTrainer(pl.LightningModule):
         self.total_images, self.seed, self.optimizer_name = total_images, seed, optimizer
         self.lr, self.weight_decay, self.schedule, self.ema_halflife = lr, weight_decay, schedule, ema_halflife
         self.clip_gradient, self.up_to, self.together = clip_gradient, up_to, together
-        self.pretrained, self.pairs = pretrained, pairs
+        self.pretrained = pretrained
         self.weights = {"clip": clip, "directional": directional, "length": length, "contrast": contrast,
                         "unsaid": unsaid}  # fmt: skip
         self.jitter, self.view = jitter, 0   # the view's seed, drawn at each step
@@ -109,7 +108,7 @@ class MapperTrainer(pl.LightningModule):
         return int(self.clock)
 
     @property
-    def mappers(self) -> list[Mapper]:
+    def mappers(self) -> list[Mapper | MixtureMapper]:
         """The result: the average where there is one."""
         return list(self.bank if self.average is None else self.average)
 
@@ -125,28 +124,39 @@ class MapperTrainer(pl.LightningModule):
             self.view = int(torch.randint(2**31, ()))   # one for all texts, so that each is trained as if alone
         optimizer = self.optimizers(use_pl_optimizer=False)
         if self.schedule == "cosine":
-            share = warm_up_then_cosine(self.images_seen // seen, self.total_images // seen)
+            share = warm_up_then_cosine(self.phase_seen // seen, self.phase_images // seen)
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * share
         optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for terms, which in self.terms(batch):
-            weights = self.weights_of(which)
+            weights = self.weights | self._judges.preserved.weights(which)
             total = sum((weights.get(name, 1.0) * x).sum() for name, x in terms.items()) / seen
             self.manual_backward(total)
             for name, x in [*terms.items(), ("loss", total * seen)]:
                 sums[name] = sums.get(name, 0.0) + x.detach().sum() / (seen * self.share)
         self.figures = as_floats(sums)
         stop_if_not_a_number(self.figures, f"after {self.images_seen} images")
-        for mapper in self.bank if self.clip_gradient else ():  # each for itself, as if it were alone
+        for mapper in self.alone if self.clip_gradient else ():
             nn.utils.clip_grad_norm_(mapper.parameters(), self.clip_gradient)
         optimizer.step()
-        self.clock += seen
         self._follow(seen)
+        self.clock += seen
 
-    def weights_of(self, which: Tensor | None) -> dict[str, Any]:
-        """Of terms by name, of images that follow these texts; 1 for others."""
-        return self.weights | self._judges.preserved.weights(which)
+    @property
+    def phase_seen(self) -> int:
+        """Images seen in this phase of the training, which has one."""
+        return self.images_seen
+
+    @property
+    def phase_images(self) -> int:
+        """Length of this phase."""
+        return self.total_images
+
+    @property
+    def alone(self) -> list[nn.Module]:
+        """Networks that share no weight, and whose gradients are bounded each for itself."""
+        return list(self.bank)
 
     @property
     def share(self) -> int:
@@ -200,42 +210,53 @@ class MapperTrainer(pl.LightningModule):
         """Move the average, with a short half-life at first."""
         if self.average is None:
             return
-        halflife = max(min(self.ema_halflife, RAMP * self.images_seen), 1e-8)
+        halflife = max(min(self.ema_halflife, RAMP * (self.phase_seen + seen)), 1e-8)
         share = 1 - 0.5 ** (seen / halflife)
         torch._foreach_lerp_(list(self.average.parameters()), list(self.bank.parameters()), share)
 
 
 class ConditionedTrainer(MapperTrainer):
-    """One mapper for all texts, which is told where a text leads from the neutral one; each image follows one of them.
+    """One mapper for all texts, which is told where a text leads from the neutral one.
 
-    For the first ``pretrained`` images no text is needed, and no image is rendered: the mapper is told which text would
-    ask for the change from one source's CLIP features to another's, and learns how their codes differ, after the idea
-    of DeltaEdit (Lyu et al. 2023, arXiv 2303.06285). Afterwards each step sees texts and, weighted, pairs.
+    Its general part learns first, for ``pretrained`` images. No text is needed for that, and no image is rendered: it is
+    told which text would ask for the change from one source's CLIP features to another's, and learns how their codes
+    differ, after the idea of DeltaEdit (Lyu et al. 2023, arXiv 2303.06285). Then each image follows one of the texts,
+    whose expert learns from it. Each phase has the whole schedule.
     """
 
     @property
     def share(self) -> int:
         return 1
 
-    def weights_of(self, which: Tensor | None) -> dict[str, Any]:
-        pairs = 1.0 if self.images_seen < self.pretrained else self.pairs
-        return super().weights_of(which) | {"missed": pairs, "turned": pairs}
+    @property
+    def mixture(self) -> MixtureMapper:
+        """What is trained."""
+        return self.bank[0]  # type: ignore[return-value]
+
+    @property
+    def phase_seen(self) -> int:
+        return self.images_seen - (0 if self.images_seen < self.pretrained else self.pretrained)
+
+    @property
+    def phase_images(self) -> int:
+        return self.pretrained if self.images_seen < self.pretrained else self.total_images - self.pretrained
+
+    @property
+    def alone(self) -> list[nn.Module]:
+        return [self.mixture.general, *self.mixture.experts]
 
     def terms(self, batch: Batch) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
-        mapper, n = self.bank[0], len(batch.images)
         if self.images_seen < self.pretrained:
             yield self._of_pairs(batch), None
             return
-        if self.pairs:
-            yield self._of_pairs(batch), None
-        directions = self._judges.wish.directions  # [T, D]
-        which = torch.randint(len(directions), [n]).to(directions.device)
-        steps = mapper(batch.codes, directions[which])
-        yield {**self.judged(batch, [steps], which), "length": mapper.lengths(steps)}, which
+        directions, n = self._judges.wish.directions, len(batch.images)
+        which = torch.randperm(len(directions)).repeat(n // len(directions) + 1)[:n].to(directions.device)
+        steps = self.mixture(batch.codes, directions[which])
+        yield {**self.judged(batch, [steps], which), "length": self.mixture.lengths(steps)}, which
 
     def _of_pairs(self, batch: Batch) -> dict[str, Tensor]:
         """How far the predicted difference of codes is from the true one: squared in units, and ``1 - cos``."""
-        mapper, (seen, *_) = self.bank[0], clip_features(batch.kept)
+        mapper, (seen, *_) = self.mixture.general, clip_features(batch.kept)
         difference = seen.roll(1, 0) - seen
         found = mapper(batch.codes, self._judges.wish.asking(difference))
         true = {name: batch.codes[name].roll(1, 0) - batch.codes[name] for name in found}

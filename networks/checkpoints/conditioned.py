@@ -13,13 +13,13 @@ from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.modules import load_module
 from networks.clip import TEMPLATES, ClipIdentity, ClipModel
 from networks.latent_edit import LatentEdit
-from networks.mapper import Mapper, MapperEdit, build_mapper
+from networks.mapper import Mapper, MapperEdit, MixtureMapper, build_mapper
 
 KIND = "conditioned_mapper"
 
 
 def save_conditioned(
-    path: str | Path, mapper: Mapper, generator_hash: str, clip: ClipIdentity, neutral: str, templates: tuple[str, ...],
+    path: str | Path, mapper: Mapper | MixtureMapper, generator_hash: str, clip: ClipIdentity, neutral: str, templates: tuple[str, ...],
     extra: Mapping[str, Any],
 ) -> Path:  # fmt: skip
     """Write a mapper that takes the direction of a text.
@@ -45,7 +45,7 @@ def save_conditioned(
     })  # fmt: skip
 
 
-def load_conditioned(path: str | Path) -> tuple[Mapper, Manifest]:
+def load_conditioned(path: str | Path) -> tuple[Mapper | MixtureMapper, Manifest]:
     """Read such a mapper, frozen, and its manifest; ``zoo/NAME`` is also looked for in the zoo.
 
     Raises:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from networks.latent import Latent, Space
 from networks.levels import Strength, factors
-from networks.mapper.network import Mapper, build_mapper, codes_of
+from networks.mapper.mixture import MixtureMapper, build_mapper
+from networks.mapper.network import Mapper, codes_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Part:
         ValueError: if the condition is missing, or not wanted.
     """
 
-    mapper: Mapper
+    mapper: Mapper | MixtureMapper
     strength: float = 1.0
     condition: Tensor | None = None
 
@@ -63,8 +64,10 @@ class MapperEdit:
             raise ValueError(f"mappers of different spaces do not go together, got {', '.join(sorted(spaces))}")
 
     @classmethod
-    def by(cls, mapper: Mapper, condition: Tensor | None = None) -> MapperEdit:
-        """The edit of one mapper, which is frozen by this."""
+    def by(cls, mapper: Mapper | MixtureMapper, condition: Tensor | None = None) -> MapperEdit:
+        """The edit of one mapper, which is frozen by this; of a mixture it holds what answers this text."""
+        if isinstance(mapper, MixtureMapper) and condition is not None:
+            mapper, condition = mapper.of(condition)
         return cls(((Part(mapper.eval().requires_grad_(False), 1.0, condition),),))
 
     @property
@@ -155,7 +158,7 @@ def _lists(stages: Any) -> Sequence[Sequence[Any]]:
     return stages
 
 
-def _load(mapper: Mapper, tensors: Mapping[str, Tensor]) -> None:
+def _load(mapper: Mapper | MixtureMapper, tensors: Mapping[str, Tensor]) -> None:
     try:
         mapper.load_state_dict({name: torch.as_tensor(t) for name, t in tensors.items()})
     except RuntimeError as error:

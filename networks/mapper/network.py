@@ -112,21 +112,21 @@ class Mapper(nn.Module):
         return {"space": self.space, "groups": [asdict(group) for group in self.groups],
                 "recipe": self.recipe.to_json()}  # fmt: skip
 
+    @staticmethod
+    def of(config: Mapping[str, Any]) -> Mapper:
+        """The mapper that a configuration describes (:attr:`config`), its weights still to be loaded.
 
-def build_mapper(config: Mapping[str, Any]) -> Mapper:
-    """The mapper that a configuration describes (``Mapper.config``), its weights still to be loaded.
-
-    Raises:
-        ValueError: if the configuration is none of a mapper.
-    """
-    try:
-        groups = [
-            Group(**{**group, "rows": None if group["rows"] is None else tuple(group["rows"])})
-            for group in config["groups"]
-        ]  # fmt: skip
-        return Mapper(config["space"], groups, Recipe(**config["recipe"]))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"it does not describe a mapper ({error})") from error
+        Raises:
+            ValueError: if the configuration is none of a mapper.
+        """
+        try:
+            groups = [
+                Group(**{**group, "rows": None if group["rows"] is None else tuple(group["rows"])})
+                for group in config["groups"]
+            ]  # fmt: skip
+            return Mapper(config["space"], groups, Recipe(**config["recipe"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"it does not describe a mapper ({error})") from error
 
 
 def module_name(group: str) -> str:

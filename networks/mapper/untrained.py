@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from networks.mapper.edit import MapperEdit, Part
-from networks.mapper.network import Mapper, build_mapper
+from networks.mapper.mixture import MixtureMapper, build_mapper
+from networks.mapper.network import Mapper
 
 
 def untrained(edit: MapperEdit, seed: int = 0) -> MapperEdit:
@@ -24,7 +25,7 @@ def untrained(edit: MapperEdit, seed: int = 0) -> MapperEdit:
         return MapperEdit(tuple(stages))
 
 
-def _drawn(part: Part) -> Mapper:
+def _drawn(part: Part) -> Mapper | MixtureMapper:
     fresh, trained = build_mapper(part.mapper.config), copy.deepcopy(part.mapper)
     for name, buffer in fresh.named_buffers():
         buffer.copy_(trained.get_buffer(name))

@@ -349,7 +349,7 @@ def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Pat
         (["task.network.norm=rows"], "task.network: norm is features or layers"),
         (["task.training.optimizer=sgd"], "not by sgd with cosine"),
         (["task.training.pretrained=8"], "set task.conditioned=true"),
-        (["task.training.pairs=1"], "set task.conditioned=true"),
+        (["task.conditioned=true"], "task.training.pretrained=0 must be at least"),
         (["task.unseen=[a hat]"], "set task.conditioned=true"),
         (["task.training.unsaid=1"], "task.training.unsaid compares with what else can be said: give"),
         (["task.clip.statements=[[hair,a hat]]"], r"task.clip.statements has \[hair,a hat\]: give a group"),

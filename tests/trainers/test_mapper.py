@@ -14,7 +14,7 @@ from datamodules.latents import Sources
 from networks.checkpoints.errors import GanvasError
 from networks.clip import ClipMix
 from networks.identity import IdentityNetwork
-from networks.mapper import STYLECLIP, Mapper, Recipe, in_space, mapper_for
+from networks.mapper import STYLECLIP, Mapper, MixtureMapper, Recipe, in_space, mapper_for
 from networks.mapper.sources import clip_features, remembered
 from networks.mapper.statements import Statements
 from networks.mapper.wish import Wish, root_covariance
@@ -211,30 +211,46 @@ def test_half_precision_trains_as_well(tmp_path: Path) -> None:
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in module.bank.parameters())
 
 
+def mixture(frozen: Judges) -> MixtureMapper:
+    general = mapper_for(generator(), "levels", Recipe(condition=DIM))
+    return MixtureMapper(general, bank_of(len(frozen.wish.texts)), frozen.wish.directions)
+
+
 def test_a_conditioned_mapper_learns_pairs_and_then_texts(tmp_path: Path) -> None:
-    bank = [mapper_for(generator(), "levels", Recipe(condition=DIM))]
-    module = ConditionedTrainer(bank, judges(), 30 * BATCH, lr=1e-2, pretrained=28 * BATCH)
-    (batch,) = [sources(module._judges).batch([0, 1, 2, 3, 4, 5])]
+    frozen = judges()
+    mapper = mixture(frozen)
+    module = ConditionedTrainer([mapper], frozen, 60 * BATCH, lr=1e-2, pretrained=30 * BATCH)
+    (batch,) = [sources(frozen).batch([0, 1, 2, 3, 4, 5])]
     before = {name: x.mean() for name, x in module._of_pairs(batch).items()}
     assert before["turned"] == 1  # the mapper says nothing yet
-    fit(module, tmp_path)
+    fit(module, tmp_path, stop_at=30 * BATCH)
     after = {name: x.mean() for name, x in module._of_pairs(batch).items()}
     assert after["missed"] < before["missed"]
     assert after["turned"] < 0.95
+    assert set(module.figures) == {"missed", "turned", "loss"}
+    assert not any(network.head.weight.any() for expert in mapper.experts for network in expert.networks.values())
+    taught = {name: x.clone() for name, x in mapper.general.state_dict().items()}
+    module = fit(ConditionedTrainer([mixture(frozen)], frozen, 60 * BATCH, lr=1e-2, pretrained=30 * BATCH), tmp_path)
+    assert module.images_seen == 60 * BATCH
     assert set(module.figures) == {"clip", "directional", "length", "loss"}
+    assert all(torch.equal(x, taught[name]) for name, x in module.mixture.general.state_dict().items())
+    assert all(expert.networks["fine"].head.weight.any() for expert in module.mixture.experts)
 
 
-def test_pairs_beside_texts_are_not_forgotten(tmp_path: Path) -> None:
-    missed = {}
-    for pairs in (0.0, 1.0):
-        bank = [mapper_for(generator(), "levels", Recipe(condition=DIM))]
-        (tmp_path / f"{pairs}").mkdir()
-        module = ConditionedTrainer(bank, judges(), 40 * BATCH, lr=1e-2, pretrained=10 * BATCH, pairs=pairs)
-        fit(module, tmp_path / f"{pairs}")
-        left = module._of_pairs(sources(module._judges).batch([0, 1, 2, 3, 4, 5]))["missed"]
-        missed[pairs] = float(left.detach().mean())
-    assert missed[1.0] < 0.9 * missed[0.0]
-    assert set(module.figures) == {"missed", "turned", "clip", "directional", "length", "loss"}
+def test_each_phase_of_a_conditioned_mapper_has_the_whole_schedule(tmp_path: Path) -> None:
+    module = ConditionedTrainer([mixture(judges())], judges(), 60 * BATCH, lr=1.0, pretrained=20 * BATCH)
+    found = []
+    for seen in (0, 10, 19, 20, 40, 59):
+        module.clock.fill_(seen * BATCH)
+        found.append((module.phase_seen // BATCH, module.phase_images // BATCH))
+    assert found == [(0, 20), (10, 20), (19, 20), (0, 40), (20, 40), (39, 40)]
+
+
+def test_texts_are_asked_alike_often() -> None:
+    frozen = judges()
+    module = ConditionedTrainer([mixture(frozen)], frozen, 60 * BATCH)
+    ((_, which),) = module.terms(sources(frozen).batch(list(range(7))))
+    assert sorted(which.bincount().tolist()) == [2, 2, 3]
 
 
 def test_ranger_is_the_originals() -> None:
