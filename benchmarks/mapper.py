@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = sections.parser(__doc__, SECTIONS, "at most 5 minutes on 2 cores: narrow at 512x512, few steps")
     helps = {"share": "of each whole training, the rest is multiplied up; scores are of what was run",
              "scored": "held-out codes that those trainings are scored on; 0: they are not",
-             "runs": "folder that whole trainings are kept in, so that an interrupted run goes on; of one state of the code",
+             "runs": "folder that whole trainings are kept in and taken from; of one state of the code",
              "turns": "rounds at the large size, after one that is not timed",
              "batch": "of the original's step at the large size: 2 in its program, 1 if memory is short"}  # fmt: skip
     made.add_argument("--share", type=float, help=helps["share"])

@@ -60,10 +60,10 @@ def compose(verb: str, words: Sequence[str], command: str = "") -> DictConfig:
             OmegaConf.to_container(cfg, resolve=True)  # finds a dangling ${...} of a file here, not in mid-run
     except (HydraException, OmegaConfBaseException) as error:
         raise GanvasError(_sentence(verb, words, error)) from error
-    except (AttributeError, AssertionError) as error:   # of OmegaConf, which merges nothing into a group that is null
+    except (AttributeError, AssertionError) as error:   # of OmegaConf, which merges nothing into a null group
         word = max(words, key=lambda word: ("={" in word, word.partition("=")[0].count(".")), default=verb)
-        raise GanvasError(f"`{word}` is inside a group that is null here, into which nothing can be typed: set it in an "
-                          "experiment of your own (a file in conf/experiment).") from error  # fmt: skip
+        raise GanvasError(f"`{word}` is inside a group that is null here, into which nothing can be typed: set it in "
+                          "an experiment of your own (a file in conf/experiment).") from error  # fmt: skip
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise GanvasError(_missing_sentence(verb, missing))

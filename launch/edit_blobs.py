@@ -92,9 +92,9 @@ def check(cfg: DictConfig) -> None:
         way = next(key for key in WAYS if cfg[key])
         raise GanvasError(f"source= is for steps of program= or script= that take something from other scenes, and "
                           f"{way}= takes nothing: leave it out.")  # fmt: skip
-    if given := [key for key, is_given in (("seed", cfg.seed), ("keep_content", not cfg.keep_content)) if is_given]:
-        if not cfg.keep:
-            raise GanvasError(f"{given[0]}= is of what keep= draws anew, and nothing is drawn here: leave it out.")
+    if not cfg.keep and (cfg.seed or not cfg.keep_content):
+        key = "seed" if cfg.seed else "keep_content"
+        raise GanvasError(f"{key}= is of what keep= draws anew, and nothing is drawn here: leave it out.")
     if cfg.video == 1:
         raise GanvasError("video=1 does not move: give 2 frames or more.")
 

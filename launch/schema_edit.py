@@ -130,8 +130,8 @@ class EditConfig(TextEditConfig):
         "collage.safetensors"
     )  # fmt: skip
     like: str | None = option(
-        None, "of blobs: scenes as `ganvas sample` drew them, one for each that is edited, whose look these take: codes "
-        "near theirs are sought whose blobs lie as here"
+        None, "of blobs: scenes as `ganvas sample` drew them, one for each that is edited, whose look these take: "
+        "codes near theirs are sought whose blobs lie as here"
     )  # fmt: skip
     keep: list[int] = option(list, "of blobs: those that stay, while the rest of the scene is drawn anew")
     keep_content: bool = option(
@@ -172,7 +172,7 @@ class EditConfig(TextEditConfig):
     paste: str | None = option(
         None, "feather, poisson or poisson-mixed: show the edit in the image itself; null: as rendered"
     )
-    name: str | None = option(None, "what the vector of an edit is called; null: `edit`, of blobs also as vector= is")
+    name: str | None = option(None, "what the vector of an edit is called; null: edit, or as vector= is")
     out: str = option(MANDATORY, "folder to write to")
     device: str = option("cpu", "cpu or cuda")
     edit: MaskEditConfig = option(MaskEditConfig, "how a mask is edited")

@@ -218,8 +218,8 @@ class MapperTrainer(pl.LightningModule):
 class ConditionedTrainer(MapperTrainer):
     """One mapper for all texts, which is told where a text leads from the neutral one.
 
-    Its general part learns first, for ``pretrained`` images. No text is needed for that, and no image is rendered: it is
-    told which text would ask for the change from one source's CLIP features to another's, and learns how their codes
+    Its general part learns first, for ``pretrained`` images. No text is needed for that, and no image is rendered: it
+    is told which text would ask for the change from one source's CLIP features to another's, and learns how their codes
     differ, after the idea of DeltaEdit (Lyu et al. 2023, arXiv 2303.06285). Then each image follows one of the texts,
     whose expert learns from it. Each phase has the whole schedule.
     """

@@ -19,8 +19,8 @@ KIND = "conditioned_mapper"
 
 
 def save_conditioned(
-    path: str | Path, mapper: Mapper | MixtureMapper, generator_hash: str, clip: ClipIdentity, neutral: str, templates: tuple[str, ...],
-    extra: Mapping[str, Any],
+    path: str | Path, mapper: Mapper | MixtureMapper, generator_hash: str, clip: ClipIdentity, neutral: str,
+    templates: tuple[str, ...], extra: Mapping[str, Any],
 ) -> Path:  # fmt: skip
     """Write a mapper that takes the direction of a text.
 
