@@ -39,7 +39,7 @@ class EncoderTrainingConfig:
     pixel: float = option(1.0, "weight of the mean squared pixel difference")
     spread: float = option(1e-3, "weight of the codes' mean squared distance from their mean")
     mixing: float = option(0.5, "share of the samples that mix two codes")
-    samples_first: float = option(0.0, "share of the run, its beginning, that learns from samples alone")
+    samples_first: float = option(0.0, "share of the run, its beginning, that learns the codes of samples and no more")
 
 
 @dataclass

@@ -33,6 +33,9 @@ from trainers.gan_callbacks import EveryImages
 from trainers.mapper import Judges, MapperTrainer
 
 
+SOME = 256   # codes that a result is finished on
+
+
 def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     """Fit mappers, resume where the record holds a checkpoint, score on held-out codes, export.
 
@@ -69,6 +72,7 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     module.to(generator.device)
     if choice:
         choice.take(module)
+    module.finish(sources.batch(list(range(min(len(sources), SOME)))).codes)
     result, chosen = score(cfg, module, judges, heldout, unseen, choice), choice.entries if choice else {}
     picture = record.image("heldout", heldout.sheet(result.edits), module.images_seen)
     export(cfg, record.export, module, judges, codes, result, chosen)

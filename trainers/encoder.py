@@ -50,7 +50,7 @@ class EncoderTrainer(pl.LightningModule):
         pixel: float = 1.0,            # weight of the mean squared pixel difference
         spread: float = 1e-3,          # weight of the codes' mean squared distance from their mean
         mixing: float = 0.5,           # share of the samples that mix two codes at a random row, if there are rows
-        samples_first: float = 0.0,    # share of the run, its beginning, that learns from samples alone
+        samples_first: float = 0.0,    # share of the run, its beginning, that learns the codes of samples and no more
     ) -> None:  # fmt: skip
         super().__init__()
         self.automatic_optimization = False
@@ -101,7 +101,9 @@ class EncoderTrainer(pl.LightningModule):
             "latent": ((found[-len(ws) :] - ws) / self.E.w_std).square().mean(),
             "spread": ((found - self.E.w_mean) / self.E.w_std).square().mean(),
         }
-        if self.weights["perceptual"] or self.weights["pixel"]:  # most of the work is there
+        if alone:  # rendering codes that are far off yet would be most of the work, and its gradients break the network
+            return losses
+        if self.weights["perceptual"] or self.weights["pixel"]:
             rendered = generator.render(latent_of(found, self._space))
             losses["pixel"] = (rendered - images).square().mean()
         if self.weights["perceptual"]:

@@ -112,6 +112,9 @@ class MapperTrainer(pl.LightningModule):
         """The result: the average where there is one."""
         return list(self.bank if self.average is None else self.average)
 
+    def finish(self, codes: Mapping[str, Tensor]) -> None:
+        """What is done to the result when training is over; ``codes`` are some that were learned on, ``[N, ...]``."""
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         if self.optimizer_name == "ranger":
             return Ranger(self.bank.parameters(), lr=self.lr)
@@ -244,6 +247,10 @@ class ConditionedTrainer(MapperTrainer):
     @property
     def alone(self) -> list[nn.Module]:
         return [self.mixture.general, *self.mixture.experts]
+
+    def finish(self, codes: Mapping[str, Tensor]) -> None:
+        modules = self.bank if self.average is None else self.average
+        modules[0] = self.mappers[0].levelled(codes).requires_grad_(False)  # type: ignore[union-attr]
 
     def terms(self, batch: Batch) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
         if self.images_seen < self.pretrained:

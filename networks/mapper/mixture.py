@@ -97,6 +97,23 @@ class MixtureMapper(nn.Module):
         """See :meth:`networks.mapper.Mapper.lengths`."""
         return self.general.lengths(steps)
 
+    @torch.no_grad()
+    def levelled(self, codes: Mapping[str, Tensor]) -> MixtureMapper:
+        """The same mixture, whose general mapper goes as far as the experts do, in the mean over their texts.
+
+        What it has learned from differences of two persons is longer than what a text asks for.
+
+        Args:
+            codes: a latent's tensors, ``[N, ...]``, that steps are measured on.
+        """
+        n = len(next(iter(codes.values())))
+        own = torch.stack([expert.lengths(expert(codes)).mean() for expert in self.experts])
+        general = torch.stack([
+            self.general.lengths(self.general(codes, key.expand(n, -1))).mean() for key in self.keys
+        ])  # fmt: skip
+        factor = float((own.mean() / general.mean().clamp_min(1e-12)).sqrt())
+        return MixtureMapper(self.general.scaled(factor), list(self.experts), self.keys) if factor > 0 else self
+
     def of(self, condition: Tensor) -> tuple[Mapper | MixtureMapper, Tensor | None]:
         """What answers one text ``[condition]``, and what that is to be told: the same steps, in less weights."""
         nearest, share = (x.item() for x in self.gate(condition[None]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -102,6 +102,13 @@ class Mapper(nn.Module):
             squares = squares + (step / unit).square().flatten(1).sum(1)
             numbers += step[0].numel()
         return squares / numbers
+
+    def scaled(self, factor: float) -> Mapper:
+        """The same mapper, whose steps are so many times as long."""
+        recipe = replace(self.recipe, step_scale=factor * self.recipe.step_scale)
+        found = Mapper(self.space, self.groups, recipe).to(next(self.parameters()).device)
+        found.load_state_dict(self.state_dict())
+        return found
 
     def _first(self, tensor: str) -> Group:
         return next(group for group in self.groups if group.tensor == tensor)

@@ -75,6 +75,30 @@ def test_what_texts_teach_reaches_their_experts_alone() -> None:
         assert any(p.grad is not None for p in part.parameters()) is is_taught
 
 
+def test_the_general_mapper_is_made_to_go_as_far_as_the_experts() -> None:
+    mapper, x = mixture(), codes(50)
+    level = mapper.levelled(x)
+    far = at_cosine(0).expand(50, -1)
+    ratio = level(x, far)["a"] / mapper(x, far)["a"]
+    torch.testing.assert_close(ratio, ratio.mean().expand_as(ratio))
+    close(level(x, at_cosine(1).expand(50, -1)), mapper(x, at_cosine(1).expand(50, -1)))
+    own = sum(expert.lengths(expert(x)).mean() for expert in level.experts)
+    general = sum(level.general.lengths(level.general(x, key.expand(50, -1))).mean() for key in level.keys)
+    torch.testing.assert_close(general, own)
+    close(build_like(level)(x, far), level(x, far))
+    for expert in mapper.experts:
+        for network in expert.networks.values():
+            torch.nn.init.zeros_(network.head.weight)
+    assert mapper.levelled(x) is mapper   # experts that move nothing say nothing of how far
+
+
+def build_like(mapper: MixtureMapper) -> MixtureMapper:
+    again = build_mapper(json.loads(json.dumps(mapper.config)))
+    again.load_state_dict(mapper.state_dict())
+    assert isinstance(again, MixtureMapper)
+    return again
+
+
 @pytest.mark.parametrize(("c", "kind"), [(1.0, "expert"), (0.95, "expert"), (0.7, "both"), (0.2, "general")])
 def test_an_edit_holds_what_its_text_asks(c: float, kind: str, tmp_path: Path) -> None:
     mapper, told = mixture(), at_cosine(c, 1)
@@ -93,9 +117,7 @@ def test_an_edit_holds_what_its_text_asks(c: float, kind: str, tmp_path: Path) -
 
 def test_the_configuration_and_the_weights_are_the_mixture() -> None:
     mapper = mixture()
-    again = build_mapper(json.loads(json.dumps(mapper.config)))
-    again.load_state_dict(mapper.state_dict())
-    assert isinstance(again, MixtureMapper)
+    again = build_like(mapper)
     told = torch.stack([at_cosine(c) for c in (1, 0.8, 0.6, 0.1, -1)])
     close(again(codes(), told), mapper(codes(), told))
     torch.testing.assert_close(again.keys.norm(dim=1), torch.ones(TEXTS))
