@@ -32,7 +32,6 @@ from networks.protocol import Generator
 from trainers.gan_callbacks import EveryImages
 from trainers.mapper import Judges, MapperTrainer
 
-
 SOME = 256   # codes that a result is finished on
 
 

@@ -12,7 +12,6 @@ import torch
 from datamodules.images import GANImages, ImageSet
 from networks.critics import perceptual
 from networks.encoder import WPlusEncoder
-from networks.latent import Latent
 from networks.stylegan2 import Generator
 from tests.networks.test_blobgan import made
 from trainers.diverged import DivergedError
