@@ -140,8 +140,8 @@ class MapperTrainer(pl.LightningModule):
                 sums[name] = sums.get(name, 0.0) + x.detach().sum() / (seen * self.share)
         self.figures = as_floats(sums)
         stop_if_not_a_number(self.figures, f"after {self.images_seen} images")
-        for mapper in self.alone if self.clip_gradient else ():
-            nn.utils.clip_grad_norm_(mapper.parameters(), self.clip_gradient)
+        for mapper, part in self.alone if self.clip_gradient else ():
+            nn.utils.clip_grad_norm_(mapper.parameters(), part * self.clip_gradient)
         optimizer.step()
         self._follow(seen)
         self.clock += seen
@@ -157,9 +157,9 @@ class MapperTrainer(pl.LightningModule):
         return self.total_images
 
     @property
-    def alone(self) -> list[nn.Module]:
-        """Networks that share no weight, and whose gradients are bounded each for itself."""
-        return list(self.bank)
+    def alone(self) -> list[tuple[nn.Module, float]]:
+        """Networks that share no weight, and the part of a batch that each one's gradient, bounded by itself, is from."""
+        return [(mapper, 1.0) for mapper in self.bank]
 
     @property
     def share(self) -> int:
@@ -245,8 +245,9 @@ class ConditionedTrainer(MapperTrainer):
         return self.pretrained if self.images_seen < self.pretrained else self.total_images - self.pretrained
 
     @property
-    def alone(self) -> list[nn.Module]:
-        return [self.mixture.general, *self.mixture.experts]
+    def alone(self) -> list[tuple[nn.Module, float]]:
+        experts = self.mixture.experts
+        return [(self.mixture.general, 1.0), *((expert, 1 / len(experts)) for expert in experts)]
 
     def finish(self, codes: Mapping[str, Tensor]) -> None:
         modules = self.bank if self.average is None else self.average

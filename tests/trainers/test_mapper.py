@@ -246,6 +246,22 @@ def test_each_phase_of_a_conditioned_mapper_has_the_whole_schedule(tmp_path: Pat
     assert found == [(0, 20), (10, 20), (19, 20), (0, 40), (20, 40), (39, 40)]
 
 
+def test_an_expert_comes_out_as_a_mapper_alone(tmp_path: Path) -> None:
+    one, options = judges(TEXTS[:1]), {"lr": 1e-2, "clip_gradient": 0.01}
+    for name in ("mixture", "alone"):
+        (tmp_path / name).mkdir()
+    together = fit(ConditionedTrainer([mixture(one)], one, 5 * BATCH, **options), tmp_path / "mixture")
+    alone = fit(MapperTrainer(bank_of(1), one, 5 * BATCH, **options), tmp_path / "alone")
+    for mine, other in zip(together.mixture.experts[0].parameters(), alone.bank[0].parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_an_experts_gradient_is_bounded_by_its_part_of_the_batch() -> None:
+    module = ConditionedTrainer([mixture(judges())], judges(), 5 * BATCH)
+    assert [part for _, part in module.alone] == [1.0, *[pytest.approx(1 / 3)] * 3]
+    assert [part for _, part in MapperTrainer(bank_of(2), judges(TEXTS[:2]), BATCH).alone] == [1.0, 1.0]
+
+
 def test_texts_are_asked_alike_often() -> None:
     frozen = judges()
     module = ConditionedTrainer([mixture(frozen)], frozen, 60 * BATCH)
