@@ -158,7 +158,7 @@ class MapperTrainer(pl.LightningModule):
 
     @property
     def alone(self) -> list[tuple[nn.Module, float]]:
-        """Networks that share no weight, and the part of a batch that each one's gradient, bounded by itself, is from."""
+        """Networks that share no weight, each bounded by itself, and the part of a batch that its gradient is from."""
         return [(mapper, 1.0) for mapper in self.bank]
 
     @property
