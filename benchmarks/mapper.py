@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 < given.get("share", 1) <= 1 or not counts:
         raise GanvasError("--share is above 0 and at most 1, --turns and --batch at least 1, --scored at least 0.")
     size = Settings().quick() if arguments.quick else Settings()
-    settings = replace(size, device=arguments.device, threads=arguments.threads, runs=arguments.runs, **given)
+    runs = arguments.runs and arguments.runs.resolve()
+    settings = replace(size, device=arguments.device, threads=arguments.threads, runs=runs, **given)
     more = [f"--{name} {value:g}" for name, value in given.items()]
     return sections.run(TITLE, SECTIONS, settings, arguments, sections.command(SCRIPT, arguments, more))
 

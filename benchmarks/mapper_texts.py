@@ -30,6 +30,7 @@ from launch.figures import read_figures
 from launch.mapper_export import CONDITIONED
 from launch.mapper_judges import file_name
 from launch.text_scores import followed
+from networks.checkpoints.atomic import atomic_path
 
 SINGLE, BANK, CONDITIONAL = "mapper/avatars", "mapper/bank", "mapper/conditioned"
 LESS = 1 / 3   # length of the shorter of two trainings, by which the longer is multiplied up
@@ -80,7 +81,8 @@ class Trainings:
         if not kept.is_file():
             shutil.rmtree(out, ignore_errors=True)
             spent = command([*words, f"out={out}"])
-            kept.write_text(json.dumps({"words": words, **spent._asdict()}))
+            with atomic_path(kept) as temporary:
+                temporary.write_text(json.dumps({"words": words, **spent._asdict()}))
         found = json.loads(kept.read_text())
         return Spent(found["wall"], found["cpu"]), out
 

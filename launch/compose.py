@@ -61,7 +61,8 @@ def compose(verb: str, words: Sequence[str], command: str = "") -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         raise GanvasError(_sentence(verb, words, error)) from error
     except (AttributeError, AssertionError) as error:   # of OmegaConf, which merges nothing into a null group
-        word = max(words, key=lambda word: ("={" in word, word.partition("=")[0].count(".")), default=verb)
+        if (word := _inside_null(verb, words, overrides)) is None:
+            raise
         raise GanvasError(f"`{word}` is inside a group that is null here, into which nothing can be typed: set it in "
                           "an experiment of your own (a file in conf/experiment).") from error  # fmt: skip
     missing = sorted(OmegaConf.missing_keys(cfg))
@@ -211,6 +212,19 @@ def _sentence(verb: str, words: Sequence[str], error: Exception) -> str:
             return f"`ganvas {verb}` has no option `{key}`: {instead}."
         return f"`ganvas {verb}` has no option `{key}`{_nearest(key, known_keys(verb)) or '.'}"
     return f"`{word or key or verb}` does not fit: {_first_line(cause)}."
+
+
+def _inside_null(verb: str, words: Sequence[str], overrides: Sequence[str]) -> str | None:
+    """The first word that sets something inside a group that is null without it; None: there is none."""
+    keys = [word.partition("=")[0] for word in words]
+    others = [override for key, override in zip(keys, overrides, strict=True) if "." not in key]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra_compose(verb, others)
+    for word, key in zip(words, keys, strict=True):
+        inside = key if word.partition("=")[2].startswith("{") else key.rpartition(".")[0]
+        if inside and OmegaConf.select(cfg, inside, default=cfg) is None:
+            return word
+    return None
 
 
 def known_keys(verb: str) -> list[str]:

@@ -47,7 +47,7 @@ from networks.latent import item_names
 from networks.metrics.uncertainty import image_uncertainty
 
 SHEET, STRIP, LATENTS, VECTOR = "sheet.png", "strip.png", "latents.safetensors", "vector.safetensors"  # in out=
-BLOBS_ONLY = ("source", "scenes", "script", "move", "like", "keep", "video")
+BLOBS_ONLY = (*edit_blobs.OPTIONS, "script")
 
 
 def run(cfg: DictConfig) -> None:

@@ -30,11 +30,12 @@ from networks.checkpoints.edits import save_edit
 from networks.checkpoints.errors import GanvasError
 from networks.checkpoints.latents import load_latent
 from networks.grids import save_png, to_uint8
-from networks.latent import Latent, item_names
+from networks.latent import HIDDEN, Latent, item_names
 from networks.latent_edit import LatentEdit
 
 WAYS = ("move", "program", "script", "vector", "like", "keep")
 MASKS_ONLY = ("segmentation", "landmarks", "latents", "mask", "classes", "refine", "paste", "classmap", "reference")
+OPTIONS = ("source", "scenes", "move", "like", "keep", "only_places", "seed", "video")   # of scenes of blobs alone
 STRIP, VIDEO, VECTOR = "strip.png", "video.gif", "vector.safetensors"
 SECONDS = 2.0  # that a video lasts, and the last picture stays for another
 
@@ -50,7 +51,7 @@ def run(cfg: DictConfig) -> None:
     given, all_names, source = _given(cfg, editor)
     chosen = _chosen(cfg, len(given))
     latent, names = given[chosen], tuple(all_names[i] for i in chosen)
-    settings = CompletionSettings(content=cfg.keep_content)
+    settings = CompletionSettings(content=not cfg.only_places)
     completed = editor.complete(latent, list(cfg.keep), cfg.seed, settings) if cfg.keep else None
     edit = _edit(cfg, editor, given, latent, completed)
     edited = editor.edit(latent, edit)
@@ -92,8 +93,8 @@ def check(cfg: DictConfig) -> None:
         way = next(key for key in WAYS if cfg[key])
         raise GanvasError(f"source= is for steps of program= or script= that take something from other scenes, and "
                           f"{way}= takes nothing: leave it out.")  # fmt: skip
-    if not cfg.keep and (cfg.seed or not cfg.keep_content):
-        key = "seed" if cfg.seed else "keep_content"
+    if not cfg.keep and (cfg.seed or cfg.only_places):
+        key = "seed" if cfg.seed else "only_places"
         raise GanvasError(f"{key}= is of what keep= draws anew, and nothing is drawn here: leave it out.")
     if cfg.video == 1:
         raise GanvasError("video=1 does not move: give 2 frames or more.")
@@ -158,7 +159,7 @@ def _edit(
     if completed is not None:
         made = replace(completed.edit, name=cfg.name or NAME)
     elif cfg.like:
-        made = replace(editor.match_styles(latent, _scenes(cfg.like, editor, "like")[0]), name=cfg.name or NAME)
+        made = replace(editor.match_styles(latent, _like(cfg, editor, len(latent))), name=cfg.name or NAME)
     else:
         source = _scenes(cfg.source, editor, "source")[0] if cfg.source else given
         made = editor.vector(steps_of(cfg), source, cfg.name or NAME)
@@ -166,6 +167,16 @@ def _edit(
         return made * cfg.strength[0]
     except ValueError as error:
         raise GanvasError(f"strength={cfg.strength[0]}: {error}.") from error
+
+
+def _like(cfg: DictConfig, editor: BlobEditor, count: int) -> Latent:
+    """The scenes whose look is taken."""
+    found, _ = _scenes(cfg.like, editor, "like")
+    if len(found) != count or HIDDEN not in found.tensors:
+        has = f"{len(found)} scenes" if len(found) != count else "edited scenes, which have no code to begin at"
+        raise GanvasError(f"like={cfg.like} has {has}: give {count} as `ganvas sample` drew them, one for each that is "
+                          "edited.")  # fmt: skip
+    return found
 
 
 def write(

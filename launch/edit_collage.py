@@ -16,6 +16,7 @@ from editors.collage_scripts import Codes, Sources, collage_steps
 from editors.compositing import PASTES, paste
 from editors.generator import GeneratorEditor
 from editors.invert import invert
+from launch import edit_blobs
 from launch.collage_masks import MaskFit
 from launch.edit_changes import LATENTS, SHEET, record_changes, save_pictures
 from launch.edit_scripts import read_script
@@ -37,7 +38,7 @@ from networks.collage.render import stages_of
 from networks.grids import save_png, to_uint8
 from networks.latent import Latent, item_names
 
-OTHERS = ("segmentation", "landmarks", "program", "vector", "refine", "source", "scenes", "move", "keep", "video")
+OTHERS = ("segmentation", "landmarks", "program", "vector", "refine", *edit_blobs.OPTIONS)
 PLACING = {"item": None, "right": 0.0, "down": 0.0, "scale": 1.0, "mirror": False}   # of reference= alone, by default
 STRIP, COLLAGE, VECTOR = "strip.png", "collage.safetensors", "vector.safetensors"
 

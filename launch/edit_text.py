@@ -15,6 +15,7 @@ from torch import Tensor
 
 from datamodules.folder import IMAGE_SUFFIXES
 from editors.generator import GeneratorEditor
+from launch import edit_blobs
 from launch.figures import Figure, Protocol, Source, values, write_config, write_figures
 from launch.files import files_of
 from launch.hardware import machine, require_device
@@ -36,8 +37,8 @@ from networks.protocol import Generator
 
 SHEET, STRIP, LATENTS, VECTOR = "sheet.png", "strip.png", "latents.safetensors", "vector.safetensors"   # in out=
 # What needs a branch, or a scene of blobs.
-OTHERS = ("segmentation", "landmarks", "mask", "program", "classes", "vector", "refine", "paste", "layout", "source",
-          "scenes", "script", "move", "keep", "video")  # fmt: skip
+OTHERS = ("segmentation", "landmarks", "mask", "program", "classes", "vector", "refine", "paste", "layout", "script",
+          *edit_blobs.OPTIONS)  # fmt: skip
 FAR = 1.5   # deviations of W: a step as long as this leads to where the generator was not trained
 
 

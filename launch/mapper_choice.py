@@ -78,7 +78,9 @@ class Choice(EveryImages):
 
     @torch.no_grad()
     def look(self, module: MapperTrainer) -> None:
-        """Score every mapper, and keep those that are the best so far."""
+        """Score every mapper, and keep those that are the best so far; nothing while no text is learned yet."""
+        if not module.is_judged:
+            return
         edits = self.edits(module)
         for number, mapper in enumerate(module.mappers):
             texts = [list(edits)[number]] if len(module.mappers) > 1 else list(edits)

@@ -144,7 +144,7 @@ def _described(cfg: DictConfig, module: MapperTrainer, judges: Judges, codes: Co
         "templates": list(templates_of(cfg)),
         "clips": [identity.to_json() for identity in judges.mix.identities],
         "clip_weights": list(judges.mix.weights),
-        "step_scale": cfg.task.network.step_scale,
+        "step_scale": module.mappers[0].recipe.step_scale,
         "protocol": str(protocol_of(codes, judges)),
         "trained_on": {"codes": str(codes.training), "count": len(codes.split.train), "seed": cfg.seed,
                        "images_seen": module.images_seen,

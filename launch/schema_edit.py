@@ -134,9 +134,8 @@ class EditConfig(TextEditConfig):
         "codes near theirs are sought whose blobs lie as here"
     )  # fmt: skip
     keep: list[int] = option(list, "of blobs: those that stay, while the rest of the scene is drawn anew")
-    keep_content: bool = option(
-        True, "with keep=: the rest is to fit what is in those blobs, too; false: only where they lie, which leaves it "
-        "more freedom"
+    only_places: bool = option(
+        False, "with keep=: what is drawn anew is to fit only where those blobs lie, not what is in them: more is new"
     )  # fmt: skip
     seed: int = option(0, "with keep=: of what is drawn anew")
     video: int = option(0, "of blobs: frames of video.gif, from no edit to all of it; 0 for none")

@@ -61,6 +61,8 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
     heldout = Heldout(codes.heldout, judges, cfg.task.training.up_to, cfg.task.sources.batch)
 
     def draw(trained: MapperTrainer) -> None:
+        if not trained.is_judged:
+            return
         sheet = heldout.sheet(edits_of(cfg, trained, judges))
         record.image(f"heldout-{trained.images_seen:08d}", sheet, trained.images_seen)
 
@@ -92,6 +94,10 @@ def check_settings(cfg: DictConfig) -> tuple[str, ...]:
         raise GanvasError("trainer.precision=16-mixed is not for a mapper, whose gradients are not scaled: use "
                           "bf16-mixed.")  # fmt: skip
     _check_statements(cfg)
+    first, whole = cfg.task.training.pretrained, cfg.task.training.total_images
+    if first > whole:
+        raise GanvasError(f"task.training.pretrained={first} is part of task.training.total_images={whole}: give less, "
+                          "or train longer.")  # fmt: skip
     for key in ("unseen", "training.pretrained"):
         if OmegaConf.select(cfg.task, key) and not cfg.task.conditioned:
             raise GanvasError(f"task.{key} is for a mapper that takes texts: set task.conditioned=true, or leave it "

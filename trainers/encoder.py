@@ -101,7 +101,7 @@ class EncoderTrainer(pl.LightningModule):
             "latent": ((found[-len(ws) :] - ws) / self.E.w_std).square().mean(),
             "spread": ((found - self.E.w_mean) / self.E.w_std).square().mean(),
         }
-        if alone:  # rendering codes that are far off yet would be most of the work, and its gradients break the network
+        if alone:  # to render what is far off yet would be most of the work, and its gradients break the network
             return losses
         if self.weights["perceptual"] or self.weights["pixel"]:
             rendered = generator.render(latent_of(found, self._space))

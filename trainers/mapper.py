@@ -127,7 +127,7 @@ class MapperTrainer(pl.LightningModule):
             self.view = int(torch.randint(2**31, ()))   # one for all texts, so that each is trained as if alone
         optimizer = self.optimizers(use_pl_optimizer=False)
         if self.schedule == "cosine":
-            share = warm_up_then_cosine(self.phase_seen // seen, self.phase_images // seen)
+            share = warm_up_then_cosine(self.phase_seen // seen, max(self.phase_images // seen, 1))
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * share
         optimizer.zero_grad(set_to_none=True)
@@ -140,7 +140,7 @@ class MapperTrainer(pl.LightningModule):
                 sums[name] = sums.get(name, 0.0) + x.detach().sum() / (seen * self.share)
         self.figures = as_floats(sums)
         stop_if_not_a_number(self.figures, f"after {self.images_seen} images")
-        for mapper, part in self.alone if self.clip_gradient else ():
+        for mapper, part in self.alone(seen) if self.clip_gradient else ():
             nn.utils.clip_grad_norm_(mapper.parameters(), part * self.clip_gradient)
         optimizer.step()
         self._follow(seen)
@@ -157,8 +157,12 @@ class MapperTrainer(pl.LightningModule):
         return self.total_images
 
     @property
-    def alone(self) -> list[tuple[nn.Module, float]]:
-        """Networks that share no weight, each bounded by itself, and the part of a batch that its gradient is from."""
+    def is_judged(self) -> bool:
+        """Whether texts have been learned from by now."""
+        return True
+
+    def alone(self, seen: int) -> list[tuple[nn.Module, float]]:
+        """Networks that share no weight, each bounded by itself, and the part of ``seen`` that its gradient is from."""
         return [(mapper, 1.0) for mapper in self.bank]
 
     @property
@@ -215,7 +219,9 @@ class MapperTrainer(pl.LightningModule):
             return
         halflife = max(min(self.ema_halflife, RAMP * (self.phase_seen + seen)), 1e-8)
         share = 1 - 0.5 ** (seen / halflife)
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.bank.parameters()), share)
+        pairs = zip(self.average.parameters(), self.bank.parameters(), strict=True)
+        moved = [(mean, p) for mean, p in pairs if p.grad is not None]   # a part that no longer learns keeps its mean
+        torch._foreach_lerp_([mean for mean, _ in moved], [p.detach() for _, p in moved], share)
 
 
 class ConditionedTrainer(MapperTrainer):
@@ -245,13 +251,17 @@ class ConditionedTrainer(MapperTrainer):
         return self.pretrained if self.images_seen < self.pretrained else self.total_images - self.pretrained
 
     @property
-    def alone(self) -> list[tuple[nn.Module, float]]:
+    def is_judged(self) -> bool:
+        return self.images_seen > self.pretrained
+
+    def alone(self, seen: int) -> list[tuple[nn.Module, float]]:
         experts = self.mixture.experts
-        return [(self.mixture.general, 1.0), *((expert, 1 / len(experts)) for expert in experts)]
+        return [(self.mixture.general, 1.0), *((expert, 1 / min(len(experts), seen)) for expert in experts)]
 
     def finish(self, codes: Mapping[str, Tensor]) -> None:
         modules = self.bank if self.average is None else self.average
-        modules[0] = self.mappers[0].levelled(codes).requires_grad_(False)  # type: ignore[union-attr]
+        here = {name: x.to(self.device) for name, x in codes.items()}
+        modules[0] = self.mappers[0].levelled(here).requires_grad_(False)  # type: ignore[union-attr]
 
     def terms(self, batch: Batch) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
         if self.images_seen < self.pretrained:

@@ -65,7 +65,13 @@ class MixtureMapper(nn.Module):
         return self.general.recipe
 
     def gate(self, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Of directions ``[N, condition]``: the nearest expert ``[N]``, and how much of the step is its, ``[N]``."""
+        """Of directions ``[N, condition]``: the nearest expert ``[N]``, and how much of the step is its, ``[N]``.
+
+        Raises:
+            ValueError: if they are of another width.
+        """
+        if condition.shape[-1] != self.keys.shape[1]:
+            raise ValueError(f"a condition of width {self.keys.shape[1]} is wanted, got {list(condition.shape)}")
         with torch.autocast(condition.device.type, enabled=False):   # half precision would round the cosines
             cosine, nearest = (F.normalize(condition.float(), dim=1) @ self.keys.T).max(dim=1)
         return nearest, ((cosine - FAR) / (NEAR - FAR)).clamp(0, 1)
@@ -99,7 +105,7 @@ class MixtureMapper(nn.Module):
 
     @torch.no_grad()
     def levelled(self, codes: Mapping[str, Tensor]) -> MixtureMapper:
-        """The same mixture, whose general mapper goes as far as the experts do, in the mean over their texts.
+        """The same mixture, whose general mapper goes no further than the experts do, in the mean over their texts.
 
         What it has learned from differences of two persons is longer than what a text asks for.
 
@@ -112,7 +118,7 @@ class MixtureMapper(nn.Module):
             self.general.lengths(self.general(codes, key.expand(n, -1))).mean() for key in self.keys
         ])  # fmt: skip
         factor = float((own.mean() / general.mean().clamp_min(1e-12)).sqrt())
-        return MixtureMapper(self.general.scaled(factor), list(self.experts), self.keys) if factor > 0 else self
+        return MixtureMapper(self.general.scaled(factor), list(self.experts), self.keys) if 0 < factor < 1 else self
 
     def of(self, condition: Tensor) -> tuple[Mapper | MixtureMapper, Tensor | None]:
         """What answers one text ``[condition]``, and what that is to be told: the same steps, in less weights."""
@@ -136,6 +142,8 @@ def build_mapper(config: Mapping[str, Any]) -> Mapper | MixtureMapper:
     Raises:
         ValueError: if the configuration is none of a mapper.
     """
+    if not isinstance(config, Mapping):
+        raise ValueError(f"it does not describe a mapper ({type(config).__name__})")
     if "general" not in config:
         return Mapper.of(config)
     experts = config.get("experts")

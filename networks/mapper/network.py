@@ -132,7 +132,7 @@ class Mapper(nn.Module):
                 for group in config["groups"]
             ]  # fmt: skip
             return Mapper(config["space"], groups, Recipe(**config["recipe"]))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, RuntimeError) as error:   # the last of a width that no tensor can have
             raise ValueError(f"it does not describe a mapper ({error})") from error
 
 

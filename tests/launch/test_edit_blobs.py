@@ -128,7 +128,7 @@ def test_scenes_are_completed_around_what_is_kept(folder: Path, tmp_path: Path) 
 
 
 def test_what_is_around_may_forget_what_is_in_the_kept_blobs(folder: Path, tmp_path: Path) -> None:
-    for part, words in (("a", []), ("b", ["keep_content=false"])):
+    for part, words in (("a", []), ("b", ["only_places=true"])):
         assert edit(folder, tmp_path / part, "keep=[0]", *words) == cli.OK
     before = layouts(folder / "samples" / "latents.safetensors")
     whole, free = (layouts(tmp_path / part / "latents.safetensors") for part in "ab")
@@ -203,6 +203,7 @@ def other_files(folder: Path, tmp_path: Path) -> dict[str, Path]:
     latent, names = load_latent(folder / "samples" / "latents.safetensors")
     wide = latent.replace(style=torch.zeros(3, 4, 9))
     files = {
+        "layout": folder / "samples" / "latents.safetensors",
         "foreign": save_latent(tmp_path / "f.safetensors", Layout.of(latent).latent("f" * 64), names),
         "edited": save_latent(tmp_path / "e.safetensors", Layout.of(latent).latent(latent.generator_hash), names),
         "wide": save_latent(tmp_path / "w.safetensors", wide, names),
@@ -246,8 +247,9 @@ def other_files(folder: Path, tmp_path: Path) -> dict[str, Path]:
         (["keep=[1]", "source={wide}"], "and keep= takes nothing: leave it out"),
         (["move=1:0.1,0", "source={wide}"], "source= is for steps of program= or script= that take something"),
         (["move=1:0.1,0", "seed=3"], "seed= is of what keep= draws anew"),
-        (["move=1:0.1,0", "keep_content=false"], "keep_content= is of what keep= draws anew"),
-        (["like={edited}"], "as many samples with their hidden codes are needed, 3; edited layouts have none"),
+        (["move=1:0.1,0", "only_places=true"], "only_places= is of what keep= draws anew"),
+        (["like={edited}"], "has edited scenes, which have no code to begin at: give 3 as `ganvas sample` drew them"),
+        (["like={layout}", "scenes=[0]"], "has 3 scenes: give 1 as `ganvas sample` drew them"),
         (["like={wide}"], "the scenes of like="),
         (["keep=[1]", "strength=[1,2]"], "must be one number"),
         (["keep=[1]", "strength=nan"], "strength=[nan]"),

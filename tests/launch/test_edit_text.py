@@ -156,6 +156,8 @@ def test_what_is_to_stay_is_given_a_weight(tiny_generator: Path, codes: Path, tm
         ([TEXT, "beta=0.1", "channels=3"], "give one of beta="),
         ([TEXT, "beta=0.99"], "beta=0.99 leaves no channel"),
         ([TEXT, "segmentation=x"], "segmentation= does not go with text="),
+        ([TEXT, "like=x"], "like= does not go with text="),
+        ([TEXT, "only_places=true"], "only_places= does not go with text="),
         ([TEXT, "strength=[1,2]"], "must be one number"),
         ([TEXT, "neutral=a person with red hair, smiling"], "are the same to this CLIP"),
         ([TEXT, "alpha=0"], "alpha=0.0 must be a number that is not 0"),

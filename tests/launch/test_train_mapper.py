@@ -27,6 +27,7 @@ from networks.clip import load_clip
 from networks.clip.avatar import AvatarClip, save_avatar_clip
 from networks.clip.minilm import MiniLM
 from networks.face_identity import FaceIdentity
+from networks.mapper import MixtureMapper
 from networks.protocol import Generator
 from tests.launch.conftest import AvatarRun, attributes_bundle, tiny_judges
 
@@ -195,7 +196,8 @@ def test_a_conditioned_mapper_takes_other_texts(train, frozen: list[str], tiny_g
     assert "clip a person with blond hair" in read_figures(tmp_path / "run").figures
     mapper, manifest = load_conditioned(bundle)
     assert mapper.recipe.condition == 16
-    assert mapper.recipe.step_scale != 1   # as far as the experts go
+    assert isinstance(mapper, MixtureMapper)
+    assert len(mapper.experts) == 2
     assert manifest["texts"] == ["a bald person", "a sad person"]
     assert set(manifest["metrics"]) == {"a bald person", "a sad person", "a person with blond hair"}
     clip = load_clip(frozen[0].partition("[")[2].rstrip("]"))
@@ -351,6 +353,7 @@ def test_large_sources_lie_in_the_cache_and_are_found_again(train, tmp_path: Pat
         (["task.training.optimizer=sgd"], "not by sgd with cosine"),
         (["task.training.pretrained=8"], "set task.conditioned=true"),
         (["task.conditioned=true"], "task.training.pretrained=0 must be at least"),
+        (["task.conditioned=true", "task.training.pretrained=10000000"], "is part of task.training.total_images="),
         (["task.unseen=[a hat]"], "set task.conditioned=true"),
         (["task.training.unsaid=1"], "task.training.unsaid compares with what else can be said: give"),
         (["task.clip.statements=[[hair,a hat]]"], r"task.clip.statements has \[hair,a hat\]: give a group"),

@@ -45,6 +45,10 @@ def at_cosine(c: float, axis: int = 0) -> Tensor:
     return found
 
 
+def wide(config: dict) -> dict:
+    return {**config, "groups": [{**config["groups"][0], "width": -3}]}
+
+
 def close(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     assert found.keys() == wanted.keys() == {"a", "b.conv"}
     for name, step in found.items():
@@ -75,8 +79,10 @@ def test_what_texts_teach_reaches_their_experts_alone() -> None:
         assert any(p.grad is not None for p in part.parameters()) is is_taught
 
 
-def test_the_general_mapper_is_made_to_go_as_far_as_the_experts() -> None:
+def test_the_general_mapper_is_made_to_go_no_further_than_the_experts() -> None:
     mapper, x = mixture(), codes(50)
+    for network in mapper.general.networks.values():
+        network.head.weight.mul_(10)
     level = mapper.levelled(x)
     far = at_cosine(0).expand(50, -1)
     ratio = level(x, far)["a"] / mapper(x, far)["a"]
@@ -86,6 +92,7 @@ def test_the_general_mapper_is_made_to_go_as_far_as_the_experts() -> None:
     general = sum(level.general.lengths(level.general(x, key.expand(50, -1))).mean() for key in level.keys)
     torch.testing.assert_close(general, own)
     close(build_like(level)(x, far), level(x, far))
+    assert level.levelled(x) is level or level.levelled(x).recipe.step_scale == pytest.approx(level.recipe.step_scale)
     for expert in mapper.experts:
         for network in expert.networks.values():
             torch.nn.init.zeros_(network.head.weight)
@@ -144,6 +151,10 @@ def test_half_precision_moves_no_gate() -> None:
         (lambda m: MapperEdit.by(m), "a condition of width 4"),
         (lambda m: build_mapper({"general": m.general.config, "experts": 3}), "not describe a mixture"),
         (lambda m: build_mapper({"general": {}, "experts": []}), "does not describe a mapper"),
+        (lambda m: build_mapper(3), r"does not describe a mapper \(int\)"),
+        (lambda m: build_mapper({"general": 3, "experts": []}), "not describe a mixture"),
+        (lambda m: build_mapper(wide(m.general.config)), "does not describe a mapper"),
+        (lambda m: MapperEdit.by(m, torch.ones(7)), r"a condition of width 4 is wanted, got \[1, 7\]"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, says: str) -> None:

@@ -60,9 +60,13 @@ def bank_of(n: int, recipe: Recipe = Recipe(), kind: str = "levels") -> list[Map
     return [mapper_for(generator(), kind, recipe, seed=k) for k in range(n)]
 
 
-def fit(module: MapperTrainer, folder: Path, stop_at: int | None = None, precision: str = "32-true") -> MapperTrainer:
+def fit(
+    module: MapperTrainer, folder: Path, stop_at: int | None = None, precision: str = "32-true",
+    callback: pl.Callback | None = None,
+) -> MapperTrainer:  # fmt: skip
     last = folder / "last.ckpt"
     callbacks: list[pl.Callback] = [StopAtTotal(), EveryImages(BATCH, save_last(last))]
+    callbacks += [callback] if callback else []
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=-1, limit_train_batches=None if stop_at is None else stop_at // BATCH,
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
@@ -237,13 +241,49 @@ def test_a_conditioned_mapper_learns_pairs_and_then_texts(tmp_path: Path) -> Non
     assert all(expert.networks["fine"].head.weight.any() for expert in module.mixture.experts)
 
 
-def test_each_phase_of_a_conditioned_mapper_has_the_whole_schedule(tmp_path: Path) -> None:
-    module = ConditionedTrainer([mixture(judges())], judges(), 60 * BATCH, lr=1.0, pretrained=20 * BATCH)
-    found = []
-    for seen in (0, 10, 19, 20, 40, 59):
-        module.clock.fill_(seen * BATCH)
-        found.append((module.phase_seen // BATCH, module.phase_images // BATCH))
-    assert found == [(0, 20), (10, 20), (19, 20), (0, 40), (20, 40), (39, 40)]
+class Rates(pl.Callback):
+    """The rate of each step, and the average of the general part after it."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.general: list[torch.Tensor] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: ConditionedTrainer, *_: object) -> None:
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+        self.general.append(next(pl_module.average[0].general.parameters()).clone())
+
+
+@pytest.mark.parametrize("first", [20 * BATCH, 20 * BATCH - 1])   # the second is no multiple of the batch
+def test_each_phase_of_a_conditioned_mapper_has_the_whole_schedule(first: int, tmp_path: Path) -> None:
+    seen = Rates()
+    module = ConditionedTrainer([mixture(judges())], judges(), 60 * BATCH, lr=1e-2, pretrained=first)
+    fit(module, tmp_path, callback=seen)
+    one, other = seen.rates[:20], seen.rates[20:]
+    for rates in (one, other):
+        assert max(rates) == pytest.approx(1e-2, rel=0.02)
+        assert max(rates) > 10 * rates[-1]
+        assert rates.index(max(rates)) <= 3
+    # what no longer learns keeps the average that it had
+    assert not torch.equal(seen.general[18], seen.general[19])
+    assert torch.equal(seen.general[19], seen.general[-1])
+
+
+@pytest.mark.parametrize("halflife", [0.0, 100.0])
+def test_a_finished_mixture_goes_no_further_where_it_knows_no_text(halflife: float) -> None:
+    frozen = judges()
+    module = ConditionedTrainer([mixture(frozen)], frozen, 5 * BATCH, ema_halflife=halflife)
+    for part, size in ((module.mappers[0].general, 1.0), *((expert, 0.1) for expert in module.mappers[0].experts)):
+        for network in part.networks.values():
+            torch.nn.init.normal_(network.head.weight, std=size)
+    module.finish(sources(frozen).batch([0, 1, 2]).codes)
+    assert module.mappers[0].recipe.step_scale < 0.5
+    MapperTrainer(bank_of(1), judges(TEXTS[:1]), BATCH).finish({})   # nothing is done to a bank
+
+
+def test_a_second_phase_of_less_than_a_batch_is_a_step(tmp_path: Path) -> None:
+    module = fit(ConditionedTrainer([mixture(judges())], judges(), 5 * BATCH + 1, pretrained=5 * BATCH), tmp_path)
+    assert module.images_seen >= 5 * BATCH + 1
+    assert module.is_judged
 
 
 def test_an_expert_comes_out_as_a_mapper_alone(tmp_path: Path) -> None:
@@ -258,8 +298,8 @@ def test_an_expert_comes_out_as_a_mapper_alone(tmp_path: Path) -> None:
 
 def test_an_experts_gradient_is_bounded_by_its_part_of_the_batch() -> None:
     module = ConditionedTrainer([mixture(judges())], judges(), 5 * BATCH)
-    assert [part for _, part in module.alone] == [1.0, *[pytest.approx(1 / 3)] * 3]
-    assert [part for _, part in MapperTrainer(bank_of(2), judges(TEXTS[:2]), BATCH).alone] == [1.0, 1.0]
+    assert [part for _, part in module.alone(BATCH)] == [1.0, *[pytest.approx(1 / 3)] * 3]
+    assert [part for _, part in MapperTrainer(bank_of(2), judges(TEXTS[:2]), BATCH).alone(BATCH)] == [1.0, 1.0]
 
 
 def test_texts_are_asked_alike_often() -> None:
