@@ -103,6 +103,9 @@ def check_settings(cfg: DictConfig) -> None:
         "task.training.total_images": cfg.task.batch_size, "task.training.lr": 0,
         "task.training.samples_first": 0,
     })  # fmt: skip
+    if cfg.task.training.samples_first and not cfg.task.training.latent:
+        raise GanvasError(f"task.training.samples_first={cfg.task.training.samples_first} learns codes alone, and "
+                          "task.training.latent=0 gives them no weight: set one of the two otherwise.")  # fmt: skip
 
 
 def build(cfg: DictConfig, generator: Generator, settings: InversionSettings) -> EncoderTrainer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 
 import torch
@@ -71,6 +72,9 @@ def train(cfg: DictConfig, record: RunRecord) -> dict[str, Figure]:
         [*([choice] if choice else []), EveryImages(cfg.task.checkpoint_every, draw, at_end=False)])  # fmt: skip
     record_split(record.path, codes)  # now that the run has begun, and is not withdrawn whatever happens
     module.to(generator.device)
+    if not module.is_judged:
+        print("warning: task.training.pretrained is all of the training, so that no text was learned: the mapper moves "
+              "nothing for the texts that it is fitted to", file=sys.stderr)  # fmt: skip
     if choice:
         choice.take(module)
     module.finish(sources.batch(list(range(min(len(sources), SOME)))).codes)

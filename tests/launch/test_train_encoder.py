@@ -88,6 +88,7 @@ def test_the_large_experiment_serves_a_generator_of_1024_pixels(tmp_path: Path) 
         (["task.inversion.critic=foo"], "critic must be one of"),
         (["n=1"], "needs at least 2 images"),
         (["task.training.lr=x"], "does not fit"),
+        (["task.training.samples_first=0.5", "task.training.latent=0"], "gives them no weight"),
         (["task.training.lr=-1"], "task.training.lr=-1.0 must be at least 0"),
         (["task.batch_size=0"], "task.batch_size=0 must be at least 1"),
         (["task.checkpoint_every=0"], "task.checkpoint_every=0 must be at least 1"),

@@ -212,6 +212,16 @@ def test_a_conditioned_mapper_takes_other_texts(train, frozen: list[str], tiny_g
         text_edit(bundle, "a hat", load_clip(str(tmp_path / "other.safetensors")))
 
 
+def test_a_mapper_that_learned_no_text_says_so(train, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["texts=[a bald person,a sad person]", "task.unseen=[a hat]", "task/texts=none"]
+    length = ["task.training.total_images=8", "task.training.pretrained=8"]
+    assert train(*words, *length, experiment="mapper/conditioned") == cli.OK
+    assert "no text was learned" in capsys.readouterr().err
+    mapper, manifest = load_conditioned(tmp_path / "run" / "export" / "conditioned.safetensors")
+    assert manifest["chosen"] == {}
+    assert not any(network.head.weight.any() for expert in mapper.experts for network in expert.networks.values())
+
+
 @pytest.mark.parametrize(
     ("similarities", "recommended"),
     [((0.25, 0.32, 0.30), (1.0, 1.0)), ((0.3, 0.32, 0.35), (0.5, 1.5)), ((0.1, 0.1, 0.1), (0.5, 0.5))],
