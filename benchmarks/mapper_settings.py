@@ -45,8 +45,8 @@ class Settings:
         """At most five minutes on two cores: narrow at 512x512, one round, trainings of a few steps, few channels."""
         return replace(
             self, is_quick=True, large=512, channel_base=8192, model="ViT-S-32-alt", codes=4, turns=1, small_turns=3,
-            share=0.003, probe=0.05, scored=0, images=2, small_renders=16, small_images=16, checked=16,
-            words=("n=16", "task.sources.count=64"),
+            share=0.005, probe=0.3, scored=0, texts=2, images=2, small_renders=16, small_images=16, checked=16,
+            words=("n=16", "task.sources.count=64", "task.choose.codes=8"),
         )  # fmt: skip
 
     def describe(self) -> dict[str, Any]:

@@ -257,6 +257,14 @@ def test_trainings_are_scored(share: float, tmp_path: Path, monkeypatch: pytest.
     assert found.notes["success, percent"][0]["single"] == 90.0
 
 
+@pytest.mark.parametrize("experiment", [mapper_texts.SINGLE, mapper_texts.BANK, mapper_texts.CONDITIONAL])
+def test_a_quick_run_learns_from_a_batch_or_more(experiment: str) -> None:
+    """Also in the shorter of two shares, and after what is learned without texts."""
+    whole, batch = Training.of(experiment), compose("train", [f"experiment={experiment}"]).task.batch_size
+    share = mapper_texts.LESS * Settings().quick().share
+    assert round(share * whole.images) - round(share * whole.pretrained) >= batch
+
+
 def test_a_command_that_fails_is_one_sentence() -> None:
     with pytest.raises(RuntimeError, match="there is no experiment `no/such`"):
         mapper_texts.command(["train", "experiment=no/such"])
