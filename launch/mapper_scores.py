@@ -151,7 +151,6 @@ def edit_of(
     mapper: Mapper | MixtureMapper, judges: Judges, name: str, region: tuple[str, ...], condition: Tensor | None = None
 ) -> LatentEdit:
     """A copy of a mapper, which may be trained on, as an edit of its generator's codes."""
-    if isinstance(mapper, MixtureMapper) and condition is not None:
-        mapper, condition = mapper.of(condition)   # before it is copied
+    mapper, condition = mapper.answering(condition)   # before it is copied
     module = MapperEdit.by(copy.deepcopy(mapper), condition)
     return LatentEdit(mapper.space, {}, judges.generator.hash or None, region, name, module)

@@ -66,8 +66,7 @@ class MapperEdit:
     @classmethod
     def by(cls, mapper: Mapper | MixtureMapper, condition: Tensor | None = None) -> MapperEdit:
         """The edit of one mapper, which is frozen by this; of a mixture it holds what answers this text."""
-        if isinstance(mapper, MixtureMapper) and condition is not None:
-            mapper, condition = mapper.of(condition)
+        mapper, condition = mapper.answering(condition)
         return cls(((Part(mapper.eval().requires_grad_(False), 1.0, condition),),))
 
     @property

@@ -120,8 +120,10 @@ class MixtureMapper(nn.Module):
         factor = float((own.mean() / general.mean().clamp_min(1e-12)).sqrt())
         return MixtureMapper(self.general.scaled(factor), list(self.experts), self.keys) if 0 < factor < 1 else self
 
-    def of(self, condition: Tensor) -> tuple[Mapper | MixtureMapper, Tensor | None]:
+    def answering(self, condition: Tensor | None) -> tuple[Mapper | MixtureMapper, Tensor | None]:
         """What answers one text ``[condition]``, and what that is to be told: the same steps, in less weights."""
+        if condition is None:
+            return self, None
         nearest, share = (x.item() for x in self.gate(condition[None]))
         if share == 1:
             return self.experts[int(nearest)], None

@@ -103,6 +103,10 @@ class Mapper(nn.Module):
             numbers += step[0].numel()
         return squares / numbers
 
+    def answering(self, condition: Tensor | None) -> tuple[Mapper, Tensor | None]:
+        """What answers one text, and what that is to be told, see ``MixtureMapper.answering``: itself."""
+        return self, condition
+
     def scaled(self, factor: float) -> Mapper:
         """The same mapper, whose steps are so many times as long."""
         recipe = replace(self.recipe, step_scale=factor * self.recipe.step_scale)

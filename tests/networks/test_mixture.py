@@ -109,7 +109,7 @@ def build_like(mapper: MixtureMapper) -> MixtureMapper:
 @pytest.mark.parametrize(("c", "kind"), [(1.0, "expert"), (0.95, "expert"), (0.7, "both"), (0.2, "general")])
 def test_an_edit_holds_what_its_text_asks(c: float, kind: str, tmp_path: Path) -> None:
     mapper, told = mixture(), at_cosine(c, 1)
-    part, condition = mapper.of(told)
+    part, condition = mapper.answering(told)
     close(part(codes(), None if condition is None else condition.expand(5, -1)), mapper(codes(), told.expand(5, -1)))
     sizes = {"expert": mapper.experts[1], "general": mapper.general,
              "both": MixtureMapper(mapper.general, [mapper.experts[1]], mapper.keys[1:])}  # fmt: skip
