@@ -23,9 +23,9 @@ from cuda_ops.registration import register
 
 TILE = 4              # outputs a side of a tile
 POINTS = TILE + 2     # inputs, and products, a side of a tile
-LEAST_CHANNELS = 128  # with fewer the additions take as long as the products that are spared
+LEAST_CHANNELS = 64   # with fewer the additions take as long as the products that are spared
 LEAST_TILES = 64      # with fewer in a batch the kernel's own transform does
-CHUNK = 4_000_000     # numbers of a batch that are transformed at a time, so that they stay in a cache
+CHUNK = 600_000       # numbers of a batch that are transformed at a time, so that they stay in a cache
 
 A, B = math.sqrt(0.5), math.sqrt(2)
 
@@ -69,7 +69,7 @@ def _convolve(x: Tensor, weight: Tensor, turned: bool) -> Tensor:
     kernel = _kernel_points(weight, turned)  # [36, I, O]
     n, _, height, width = x.shape
     out = x.new_empty(n, height, width, kernel.shape[2])
-    x_last = x.permute(0, 2, 3, 1)
+    x_last = _channels_last(x)
     for images, rows in _parts(n, height, width * max(kernel.shape[1:])):
         products = torch.bmm(_input_points(x_last[images], rows), kernel)
         _output_from_points(products, out[images, rows])
@@ -79,13 +79,20 @@ def _convolve(x: Tensor, weight: Tensor, turned: bool) -> Tensor:
 @torch.autocast("cpu", enabled=False)
 def _correlate(x: Tensor, grad: Tensor) -> Tensor:
     n, _, height, width = x.shape
-    x_last, grad_last = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
-    points = x.new_zeros(POINTS**2, grad.shape[1], x.shape[1])
+    x_last, grad_last = _channels_last(x), _channels_last(grad)
+    points = x.new_empty(POINTS**2, grad.shape[1], x.shape[1])
+    before = 0.0  # what is there counts as nothing, then as the sum so far
     for images, rows in _parts(n, height, width * max(grad.shape[1], x.shape[1])):
         ends = _gradient_points(grad_last[images, rows]).transpose(1, 2)
-        points.baddbmm_(ends, _input_points(x_last[images], rows))
+        points.baddbmm_(ends, _input_points(x_last[images], rows), beta=before)
+        before = 1.0
     gradient = _kernel_map(points).T @ points.flatten(1)  # [9, O * I]
     return gradient.T.reshape(*points.shape[1:], 3, 3)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """``[N, C, H, W]`` to ``[N, H, W, C]``, contiguous."""
+    return x.permute(0, 2, 3, 1).contiguous()
 
 
 def _as_laid_out(y: Tensor, like: Tensor) -> Tensor:
@@ -96,11 +103,12 @@ def _as_laid_out(y: Tensor, like: Tensor) -> Tensor:
 def _parts(n: int, height: int, numbers: int) -> Iterator[tuple[slice, slice]]:
     """A batch of ``n`` images, of ``height`` rows of ``numbers`` each, in parts of about CHUNK transformed numbers.
 
-    A part is some images, whole, or some rows of tiles of one image.
+    A part is some images, whole, or some rows of tiles of one image. Parts are about equal.
     """
     rows = CHUNK / (numbers * POINTS**2 / TILE**2)
-    step = max(round(rows / height), 1)
-    band = height if rows >= height else max(round(rows / TILE), 1) * TILE
+    step = math.ceil(n / math.ceil(n * height / rows))
+    bands = max(math.ceil(height / rows), 1)
+    band = math.ceil(height / TILE / bands) * TILE
     for i in range(0, n, step):
         for top in range(0, height, band):
             yield slice(i, i + step), slice(top, min(top + band, height))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -81,3 +81,20 @@ def as_argument(x: Tensor) -> Tensor:
 def as_variable(x: Tensor) -> Tensor:
     """An argument that is differentiated for, whether anybody asks for the result or not."""
     return as_argument(x if x.requires_grad else x.detach().requires_grad_())
+
+
+def differentiate_twice(
+    form: Callable[..., Tensor], saved: Sequence[Tensor], upstream: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """The gradients of a backward pass, by a straightforward form: what a path-length penalty needs, and rare enough.
+
+    Args:
+        form: PyTorch's own operations, from the inputs.
+        saved: the gradient that the backward pass had, and the inputs.
+        upstream: a gradient for each gradient that it found for the inputs.
+    """
+    higher = torch.is_grad_enabled()
+    with torch.enable_grad():
+        grad, *inputs = (as_variable(t) for t in saved)
+        first = torch.autograd.grad(form(*inputs).to(grad.dtype), inputs, grad, create_graph=True)
+        return torch.autograd.grad(first, [grad, *inputs], upstream, create_graph=higher)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops.checks import check_floating, check_same_device
-from cuda_ops.registration import as_variable, register
+from cuda_ops.registration import differentiate_twice, register
 from cuda_ops.spatial_modulation_reference import formula, in_single_precision, modulate, modulate_backward
 
 MAX_MAPS = 192  # what a kernel keeps in shared memory
@@ -38,14 +38,17 @@ def spatial_modulation(x: Tensor, weights: Tensor, styles: Tensor, eps: float = 
         >>> spatial_modulation(x, torch.ones(1, 1, 4, 4), torch.tensor([[[3.0, 3.0]]])).mean().item()
         1.0
     """
-    _check(x, weights, styles, eps)
+    check_maps(x, weights, styles)
+    if not eps > 0:
+        raise ValueError(f"eps must be more than 0, got {eps}")
     weights, styles = weights.to(x.dtype), styles.to(x.dtype)
     if x.is_cuda and x.dtype == torch.float64:  # for checks of gradients: there are no kernels
         return formula(x, weights, styles, eps)
     return SPATIAL_MODULATION(x, weights, styles, float(eps))
 
 
-def _check(x: Tensor, weights: Tensor, styles: Tensor, eps: float) -> None:
+def check_maps(x: Tensor, weights: Tensor, styles: Tensor) -> None:
+    """Raise ValueError unless they are ``[N, C, H, W]``, ``[N, K, H, W]`` and ``[N, K, C]``."""
     check_floating(x=x, weights=weights, styles=styles)
     check_same_device(x=x, weights=weights, styles=styles)
     if x.ndim != 4:
@@ -59,8 +62,6 @@ def _check(x: Tensor, weights: Tensor, styles: Tensor, eps: float) -> None:
         raise ValueError(f"weights must have 1 to {MAX_MAPS} maps, got {k}")
     if list(styles.shape) != [n, k, channels]:
         raise ValueError(f"styles must be {[n, k, channels]} for these x and weights, got {list(styles.shape)}")
-    if not eps > 0:
-        raise ValueError(f"eps must be more than 0, got {eps}")
 
 
 # The registered ops: all tensors of one type.
@@ -91,14 +92,10 @@ def _fake_backward(_: Tensor, x: Tensor, weights: Tensor, styles: Tensor, __: fl
 
 
 def _second_backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-    """By the straightforward form: what a path-length penalty needs, and rare enough."""
-    higher = torch.is_grad_enabled()
-    with torch.enable_grad():
-        grad, *inputs = (as_variable(t) for t in ctx.saved_tensors)
-        y = formula(*in_single_precision(*inputs), ctx.eps).to(grad.dtype)
-        first = torch.autograd.grad(y, inputs, grad, create_graph=True)
-        second = torch.autograd.grad(first, [grad, *inputs], upstream, create_graph=higher)
-    return *second, None
+    def form(*inputs: Tensor) -> Tensor:
+        return formula(*in_single_precision(*inputs), ctx.eps)
+
+    return *differentiate_twice(form, ctx.saved_tensors, upstream), None
 
 
 SPATIAL_MODULATION_BACKWARD = register(

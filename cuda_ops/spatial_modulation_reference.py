@@ -46,14 +46,14 @@ def norm(w: Tensor, s: Tensor, eps: float) -> Norm:
 
 def modulate(x: Tensor, weights: Tensor, styles: Tensor, eps: float) -> Tensor:
     """``y``, in the memory layout of ``x``; not differentiable."""
-    if not _is_flat(x):
-        return torch.empty_like(x).copy_(modulate(x.contiguous(), weights, styles, eps))
+    if x is not (x_flat := flat(x)):
+        return torch.empty_like(x).copy_(modulate(x_flat, weights, styles, eps))
     w, s = in_single_precision(weights.flatten(2), styles)
     w = w * norm(w, s, eps).inverse
     y = torch.empty_like(x)
-    last = _is_channels_last(x)
-    for n, p in _parts(x):
-        torch.mul(x.flatten(2)[n, :, p], _outer(w[n, :, p], s[n], last), out=y.flatten(2)[n, :, p])
+    last = is_channels_last(x)
+    for n, p in parts(x):
+        torch.mul(x.flatten(2)[n, :, p], outer(w[n, :, p], s[n], last), out=y.flatten(2)[n, :, p])
     return y
 
 
@@ -61,18 +61,18 @@ def modulate_backward(
     grad: Tensor, x: Tensor, weights: Tensor, styles: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients for ``x``, the weights and the styles; not differentiable."""
-    if not _is_flat(x):
-        of_x, *others = modulate_backward(grad, x.contiguous(), weights, styles, eps)
+    if x is not (x_flat := flat(x)):
+        of_x, *others = modulate_backward(grad, x_flat, weights, styles, eps)
         return torch.empty_like(x).copy_(of_x), *others
-    grad = grad.contiguous(memory_format=torch.channels_last if _is_channels_last(x) else torch.contiguous_format)
+    grad = grad.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
     w, s = in_single_precision(weights.flatten(2), styles)
     gram_weights, r = norm(w, s, eps)
     scaled = w * r
-    of_x, last = torch.empty_like(x), _is_channels_last(x)
+    of_x, last = torch.empty_like(x), is_channels_last(x)
     b, of_s = torch.empty_like(w), torch.zeros_like(s)
-    for n, p in _parts(x):
+    for n, p in parts(x):
         g, h = grad.flatten(2)[n, :, p].to(s.dtype), x.flatten(2)[n, :, p].to(s.dtype)
-        torch.mul(g, _outer(scaled[n, :, p], s[n], last), out=of_x.flatten(2)[n, :, p])
+        torch.mul(g, outer(scaled[n, :, p], s[n], last), out=of_x.flatten(2)[n, :, p])
         h = g * h
         torch.matmul(s[n], h, out=b[n, :, p])
         of_s[n] += scaled[n, :, p] @ h.mT
@@ -82,7 +82,7 @@ def modulate_backward(
     return of_x, of_w.view_as(weights).to(weights.dtype), of_s.to(styles.dtype)
 
 
-def _outer(w: Tensor, s: Tensor, last: bool) -> Tensor:
+def outer(w: Tensor, s: Tensor, last: bool) -> Tensor:
     """The styles of some pixels, ``[n, C, p]``, channels last in memory or not."""
     return (w.mT @ s).mT if last else s.mT @ w
 
@@ -92,16 +92,17 @@ def in_single_precision(*tensors: Tensor) -> list[Tensor]:
     return [t if t.dtype == torch.float64 else t.float() for t in tensors]
 
 
-def _is_channels_last(x: Tensor) -> bool:
+def is_channels_last(x: Tensor) -> bool:
+    """Whether that is the layout, and the usual one is not as well."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
-def _is_flat(x: Tensor) -> bool:
-    """Whether the pixels of ``x`` are one dimension, of a single stride."""
-    return x.is_contiguous() or _is_channels_last(x)
+def flat(x: Tensor) -> Tensor:
+    """``x``, or a copy whose pixels are one dimension, of a single stride."""
+    return x if x.is_contiguous() or is_channels_last(x) else x.contiguous()
 
 
-def _parts(x: Tensor) -> Iterator[tuple[slice, slice]]:
+def parts(x: Tensor) -> Iterator[tuple[slice, slice]]:
     """Samples and pixels of pieces of about CHUNK numbers."""
     n, channels, height, width = x.shape
     pixels = max(CHUNK // max(channels, 1), 1)

@@ -17,6 +17,7 @@ from cuda_ops.channel_affine import channel_affine
 from cuda_ops.conv2d import conv2d
 from cuda_ops.modulated_conv2d import EPSILON, SLOPES
 from cuda_ops.spatial_modulation import spatial_modulation
+from cuda_ops.spatial_projection import spatial_projection
 from cuda_ops.upfirdn2d import setup_filter, upsample2d
 from networks.blobgan.layout import Layout
 from networks.stylegan2.layers import FullyConnected
@@ -72,8 +73,7 @@ class BlobLayer(nn.Module):
 class BlobToRGB(nn.Module):
     """A 1x1 convolution to image channels, modulated at each pixel, without any norm.
 
-    ``sum_c W_oc x_c sum_i w_i s_ic = sum_i w_i (sum_c W_oc s_ic x_c)``: a small product for each blob, then the
-    weighted sum; no map of styles.
+    No map of styles is kept (``cuda_ops/spatial_projection.py``).
     """
 
     def __init__(self, in_channels: int, out_channels: int, style_dim: int) -> None:
@@ -85,12 +85,8 @@ class BlobToRGB(nn.Module):
 
     def forward(self, x: Tensor, weights: Weights, style: Tensor) -> Tensor:
         """``x`` ``[N, I, H, W]`` to ``[N, O, H, W]`` in single precision."""
-        share = weights[x.shape[-1]].to(torch.float32)
-        styles = _by_blob(self.affine, style) * self.weight_gain               # [N, K + 1, I]
-        matrices = (self.weight[:, None] * styles[:, None]).flatten(1, 2)      # [N, O (K + 1), I]
-        seen = torch.einsum("noi,nihw->nohw", matrices.to(x.dtype), x).to(torch.float32)
-        seen = seen.unflatten(1, (len(self.weight), -1))                       # [N, O, K + 1, H, W]
-        return (seen * share[:, None]).sum(dim=2) + self.bias[:, None, None]
+        styles = _by_blob(self.affine, style) * self.weight_gain
+        return spatial_projection(x, weights[x.shape[-1]], styles, self.weight) + self.bias[:, None, None]
 
 
 class BlobBlock(nn.Module):
