@@ -1,7 +1,9 @@
 """Which implementation of the custom operations runs; ``GANVAS_OPS=auto|cuda|reference`` chooses.
 
 ``reference`` is plain PyTorch and runs everywhere. ``cuda`` are kernels of our own for tensors on a GPU, built on first
-use (``cuda_ops/build.py``). ``auto`` takes the kernels where they can be had, and otherwise says once why not.
+use (``cuda_ops/build.py``). ``auto`` takes the kernels where they can be had, and otherwise says once why not. For the CPU
+there are few kernels, of what plain PyTorch is slow at: unless ``reference`` is asked for they are built and taken where
+there is a C++ compiler, and nothing is said where there is none.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from cuda_ops import build
 
 CHOICES = ("auto", "cuda", "reference")
 
-_ready: bool | None = None  # whether the kernels are loaded; None: nobody has asked for them yet
+_ready: bool | None = None      # whether the kernels are loaded; None: nobody has asked for them yet
+_cpu_ready: bool | None = None  # the same of those for the CPU
 
 
 def wish() -> str:
@@ -57,6 +60,14 @@ def ready() -> bool:
             warnings.warn(f"Custom operations run as plain PyTorch: {reason}.", RuntimeWarning, stacklevel=2)
         _ready = not reason
     return _ready
+
+
+def cpu_ready() -> bool:
+    """Load the kernels for the CPU, once in a process."""
+    global _cpu_ready
+    if _cpu_ready is None:
+        _cpu_ready = wish() != "reference" and build.load(build.cpu_target()).library is not None
+    return _cpu_ready
 
 
 def asked() -> bool:
@@ -101,13 +112,25 @@ def check() -> None:
 def describe() -> str:
     """One line about the backend, for people; nothing is built."""
     choice = os.environ.get("GANVAS_OPS", "auto")
-    reason = "" if wish() == "reference" else _no_gpu()
-    if wish() == "reference" or reason:
-        return f"reference (plain PyTorch; {reason or 'as asked'}; GANVAS_OPS={choice})"
+    if wish() == "reference":
+        return f"reference (plain PyTorch; as asked; GANVAS_OPS={choice})"
+    return f"{_describe_gpu(choice)}; on the CPU {_describe_cpu()}"
+
+
+def _describe_gpu(choice: str) -> str:
     target = build.cuda_target()
-    verdict = build.known(target)
+    verdict = None if _no_gpu() else build.known(target)
+    reason = _no_gpu() or (verdict.reason if verdict else "")
+    if reason:
+        return f"reference (plain PyTorch; {reason}; GANVAS_OPS={choice})"
     if verdict is None:
         return f"cuda (to be built on first use into {build.folder(target)}; GANVAS_OPS={choice})"
-    if verdict.library is None:
-        return f"reference (plain PyTorch; {verdict.reason}; GANVAS_OPS={choice})"
     return f"cuda (built for {build.architectures()}: {verdict.library}; GANVAS_OPS={choice})"
+
+
+def _describe_cpu() -> str:
+    target = build.cpu_target()
+    verdict = build.known(target)
+    if verdict is None:
+        return f"kernels of 3x3 convolutions (to be built on first use into {build.folder(target)})"
+    return f"kernels of 3x3 convolutions ({verdict.library})" if verdict.library else f"none ({verdict.reason})"

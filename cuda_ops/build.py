@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import shutil
 import sys
 import warnings
@@ -27,6 +28,7 @@ NAME = "ganvas_ops"
 # The oldest LibTorch whose stable ABI the sources keep to: 2.11, the least version in pyproject.toml.
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
 CXX_FLAGS = (TARGET, "-O2")
+CPU_FLAGS = (TARGET, "-O3", "-march=native")
 NVCC_FLAGS = (TARGET, "-O3", "-DUSE_CUDA", "-std=c++17")
 
 
@@ -40,7 +42,7 @@ class Verdict(NamedTuple):
 class Target(NamedTuple):
     """What is built."""
 
-    name: str                    # "cuda", or "host": the same kernels for the CPU, for the tests
+    name: str                    # "cuda", "cpu", or "host": those for a GPU built for the CPU, for the tests
     sources: tuple[Path, ...]
     compilers: tuple[str, ...]   # programs that it needs
 
@@ -50,8 +52,13 @@ def cuda_target() -> Target:
     return Target("cuda", tuple(sorted(SOURCES.glob("*.cu"))), (_cxx(), find_nvcc()))
 
 
+def cpu_target() -> Target:
+    """What plain PyTorch is slow at, for the processor at hand."""
+    return Target("cpu", (SOURCES / "minimal_filtering.cpp",), (_cxx(),))
+
+
 def host_target() -> Target:
-    """The same kernels' arithmetic for the CPU."""
+    """The arithmetic of the GPU's kernels for the CPU."""
     return Target("host", (SOURCES / "host.cpp",), (_cxx(),))
 
 
@@ -84,10 +91,13 @@ def architectures() -> str:
 def folder(target: Target) -> Path:
     """Where the library of ``target`` is, or would be."""
     key = hashlib.sha256()
-    for part in (torch.__version__, *CXX_FLAGS, *NVCC_FLAGS, *(_identity(program) for program in target.compilers)):
+    flags = (*_flags(target), *NVCC_FLAGS) if target.name == "cuda" else _flags(target)
+    for part in (torch.__version__, *flags, *(_identity(program) for program in target.compilers)):
         key.update(f"{part}\n".encode())
     if target.name == "cuda":
         key.update(architectures().encode())
+    if target.name == "cpu":
+        key.update(_processor().encode())
     for path in (*target.sources, *sorted(SOURCES.iterdir())):
         key.update(path.name.encode() + path.read_bytes())
     return cache_dir() / "ops" / f"{target.name}-{key.hexdigest()[:16]}"
@@ -100,6 +110,21 @@ def _identity(program: str) -> str:
         return program
     stat = Path(found).resolve().stat()
     return f"{found} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _flags(target: Target) -> tuple[str, ...]:
+    """The C++ compiler's."""
+    return CPU_FLAGS if target.name == "cpu" else CXX_FLAGS
+
+
+def _processor() -> str:
+    """What the processor can do: a cache may be shared by machines of which some can do less."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    able = [line for line in lines if line.lower().startswith(("flags", "features"))]
+    return f"{platform.machine()} {able[0] if able else ''}"
 
 
 def known(target: Target) -> Verdict | None:
@@ -178,7 +203,7 @@ def _build(target: Target, place: Path) -> Verdict:
     work = place / "build"
     shutil.rmtree(work, ignore_errors=True)  # left by a process that was killed
     work.mkdir()
-    if target.name == "cuda":  # a silence of half a minute would look like a fault
+    if target.name == "cuda":  # a silence of half a minute would look like a fault; the others take seconds
         sys.stderr.write(f"Building the kernels of the custom operations, once, into {place} ...\n")
     try:
         _compile(target, work)
@@ -202,7 +227,7 @@ def _compile(target: Target, work: Path) -> None:
         cpp_extension.load(
             f"{NAME}_{work.parent.name.replace('-', '_')}",  # torch counts builds of one name in a process
             [str(path) for path in target.sources],
-            extra_cflags=list(CXX_FLAGS),
+            extra_cflags=list(_flags(target)),
             extra_cuda_cflags=list(NVCC_FLAGS),
             build_directory=str(work),
             with_cuda=target.name == "cuda",

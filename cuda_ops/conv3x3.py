@@ -1,33 +1,26 @@
-"""3x3 convolution at one resolution, by minimal filtering where that is faster (Lavin & Gray 2016, arXiv 1509.09308).
+"""3x3 convolution at one resolution, by minimal filtering where that is faster (``cuda_ops/minimal_filtering.py``).
 
-Winograd's F(4x4, 3x3): a 4x4 tile of the output takes 36 products of numbers that are linear in a 6x6 tile of the input
-and in the kernel; the direct sum takes 144. Over all tiles and channels they are 36 matrix products, with a few
-additions before and after. On a CPU that is 2 to 3 times as fast as a direct convolution, and 3 to 4 times for the
-gradient of the weights.
-
-The linear maps are those of a polynomial to its values at 0, +-A, +-B and infinity. With A = 1/sqrt(2) and B = sqrt(2)
-in place of the paper's 1 and 2, the rounding error in single precision is that of a direct convolution.
+On a CPU that is 2 to 3 times as fast as a direct convolution, and 3 to 4 times for the gradient of the weights.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cuda_ops import backend
+from cuda_ops.minimal_filtering import POINTS, TILE, image_maps, kernel_map, kernel_points
 from cuda_ops.registration import register
 
-TILE = 4              # outputs a side of a tile
-POINTS = TILE + 2     # inputs, and products, a side of a tile
-LEAST_CHANNELS = 64   # with fewer the additions take as long as the products that are spared
-LEAST_TILES = 64      # with fewer in a batch the kernel's own transform does
-CHUNK = 600_000       # numbers of a batch that are transformed at a time, so that they stay in a cache
-
-A, B = math.sqrt(0.5), math.sqrt(2)
+LEAST_CHANNELS = 32  # with fewer the additions take as long as the products that are spared;
+LEAST_PLAIN = 64     # in plain PyTorch they do so sooner
+LEAST_TILES = 32     # with fewer in a batch the kernel's own transform does
+CHUNK = 600_000      # numbers of a batch that are transformed at a time, so that they stay in a cache
 
 
 def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
@@ -57,36 +50,36 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
     if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return False
     n, _, height, width = x.shape
-    return (
-        height % TILE == width % TILE == 0
-        and min(weight.shape[:2]) >= LEAST_CHANNELS
-        and n * height * width >= LEAST_TILES * TILE**2
-    )
+    if height % TILE or width % TILE or n * height * width < LEAST_TILES * TILE**2:
+        return False
+    channels = min(weight.shape[:2])
+    return channels >= LEAST_PLAIN or (channels >= LEAST_CHANNELS and backend.cpu_ready())
 
 
 @torch.autocast("cpu", enabled=False)  # a backward pass may run inside one
 def _convolve(x: Tensor, weight: Tensor, turned: bool) -> Tensor:
-    kernel = _kernel_points(weight, turned)  # [36, I, O]
+    kernel, maps = kernel_points(weight, turned), image_maps()  # [36, I, O]
     n, _, height, width = x.shape
     out = x.new_empty(n, height, width, kernel.shape[2])
     x_last = _channels_last(x)
     for images, rows in _parts(n, height, width * max(kernel.shape[1:])):
-        products = torch.bmm(_input_points(x_last[images], rows), kernel)
-        _output_from_points(products, out[images, rows])
+        points = maps.input_points(x_last[images], rows.start, rows.stop)
+        maps.output_from_points(torch.bmm(points, kernel), out[images, rows])
     return _as_laid_out(out.permute(0, 3, 1, 2), x)
 
 
 @torch.autocast("cpu", enabled=False)
 def _correlate(x: Tensor, grad: Tensor) -> Tensor:
     n, _, height, width = x.shape
+    maps = image_maps()
     x_last, grad_last = _channels_last(x), _channels_last(grad)
     points = x.new_empty(POINTS**2, grad.shape[1], x.shape[1])
     before = 0.0  # what is there counts as nothing, then as the sum so far
     for images, rows in _parts(n, height, width * max(grad.shape[1], x.shape[1])):
-        ends = _gradient_points(grad_last[images, rows]).transpose(1, 2)
-        points.baddbmm_(ends, _input_points(x_last[images], rows), beta=before)
+        ends = maps.gradient_points(grad_last[images, rows]).transpose(1, 2)
+        points.baddbmm_(ends, maps.input_points(x_last[images], rows.start, rows.stop), beta=before)
         before = 1.0
-    gradient = _kernel_map(points).T @ points.flatten(1)  # [9, O * I]
+    gradient = kernel_map(points).T @ points.flatten(1)  # [9, O * I]
     return gradient.T.reshape(*points.shape[1:], 3, 3)
 
 
@@ -112,95 +105,6 @@ def _parts(n: int, height: int, numbers: int) -> Iterator[tuple[slice, slice]]:
     for i in range(0, n, step):
         for top in range(0, height, band):
             yield slice(i, i + step), slice(top, min(top + band, height))
-
-
-# The maps. Along one side each takes and fills sequences of slices; along both it is applied twice. Sums of the values
-# at +p and -p are shared, so a side takes a dozen additions.
-
-
-def _kernel_map(like: Tensor) -> Tensor:
-    """``[36, 9]``: a 3x3 kernel, row by row, to its polynomial at pairs of points.
-
-    Each value is divided by the product of the point's distances to the others, as in Lagrange's interpolation.
-    """
-    rows = [(1 / (A * A * B * B), 0.0, 0.0)]
-    for point, other in ((A, B), (-A, B), (B, A), (-B, A)):
-        norm = 2 * point**2 * (point**2 - other**2)
-        rows.append((1 / norm, point / norm, point**2 / norm))
-    side = torch.tensor([*rows, (0.0, 0.0, 1.0)], dtype=torch.float64)
-    return torch.kron(side, side).to(like)
-
-
-def _kernel_points(weight: Tensor, turned: bool) -> Tensor:
-    """``[O, I, 3, 3]`` to ``[36, I, O]``; turned by half a circle, ``[36, O, I]``."""
-    side = _kernel_map(weight)
-    points = (side.flip(1) if turned else side) @ weight.reshape(-1, 9).T
-    points = points.view(POINTS**2, *weight.shape[:2])
-    return points if turned else points.transpose(1, 2)
-
-
-def _input_points(x: Tensor, part: slice) -> Tensor:
-    """``[n, H, W, C]`` to the values of its overlapping 6x6 tiles in some rows, ``[36, tiles, C]``."""
-    n, whole, width, channels = x.shape
-    height = part.stop - part.start
-    down, across = height // TILE, width // TILE
-    padded = x.new_zeros(n, height + 2, width + 2, channels)
-    first, last = max(part.start - 1, 0), min(part.stop + 1, whole)
-    padded[:, first - part.start + 1 : last - part.start + 1, 1:-1] = x[:, first:last]
-    rows = x.new_empty(POINTS, n, down, width + 2, channels)
-    _input_side([padded[:, i : i + height - 3 : TILE] for i in range(POINTS)], rows)
-    points = x.new_empty(POINTS, POINTS, n, down, across, channels)
-    _input_side([rows[:, :, :, j : j + width - 3 : TILE] for j in range(POINTS)], points.unbind(1))
-    return points.view(POINTS**2, -1, channels)
-
-
-def _input_side(d: Sequence[Tensor], out: Sequence[Tensor]) -> None:
-    a2, b2 = A * A, B * B
-    for point, other, plus, minus in ((A, b2, out[1], out[2]), (B, a2, out[3], out[4])):
-        even, odd = torch.sub(d[4], d[2], alpha=other), torch.sub(d[3], d[1], alpha=other)
-        torch.add(even, odd, alpha=point, out=plus)
-        torch.sub(even, odd, alpha=point, out=minus)
-    torch.sub(d[4], d[2], alpha=a2 + b2, out=out[0]).add_(d[0], alpha=a2 * b2)
-    torch.sub(d[5], d[3], alpha=a2 + b2, out=out[5]).add_(d[1], alpha=a2 * b2)
-
-
-def _output_from_points(products: Tensor, out: Tensor) -> None:
-    """``[36, tiles, C]`` into the 4x4 tiles of ``out`` ``[n, H, W, C]``."""
-    n, height, width, channels = out.shape
-    down, across = height // TILE, width // TILE
-    points = products.view(POINTS, POINTS, n, down, across, channels)
-    rows = out.new_empty(TILE, POINTS, n, down, across, channels)
-    _output_side(points, rows)
-    tiles = out.view(n, down, TILE, across, TILE, channels).permute(2, 4, 0, 1, 3, 5)
-    _output_side(rows.unbind(1), tiles.unbind(1))
-
-
-def _output_side(m: Sequence[Tensor], out: Sequence[Tensor]) -> None:
-    (even_a, odd_a), (even_b, odd_b) = ((m[i] + m[i + 1], m[i] - m[i + 1]) for i in (1, 3))
-    torch.add(m[0], even_a, out=out[0]).add_(even_b)
-    torch.add(odd_a.mul_(A), odd_b, alpha=B, out=out[1])
-    torch.add(even_a.mul_(A * A), even_b, alpha=B * B, out=out[2])
-    torch.add(m[5], odd_a, alpha=A * A, out=out[3]).add_(odd_b, alpha=B**3)
-
-
-def _gradient_points(grad: Tensor) -> Tensor:
-    """The transpose of :func:`_output_from_points`: ``[n, H, W, C]`` to ``[36, tiles, C]``."""
-    n, height, width, channels = grad.shape
-    down, across = height // TILE, width // TILE
-    rows = grad.new_empty(POINTS, n, down, width, channels)
-    _gradient_side([grad[:, i::TILE] for i in range(TILE)], rows)
-    points = grad.new_empty(POINTS, POINTS, n, down, across, channels)
-    _gradient_side([rows[:, :, :, j::TILE] for j in range(TILE)], points.unbind(1))
-    return points.view(POINTS**2, -1, channels)
-
-
-def _gradient_side(y: Sequence[Tensor], out: Sequence[Tensor]) -> None:
-    out[0].copy_(y[0])
-    for point, plus, minus in ((A, out[1], out[2]), (B, out[3], out[4])):
-        even, odd = torch.add(y[0], y[2], alpha=point**2), torch.add(y[1], y[3], alpha=point**2)
-        torch.add(even, odd, alpha=point, out=plus)
-        torch.sub(even, odd, alpha=point, out=minus)
-    out[5].copy_(y[3])
 
 
 # The registered ops: the convolution, or with `turned` its gradient for the input, which is the kernel turned round,

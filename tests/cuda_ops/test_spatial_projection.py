@@ -1,4 +1,4 @@
-"""What a layer of BlobGAN shows of itself: the straightforward form's values and gradients, and what a wrong call gets."""
+"""What BlobGAN's layers show of themselves: the straightforward form's values and gradients; wrong calls."""
 
 from __future__ import annotations
 
