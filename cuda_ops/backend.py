@@ -1,9 +1,9 @@
 """Which implementation of the custom operations runs; ``GANVAS_OPS=auto|cuda|reference`` chooses.
 
 ``reference`` is plain PyTorch and runs everywhere. ``cuda`` are kernels of our own for tensors on a GPU, built on first
-use (``cuda_ops/build.py``). ``auto`` takes the kernels where they can be had, and otherwise says once why not. For the CPU
-there are few kernels, of what plain PyTorch is slow at: unless ``reference`` is asked for they are built and taken where
-there is a C++ compiler, and nothing is said where there is none.
+use (``cuda_ops/build.py``). ``auto`` takes the kernels where they can be had, and otherwise says once why not. For the
+CPU there are few kernels, of what plain PyTorch is slow at: unless ``reference`` is asked for they are built and taken
+where there is a C++ compiler, and nothing is said where there is none.
 """
 
 from __future__ import annotations

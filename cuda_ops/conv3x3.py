@@ -17,8 +17,7 @@ from cuda_ops import backend
 from cuda_ops.minimal_filtering import POINTS, TILE, image_maps, kernel_map, kernel_points
 from cuda_ops.registration import register
 
-LEAST_CHANNELS = 32  # with fewer the additions take as long as the products that are spared;
-LEAST_PLAIN = 64     # in plain PyTorch they do so sooner
+LEAST_CHANNELS = 32  # with fewer the additions take as long as the products that are spared; see _least_channels
 LEAST_TILES = 32     # with fewer in a batch the kernel's own transform does
 CHUNK = 600_000      # numbers of a batch that are transformed at a time, so that they stay in a cache
 
@@ -53,7 +52,13 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
     if height % TILE or width % TILE or n * height * width < LEAST_TILES * TILE**2:
         return False
     channels = min(weight.shape[:2])
-    return channels >= LEAST_PLAIN or (channels >= LEAST_CHANNELS and backend.cpu_ready())
+    return channels >= LEAST_CHANNELS and channels >= _least_channels(x)
+
+
+def _least_channels(x: Tensor) -> int:
+    """Twice as many where the additions are plain PyTorch's, and where all is laid out anew before and after."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return LEAST_CHANNELS * (1 if backend.cpu_ready() else 2) * (1 if last else 2)
 
 
 @torch.autocast("cpu", enabled=False)  # a backward pass may run inside one

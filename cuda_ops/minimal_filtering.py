@@ -1,4 +1,4 @@
-"""The linear maps of minimal filtering: an image's tiles, a kernel and a gradient to products, and products to an image.
+"""The linear maps of minimal filtering: from tiles, kernels and gradients to what is multiplied, and back to an image.
 
 Winograd's F(4x4, 3x3) (Lavin & Gray 2016, arXiv 1509.09308): a 4x4 tile of the output takes 36 products of numbers that
 are linear in a 6x6 tile of the input and in the kernel; the direct sum takes 144. Over all tiles and channels they are
@@ -67,7 +67,7 @@ def kernel_points(weight: Tensor, turned: bool) -> Tensor:
 
 
 def _input_points(x: Tensor, top: int, bottom: int) -> Tensor:
-    """``[n, H, W, C]`` to the values of its overlapping 6x6 tiles, of the rows from top to bottom: ``[36, tiles, C]``."""
+    """``[n, H, W, C]`` to the values of overlapping 6x6 tiles of the rows from top to bottom, ``[36, tiles, C]``."""
     n, whole, width, channels = x.shape
     height = bottom - top
     down, across = height // TILE, width // TILE

@@ -81,7 +81,8 @@ struct Shape {
   explicit Shape(const Tensor& x)
       : images(x.size(0)), height(x.size(1)), width(x.size(2)), channels(x.size(3)), image_stride(x.stride(0)),
         row_stride(x.stride(1)) {
-    STD_TORCH_CHECK(x.stride(3) == 1 && x.stride(2) == channels, "minimal filtering takes images with channels last");
+    STD_TORCH_CHECK((channels == 1 || x.stride(3) == 1) && x.stride(2) == channels,
+                    "minimal filtering takes images with channels last");
   }
 };
 
@@ -123,9 +124,10 @@ Tensor input_points(const Tensor& x, int64_t top, int64_t bottom) {
     S* to = out<S>(points);
     for_each_tile(s, bottom - top, [&](int64_t image, int64_t row, int64_t left, int64_t tile) {
       const S* const corner = images + image * s.image_stride + (top + row - 1) * s.row_stride + (left - 1) * s.channels;
-      const int64_t first_row = top + row == 0, last_row = top + row + TILE == s.height ? TILE : TILE + 1;
-      const int64_t first = left == 0, last = left + TILE == s.width ? TILE : TILE + 1;
-      const bool inside = !first_row && last_row > TILE && !first && last > TILE;
+      // Rows and columns of the tile that the image has.
+      const int first_row = top + row == 0, last_row = top + row + TILE == s.height ? TILE : TILE + 1;
+      const int first = left == 0, last = left + TILE == s.width ? TILE : TILE + 1;
+      const bool inside = first_row + first == 0 && last_row + last == 2 * (TILE + 1);
       for_channels<S>(s.channels, [&](int64_t c, auto kind) {
         using V = decltype(kind);
         V d[POINTS * POINTS], o[POINTS * POINTS];

@@ -219,7 +219,7 @@ def test_importing_the_ops_builds_and_imports_nothing() -> None:
     code = (
         "import sys, cuda_ops.bias_act, cuda_ops.upfirdn2d, cuda_ops.conv3x3\n"
         "from cuda_ops import backend\n"
-        "assert not backend.asked()\n"
+        "assert not backend.asked() and backend._cpu_ready is None\n"
         "assert 'torch.utils.cpp_extension' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})

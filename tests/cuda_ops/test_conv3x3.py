@@ -1,8 +1,8 @@
-"""The 3x3 convolution: the values, gradients and layout of the direct one, to any order."""
+"""The 3x3 convolution: the values, gradients and layout of the direct one, to any order, by kernels and without."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -11,10 +11,24 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from cuda_ops import backend
 from cuda_ops import conv3x3 as module
 from cuda_ops.conv3x3 import conv3x3
+from cuda_ops.minimal_filtering import IN_PYTORCH, image_maps
 
-CHANNELS = module.LEAST_CHANNELS
+CHANNELS = 4 * module.LEAST_CHANNELS  # for any layout, by kernels or without
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["kernels", "pytorch"], autouse=True)
+def _kernels(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param:
+            assert backend.cpu_ready(), "the kernels for the CPU are built where the tests run"
+            assert image_maps() != IN_PYTORCH
+        else:
+            patch.setattr(backend, "_cpu_ready", False)
+            assert image_maps() == IN_PYTORCH
+        yield
 
 
 def _by_points(x: Tensor, weight: Tensor) -> Tensor:
@@ -93,12 +107,20 @@ def _is_fast(x: Tensor, weight: Tensor) -> bool:
 def test_wide_layers_of_many_tiles_are_fast_and_the_others_direct() -> None:
     x, weight = torch.zeros(4, CHANNELS, 16, 16), torch.zeros(CHANNELS, CHANNELS, 3, 3)
     assert _is_fast(x, weight)
-    assert not _is_fast(x[:3], weight), "too few tiles"
-    assert not _is_fast(x, weight[: CHANNELS - 1]), "too few channels"
+    assert not _is_fast(x[:1], weight), "too few tiles"
+    assert not _is_fast(x, weight[: module.LEAST_CHANNELS - 1]), "too few channels"
     assert not _is_fast(torch.zeros(8, CHANNELS, 14, 14), weight), "not whole tiles"
     assert not _is_fast(x.double(), weight.double())
     with torch.autocast("cpu", torch.bfloat16):
         assert conv3x3(x, weight).dtype == torch.bfloat16
+
+
+def test_kernels_and_channels_last_pay_sooner() -> None:
+    last = torch.zeros(4, CHANNELS, 16, 16).contiguous(memory_format=torch.channels_last)
+    for x, layouts in ((last, 1), (last.contiguous(), 2)):
+        least = module.LEAST_CHANNELS * layouts * (1 if backend.cpu_ready() else 2)
+        assert _is_fast(x, torch.zeros(least, CHANNELS, 3, 3))
+        assert not _is_fast(x, torch.zeros(least - 1, CHANNELS, 3, 3))
 
 
 def test_a_backward_pass_under_autocast_keeps_its_precision() -> None:
