@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the script runs from any folder, uninstalled
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks import report
 from benchmarks.clock import spent
@@ -32,6 +32,7 @@ from cuda_ops.spatial_modulation import spatial_modulation
 from launch.prepare import keep_freed_memory
 from networks.blobgan import BlobGenerator, Layout
 from networks.blobgan.synthesis import BlobSynthesis
+from trainers.graphs import Graphed
 
 RESULTS = {False: ROOT / "benchmarks" / "results", True: ROOT / "runs" / "benchmarks" / "quick"}
 BLOBS = (5, 10, 20, 40)  # of the curve
@@ -73,6 +74,23 @@ def renderings(synthesis: BlobSynthesis, original: OriginalBlobs | None) -> Arms
     """Images of both."""
     theirs = released_splat(original) if original else splat
     return Arms(lambda layout: synthesis(layout, "none"), lambda layout: straight_image(synthesis, layout, theirs))
+
+
+class _FromTensors(nn.Module):
+    """A synthesis that takes a layout's tensors one by one."""
+
+    def __init__(self, synthesis: BlobSynthesis, names: Sequence[str]) -> None:
+        super().__init__()
+        self.synthesis, self.names = synthesis, tuple(names)
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.synthesis(Layout(**dict(zip(self.names, tensors, strict=True))), "none")
+
+
+def replayed(synthesis: BlobSynthesis, layout: Layout) -> Callable[[Layout], Tensor]:
+    """Ours as ``task.training.graphs=true`` trains it: replayed as CUDA graphs; off a GPU as it is."""
+    graphed = Graphed(_FromTensors(synthesis, list(layout.tensors())))
+    return lambda layout: graphed(*layout.tensors().values())
 
 
 def splattings(synthesis: BlobSynthesis, original: OriginalBlobs | None) -> Arms:
@@ -137,9 +155,14 @@ def measure(size: Size, device: str, rounds: int, original: OriginalBlobs | None
         ours, theirs = (work(layout) for work in renderings(synthesis, original))
     of_step = seconds(renderings(synthesis, original), layout, device, rounds, list(synthesis.parameters()))
     of_splat = seconds(splattings(synthesis, original), layout, device, rounds)
+    graphs = {}
+    if device == "cuda":
+        arms = renderings(synthesis, original)._replace(ours=replayed(synthesis, layout))
+        of_graphs = seconds(arms, layout, device, rounds, list(synthesis.parameters()))
+        graphs = {"graphs_ratio": of_graphs[1] / of_graphs[0]}
     return {
         "generator": size.name, "images": size.images, "k": generator.k,
-        "images/s": size.images / of_step[0], "train_ratio": of_step[1] / of_step[0],
+        "images/s": size.images / of_step[0], "train_ratio": of_step[1] / of_step[0], **graphs,
         "splat_ratio": of_splat[1] / of_splat[0], "activation_ratio": activations(synthesis, layout, original),
         "largest difference": float((ours - theirs).abs().max() / theirs.abs().max()),
     }  # fmt: skip
@@ -185,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sizes, rounds = (QUICK, 3) if arguments.quick else (FULL, 10)
     rows = [measure(size, arguments.device, rounds, original) for size in sizes]
     against = curve(sizes[0], arguments.device, rounds)
-    figures = {name: min(row[name] for row in rows) for name in TARGETS}
+    figures = {name: min(row[name] for row in rows) for name in (*TARGETS, "graphs_ratio") if name in rows[0]}
     figures |= {name: growth(against, of) for name, of in (("splat_growth", "splat_ms"), ("step_growth", "step_ms"))}
     words = "".join(
         f" --{name} {value}" for name in ("threads", "original") if (value := getattr(arguments, name)) is not None

@@ -26,6 +26,22 @@ def test_both_arms_draw_the_same_images(offset: float) -> None:
     torch.testing.assert_close(straight_image(generator.synthesis, layout), ours, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_what_is_replayed_is_the_same_step(device: str) -> None:
+    torch.manual_seed(0)
+    generator = BlobGenerator(**TINY).to(device)
+    layout = blobgan.scenes(generator, 2)
+    weights = list(generator.synthesis.parameters())
+    found = []
+    for work in (blobgan.replayed(generator.synthesis, layout), lambda it: generator.synthesis(it, "none")):
+        image = work(layout)
+        wanted = [*layout.tensors().values(), *weights]
+        found.append([image, *torch.autograd.grad(image.square().sum(), wanted, allow_unused=True)])
+    assert sum(x is not None for x in found[0]) > 20
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
 def test_every_figure_comes_out(monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(blobgan, "QUICK", (blobgan.Size("tiny", 1, TINY),))
     monkeypatch.setattr(blobgan, "BLOBS", (2, 4))
