@@ -61,6 +61,7 @@ def by_blob(x: Tensor, weights: Tensor, styles: Tensor, kernel: Tensor) -> Tenso
     return (seen.unflatten(1, (len(kernel), -1)) * weights[:, None]).sum(dim=2)
 
 
+@torch.autocast("cpu", enabled=False)  # in single precision all the same, forward and backward
 def _project(x: Tensor, weights: Tensor, styles: Tensor, kernel: Tensor) -> Tensor:
     x, w, s = flat(x), weights.flatten(2), styles
     y = w.new_empty(len(x), len(kernel), w.shape[2])
@@ -72,6 +73,7 @@ def _project(x: Tensor, weights: Tensor, styles: Tensor, kernel: Tensor) -> Tens
     return y.unflatten(2, x.shape[2:])
 
 
+@torch.autocast("cpu", enabled=False)
 def _project_backward(
     grad: Tensor, x: Tensor, weights: Tensor, styles: Tensor, kernel: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip

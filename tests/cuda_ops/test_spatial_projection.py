@@ -70,6 +70,19 @@ def test_any_type_is_computed_in_single_precision(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_autocast_changes_nothing(dtype: torch.dtype) -> None:
+    maps = [t.float().requires_grad_() for t in some(2, 3, 8, 4, 4)]
+    x = maps[0].to(dtype)
+    found = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            y = spatial_projection(x, *maps[1:])
+            found.append([y, *torch.autograd.grad(y.square().sum(), maps, retain_graph=True)])
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_nothing_but_the_arguments_is_kept(dtype: torch.dtype) -> None:
     x, *small = [t.float().requires_grad_() for t in some(1, 11, 48, 16, 16)]
     maps = [x.detach().to(dtype).requires_grad_(), *small]
