@@ -37,6 +37,7 @@ from torch import Tensor
 
 from networks.checkpoints.atomic import atomic_path
 from networks.checkpoints.errors import GanvasError
+from networks.checkpoints.foreign import is_foreign
 
 FORMAT = 1
 METADATA_KEY = "ganvas"
@@ -163,6 +164,10 @@ def _existing_file(path: str | Path) -> Path:
 
 
 def _unreadable(path: Path) -> GanvasError:
+    if is_foreign(path):
+        return GanvasError(f"{path} cannot be read as safetensors: it is another kind of file, a pickle or an archive; "
+                           f"if it holds another code's networks, `ganvas convert source={path} out=FILE.safetensors` "
+                           "makes a bundle of them")  # fmt: skip
     return GanvasError(
         f"{path} cannot be read as safetensors: it is cut short or another kind of file; copy or export it again"
     )

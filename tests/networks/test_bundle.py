@@ -151,6 +151,13 @@ def test_missing_file_folder_and_foreign_file_are_told_apart(tmp_path: Path) -> 
         read_bundle(tmp_path / "a.pt")
 
 
+def test_another_codes_checkpoint_is_to_be_converted(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(GanvasError, match=f"`ganvas convert source={path} out=FILE.safetensors`"):
+        read_bundle(path)
+
+
 def test_a_changed_weight_is_noticed(tmp_path: Path) -> None:
     path = save_bundle(tmp_path / "a.safetensors", {"w": torch.ones(99)}, {"kind": "x"})
     content = bytearray(path.read_bytes())
