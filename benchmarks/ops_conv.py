@@ -1,8 +1,9 @@
-"""Cases of ``modulated_conv2d`` and ``project_upsample_sum`` for ``ops.py``: ours beside what the originals do.
+"""Cases of ``conv3x3``, ``modulated_conv2d`` and ``project_upsample_sum`` for ``ops.py``: ours beside the originals.
 
 A layer of StyleGAN2's generator is held against the official one, imported from a checkout of stylegan2-ada-pytorch
 with the same weights; without a checkout against the same steps one by one in plain PyTorch. The core of a segmentation
-head is held against EditGAN's order: enlarge every map, concatenate, project.
+head is held against EditGAN's order: enlarge every map, concatenate, project. A bare 3x3 convolution is held against
+PyTorch's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from benchmarks.clock import timed
 from benchmarks.official import official_module
 from benchmarks.original_recipe import concatenated
 from benchmarks.saved import saved_bytes
+from cuda_ops.conv3x3 import conv3x3
 from cuda_ops.project_upsample_sum import project_upsample_sum
 from cuda_ops.upfirdn2d import filter2d
 from networks.stylegan2.synthesis import SynthesisLayer
@@ -67,6 +69,8 @@ LAYERS = (
     LayerShape(64, 256, 256, 1, 2), LayerShape(64, 64, 32, 2, 16), LayerShape(64, 32, 32, 1, 16),
     LayerShape(256, 64, 64, 1, 2),
 )  # fmt: skip
+# (images, channels, resolution) of bare convolutions, as wide in as out.
+SQUARES = ((16, 64, 32), (8, 64, 64), (8, 128, 32), (8, 256, 16), (2, 192, 256))
 HEADS = (
     HeadShape(64, (128, 128, 128, 64, 32), 110), HeadShape(64, (512, 512, 512, 512, 256), 110),
     HeadShape(64, (512, 512, 512, 512, 256), 1280), HeadShape(256, (512, 512, 512, 512, 512, 256, 128), 110),
@@ -84,8 +88,22 @@ def cases(
     for layer in layers:
         for layout in (torch.contiguous_format, torch.channels_last):
             yield layer_case(layer, device, dtype, layout, checkout)
+    for images, channels, resolution in SQUARES if device == "cpu" else ():
+        if resolution <= max(layer.resolution for layer in layers):
+            yield convolution_case(images, channels, resolution)
     for head in heads:
         yield head_case(head, device)
+
+
+def convolution_case(images: int, channels: int, resolution: int) -> Case:
+    """A convolution by itself, with channels last."""
+    torch.manual_seed(0)
+    x = torch.randn(images, channels, resolution, resolution).to(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.randn(channels, channels, 3, 3).requires_grad_()
+    return Case(
+        "conv3x3", f"{resolution}^2 {channels} batch {images}", lambda: conv3x3(x, weight),
+        lambda: F.conv2d(x, weight, padding=1), (x, weight), (x, weight),
+    )  # fmt: skip
 
 
 def layer_case(

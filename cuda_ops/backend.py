@@ -3,7 +3,7 @@
 ``reference`` is plain PyTorch and runs everywhere. ``cuda`` are kernels of our own for tensors on a GPU, built on first
 use (``cuda_ops/build.py``). ``auto`` takes the kernels where they can be had, and otherwise says once why not. For the
 CPU there are few kernels, of what plain PyTorch is slow at: unless ``reference`` is asked for they are built and taken
-where there is a C++ compiler, and nothing is said where there is none.
+where there is a C++ compiler, and nothing is said where there is none. ``cuda`` is a wish for tensors on a GPU alone.
 """
 
 from __future__ import annotations
@@ -66,8 +66,17 @@ def cpu_ready() -> bool:
     """Load the kernels for the CPU, once in a process."""
     global _cpu_ready
     if _cpu_ready is None:
-        _cpu_ready = wish() != "reference" and build.load(build.cpu_target()).library is not None
+        _cpu_ready = wish() != "reference" and _load_for_cpu()
     return _cpu_ready
+
+
+def _load_for_cpu() -> bool:
+    target = build.cpu_target()
+    verdict = build.load(target)
+    if verdict.reason and not build.missing(target):
+        warnings.warn(f"3x3 convolutions on the CPU run as plain PyTorch: {verdict.reason}.", RuntimeWarning,
+                      stacklevel=3)  # fmt: skip
+    return verdict.library is not None
 
 
 def asked() -> bool:

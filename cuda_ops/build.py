@@ -1,8 +1,8 @@
 """Builds the kernels once, into the cache, and remembers how that went.
 
-A library is named by what it was made of: sources, torch, compilers, architectures. The first process that needs it
-builds it with ninja under a lock, others wait and load it, later ones load it in milliseconds. A build that failed is
-not tried again: its verdict says why, and how to have another try.
+A library is named by what it was made of: sources, flags, torch, compilers, architectures or the processor. The first
+process that needs it builds it with ninja under a lock, others wait and load it, later ones load it in milliseconds. A
+build that failed is not tried again: its verdict says why, and how to have another try.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -129,8 +130,8 @@ def _processor() -> str:
 
 def known(target: Target) -> Verdict | None:
     """What is known of ``target`` without building anything; None if a build has to tell."""
-    missing = _missing(target)
-    return Verdict(None, missing) if missing else _read(folder(target))
+    reason = missing(target)
+    return Verdict(None, reason) if reason else _read(folder(target))
 
 
 def load(target: Target) -> Verdict:
@@ -141,7 +142,7 @@ def load(target: Target) -> Verdict:
     return _loaded(verdict.library) if verdict.library else verdict
 
 
-def _missing(target: Target) -> str:
+def missing(target: Target) -> str:
     """Why there is no use in trying, or nothing."""
     if sys.platform != "linux":
         return f"the kernels are built on Linux only, this is {sys.platform}"
@@ -218,10 +219,10 @@ def _build(target: Target, place: Path) -> Verdict:
 
 
 def _compile(target: Target, work: Path) -> None:
-    from torch.utils import cpp_extension  # slow to import, and needed once
-
-    with warnings.catch_warnings(), _on_path(Path(sys.executable).parent):
+    with warnings.catch_warnings(), _on_path(Path(sys.executable).parent), _quiet("torch.utils.cpp_extension"):
         warnings.simplefilter("ignore")
+        from torch.utils import cpp_extension  # slow to import, and needed once
+
         if target.name == "cuda":
             cpp_extension.CUDA_HOME = str(Path(find_nvcc()).parents[1])  # it looks once, when it is imported
         cpp_extension.load(
@@ -244,6 +245,18 @@ def _on_path(programs: Path) -> Iterator[None]:
         yield
     finally:
         os.environ["PATH"] = before
+
+
+@contextlib.contextmanager
+def _quiet(logger: str) -> Iterator[None]:
+    """No notes on compilers that torch was not built with, nor on a toolkit without a GPU."""
+    log = logging.getLogger(logger)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _gist(log: str) -> str:

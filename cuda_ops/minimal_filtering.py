@@ -34,9 +34,9 @@ class Maps(NamedTuple):
     gradient_points: Callable[[Tensor], Tensor]               # the transpose of that
 
 
-def image_maps() -> Maps:
-    """The kernels' where they can be had; they take contiguous channels, in float32 or float64."""
-    if not backend.cpu_ready():
+def image_maps(dtype: torch.dtype) -> Maps:
+    """The kernels' where they can be had, which are for contiguous channels in float32 or float64."""
+    if dtype not in (torch.float32, torch.float64) or not backend.cpu_ready():
         return IN_PYTORCH
     return Maps(*(getattr(torch.ops.ganvas, f"conv3x3_{name}").default for name in Maps._fields))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -94,7 +95,21 @@ def differentiate_twice(
         upstream: a gradient for each gradient that it found for the inputs.
     """
     higher = torch.is_grad_enabled()
-    with torch.enable_grad():
+    with torch.enable_grad(), torch.autocast(saved[0].device.type, enabled=False):
         grad, *inputs = (as_variable(t) for t in saved)
         first = torch.autograd.grad(form(*inputs).to(grad.dtype), inputs, grad, create_graph=True)
         return torch.autograd.grad(first, [grad, *inputs], upstream, create_graph=higher)
+
+
+def without_autocast(reference: Callable[..., Any]) -> Callable[..., Any]:
+    """The same on a CPU inside autocast as outside: a backward pass may run inside one, too.
+
+    ``torch.autocast`` itself as a decorator would be one object for all threads, with one memory of what was before.
+    """
+
+    @functools.wraps(reference)
+    def call(*args: Any) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return reference(*args)
+
+    return call

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops.checks import check_floating, check_same_device
-from cuda_ops.registration import differentiate_twice, register
+from cuda_ops.registration import differentiate_twice, register, without_autocast
 from cuda_ops.spatial_modulation import check_maps
 from cuda_ops.spatial_modulation_reference import flat, in_single_precision, is_channels_last, outer, parts
 
@@ -31,7 +31,8 @@ def spatial_projection(x: Tensor, weights: Tensor, styles: Tensor, kernel: Tenso
         kernel: ``[O, C]``.
 
     Returns:
-        ``[N, O, H, W]`` of float32, or float64 for a float64 ``x``. Differentiable twice.
+        ``[N, O, H, W]`` of float32, or float64 for a float64 ``x``, and computed in that; on a GPU the products are
+        computed in the type of ``x``, or of autocast. Differentiable twice.
 
     Raises:
         ValueError: if shapes, types or devices do not go together.
@@ -49,7 +50,7 @@ def spatial_projection(x: Tensor, weights: Tensor, styles: Tensor, kernel: Tenso
         raise ValueError(f"kernel must be [O, {x.shape[1]}] for x of {list(x.shape)}, got {list(kernel.shape)}")
     wide = torch.promote_types(x.dtype, torch.float32)
     small = weights.to(wide), styles.to(wide), kernel.to(wide)
-    if x.is_cuda or torch.compiler.is_compiling():
+    if x.is_cuda:
         return by_blob(x, *small)
     return SPATIAL_PROJECTION(x, *small)
 
@@ -61,7 +62,7 @@ def by_blob(x: Tensor, weights: Tensor, styles: Tensor, kernel: Tensor) -> Tenso
     return (seen.unflatten(1, (len(kernel), -1)) * weights[:, None]).sum(dim=2)
 
 
-@torch.autocast("cpu", enabled=False)  # in single precision all the same, forward and backward
+@without_autocast
 def _project(x: Tensor, weights: Tensor, styles: Tensor, kernel: Tensor) -> Tensor:
     x, w, s = flat(x), weights.flatten(2), styles
     y = w.new_empty(len(x), len(kernel), w.shape[2])
@@ -73,14 +74,14 @@ def _project(x: Tensor, weights: Tensor, styles: Tensor, kernel: Tensor) -> Tens
     return y.unflatten(2, x.shape[2:])
 
 
-@torch.autocast("cpu", enabled=False)
+@without_autocast
 def _project_backward(
     grad: Tensor, x: Tensor, weights: Tensor, styles: Tensor, kernel: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     laid_out, x = x, flat(x)
     g, w, s = grad.flatten(2), weights.flatten(2), styles
     of_x, last = torch.empty_like(x), is_channels_last(x)
-    of_w, of_s, of_kernel = torch.empty_like(w), torch.zeros_like(s), torch.zeros_like(kernel)
+    of_w, of_s, of_kernel = w.new_empty(w.shape), s.new_zeros(s.shape), kernel.new_zeros(kernel.shape)
     for n, p in parts(x):
         seen, towards = outer(w[n, :, p], s[n], last), outer(g[n, :, p], kernel, last)
         torch.mul(towards, seen, out=of_x.flatten(2)[n, :, p])
@@ -120,7 +121,7 @@ def _fake_backward(
 
 
 def _second_backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-    return differentiate_twice(by_blob, ctx.saved_tensors, upstream)
+    return differentiate_twice(lambda x, *small: by_blob(*in_single_precision(x), *small), ctx.saved_tensors, upstream)
 
 
 SPATIAL_PROJECTION_BACKWARD = register(

@@ -83,6 +83,7 @@ struct Shape {
         row_stride(x.stride(1)) {
     STD_TORCH_CHECK((channels == 1 || x.stride(3) == 1) && x.stride(2) == channels,
                     "minimal filtering takes images with channels last");
+    STD_TORCH_CHECK(height % TILE == 0 && width % TILE == 0, "minimal filtering takes images of whole tiles");
   }
 };
 
@@ -116,6 +117,8 @@ template <class Work> void for_real(ScalarType dtype, const Work& work) {
 // Overlapping 6x6 tiles of the rows from `top` to `bottom`, zeros around the images: [36, tiles, C].
 Tensor input_points(const Tensor& x, int64_t top, int64_t bottom) {
   const Shape s(x);
+  STD_TORCH_CHECK(0 <= top && top <= bottom && bottom <= s.height && (bottom - top) % TILE == 0,
+                  "minimal filtering takes whole tiles of rows that the images have");
   const int64_t tiles = s.images * ((bottom - top) / TILE) * (s.width / TILE);
   Tensor points = torch::stable::new_empty(x, {POINTS * POINTS, tiles, s.channels});
   for_real(x.scalar_type(), [&](auto zero) {
@@ -147,7 +150,11 @@ Tensor input_points(const Tensor& x, int64_t top, int64_t bottom) {
 // Products of points, [36, tiles, C], into the 4x4 tiles of `y`.
 void output_from_points(const Tensor& products, Tensor y) {
   const Shape s(y);
-  const int64_t tiles = products.size(1);
+  const int64_t tiles = s.images * (s.height / TILE) * (s.width / TILE);
+  STD_TORCH_CHECK(products.is_contiguous() && products.scalar_type() == y.scalar_type() && products.dim() == 3 &&
+                      products.size(0) == POINTS * POINTS && products.size(1) == tiles &&
+                      products.size(2) == s.channels,
+                  "minimal filtering takes contiguous products of the images' tiles and type");
   for_real(y.scalar_type(), [&](auto zero) {
     using S = decltype(zero);
     const S* from = in<S>(products);
@@ -193,7 +200,7 @@ Tensor gradient_points(const Tensor& grad) {
 }  // namespace minimal_filtering
 }  // namespace ganvas
 
-// Steps of an op, beneath its autograd: Python knows them by these schemas alone.
+// Steps of an op, beneath its autograd: unlike ops themselves they are defined here, and Python has other functions.
 STABLE_TORCH_LIBRARY_FRAGMENT(ganvas, m) {
   m.def("conv3x3_input_points(Tensor x, int top, int bottom) -> Tensor");
   m.def("conv3x3_output_from_points(Tensor products, Tensor(a!) y) -> ()");

@@ -27,7 +27,7 @@ def test_both_arms_draw_the_same_images(offset: float) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_what_is_replayed_is_the_same_step(device: str) -> None:
+def test_a_step_from_tensors_is_the_same_and_on_a_gpu_its_replay(device: str) -> None:
     torch.manual_seed(0)
     generator = BlobGenerator(**TINY).to(device)
     layout = blobgan.scenes(generator, 2)

@@ -30,6 +30,18 @@ def host_kernels() -> Iterator[None]:
     COVERS.append(references())
 
 
+@pytest.fixture(scope="module")
+def cpu_kernels() -> Iterator[None]:
+    """The kernels for the CPU, whatever ``GANVAS_OPS`` asks of the other tests."""
+    if why := build.missing(build.cpu_target()):
+        pytest.skip(why)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GANVAS_OPS", raising=False)
+        patch.setattr(backend, "_cpu_ready", None)
+        assert backend.cpu_ready(), build.known(build.cpu_target())
+        yield
+
+
 COVERS: list[torch.library.Library] = []  # between the modules that ask for the kernels, the references are the ops
 
 

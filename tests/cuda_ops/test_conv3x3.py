@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,19 +16,19 @@ from cuda_ops import backend
 from cuda_ops import conv3x3 as module
 from cuda_ops.conv3x3 import conv3x3
 from cuda_ops.minimal_filtering import IN_PYTORCH, image_maps
+from cuda_ops.registration import without_autocast
 
-CHANNELS = 4 * module.LEAST_CHANNELS  # for any layout, by kernels or without
+CHANNELS = 128  # for any layout, by kernels or without
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["kernels", "pytorch"], autouse=True)
-def _kernels(request: pytest.FixtureRequest) -> Iterator[None]:
+@pytest.fixture(scope="module", params=["kernels", "pytorch"], autouse=True)
+def _maps(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        if request.param:
-            assert backend.cpu_ready(), "the kernels for the CPU are built where the tests run"
-            assert image_maps() != IN_PYTORCH
+        if request.param == "kernels":
+            request.getfixturevalue("cpu_kernels")
         else:
             patch.setattr(backend, "_cpu_ready", False)
-            assert image_maps() == IN_PYTORCH
+        assert (image_maps(torch.float32) == IN_PYTORCH) == (request.param == "pytorch")
         yield
 
 
@@ -105,22 +106,61 @@ def _is_fast(x: Tensor, weight: Tensor) -> bool:
 
 
 def test_wide_layers_of_many_tiles_are_fast_and_the_others_direct() -> None:
-    x, weight = torch.zeros(4, CHANNELS, 16, 16), torch.zeros(CHANNELS, CHANNELS, 3, 3)
+    x, weight = torch.zeros(8, CHANNELS, 16, 16), torch.zeros(CHANNELS, CHANNELS, 3, 3)
     assert _is_fast(x, weight)
     assert not _is_fast(x[:1], weight), "too few tiles"
-    assert not _is_fast(x, weight[: module.LEAST_CHANNELS - 1]), "too few channels"
+    assert not _is_fast(x, weight[:40]), "too few channels"
     assert not _is_fast(torch.zeros(8, CHANNELS, 14, 14), weight), "not whole tiles"
     assert not _is_fast(x.double(), weight.double())
     with torch.autocast("cpu", torch.bfloat16):
         assert conv3x3(x, weight).dtype == torch.bfloat16
 
 
-def test_kernels_and_channels_last_pay_sooner() -> None:
-    last = torch.zeros(4, CHANNELS, 16, 16).contiguous(memory_format=torch.channels_last)
-    for x, layouts in ((last, 1), (last.contiguous(), 2)):
-        least = module.LEAST_CHANNELS * layouts * (1 if backend.cpu_ready() else 2)
-        assert _is_fast(x, torch.zeros(least, CHANNELS, 3, 3))
-        assert not _is_fast(x, torch.zeros(least - 1, CHANNELS, 3, 3))
+@pytest.mark.parametrize(("channels", "images", "last", "kernels", "plain"), [
+    (48, 2, True, True, False), (48, 2, False, False, False), (64, 2, True, True, True), (64, 2, False, False, False),
+    (96, 2, False, True, False), (64, 1, True, True, False), (32, 8, True, False, False),
+])  # fmt: skip
+def test_kernels_and_channels_last_pay_sooner(
+    channels: int, images: int, last: bool, kernels: bool, plain: bool
+) -> None:
+    x = torch.zeros(images, channels, 64, 64)
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    assert _is_fast(x, torch.zeros(channels, channels, 3, 3)) == (kernels if backend.cpu_ready() else plain)
+
+
+def test_no_images_have_no_gradient_and_half_types_are_taken() -> None:
+    x, weight = _drawn(2, 3, 4, 8, 4)
+    y = _by_points(x[:0], weight)
+    assert y.shape == (0, 4, 8, 4)
+    of_x, of_weight = torch.autograd.grad(y.sum(), (x, weight))
+    assert of_x.count_nonzero() == of_weight.count_nonzero() == 0
+    half = _by_points(x.bfloat16(), weight.bfloat16())
+    torch.testing.assert_close(half.double(), F.conv2d(x, weight, padding=1), rtol=0, atol=0.5)
+
+
+def test_threads_in_and_out_of_autocast_do_not_meet() -> None:
+    x, weight = _drawn(2, 3, 4, 8, 4)
+    inside, outside = threading.Event(), threading.Event()
+    seen = []
+
+    def entered(like: Tensor) -> Tensor:
+        inside.set()
+        assert outside.wait(10)
+        return like
+
+    def plain() -> None:
+        assert inside.wait(10)
+        _by_points(x.detach(), weight.detach())
+        seen.append(torch.is_autocast_enabled("cpu"))
+        outside.set()
+
+    thread = threading.Thread(target=plain)
+    thread.start()
+    with torch.autocast("cpu", torch.bfloat16):
+        without_autocast(entered)(x)
+        seen.append(torch.is_autocast_enabled("cpu"))
+    thread.join()
+    assert seen == [False, True]
 
 
 def test_a_backward_pass_under_autocast_keeps_its_precision() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +16,10 @@ from cuda_ops.minimal_filtering import IN_PYTORCH, Maps, image_maps
 
 
 @pytest.fixture(scope="module")
-def kernels() -> Maps:
-    maps = image_maps()
-    assert maps != IN_PYTORCH, backend.describe()
+def kernels(cpu_kernels: None) -> Maps:
+    maps = image_maps(torch.float32)
+    assert maps != IN_PYTORCH
+    assert image_maps(torch.bfloat16) == IN_PYTORCH
     return maps
 
 
@@ -58,26 +60,44 @@ def test_threads_share_the_tiles(kernels: Maps) -> None:
     assert torch.equal(*found)
 
 
-def test_a_kernel_refuses_what_it_would_misread(kernels: Maps) -> None:
-    with pytest.raises(RuntimeError, match="channels last"):
-        kernels.gradient_points(torch.zeros(1, 3, 4, 4).permute(0, 2, 3, 1))
-    with pytest.raises(RuntimeError, match="float32 and float64"):
-        kernels.gradient_points(torch.zeros(1, 4, 4, 3, dtype=torch.float16))
-
-
-@pytest.mark.parametrize(("wish", "compiler", "taken"), [("auto", True, True), ("auto", False, False),
-                                                         ("reference", True, False)])  # fmt: skip
-def test_who_has_no_compiler_or_wants_none_gets_plain_pytorch(
-    wish: str, compiler: bool, taken: bool, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+@pytest.mark.parametrize(("name", "arguments", "why"), [
+    ("gradient_points", (torch.zeros(1, 3, 4, 4).permute(0, 2, 3, 1),), "channels last"),
+    ("gradient_points", (torch.zeros(1, 4, 4, 3, dtype=torch.float16),), "float32 and float64"),
+    ("gradient_points", (torch.zeros(1, 6, 4, 3),), "whole tiles"),
+    ("input_points", (torch.zeros(1, 8, 4, 3), 4, 12), "rows that the images have"),
+    ("input_points", (torch.zeros(1, 8, 4, 3), 0, 2), "rows that the images have"),
+    ("output_from_points", (torch.zeros(36, 1, 3), torch.zeros(1, 8, 4, 3)), "contiguous products"),
+    ("output_from_points", (torch.zeros(36, 2, 2), torch.zeros(1, 8, 4, 3)), "contiguous products"),
+    ("output_from_points", (torch.zeros(36, 3, 2).mT, torch.zeros(1, 8, 4, 3)), "contiguous products"),
+    ("output_from_points", (torch.zeros(36, 2, 3).double(), torch.zeros(1, 8, 4, 3)), "contiguous products"),
+])  # fmt: skip
+def test_a_kernel_refuses_what_it_would_misread(
+    kernels: Maps, name: str, arguments: tuple[Any, ...], why: str
 ) -> None:
+    with pytest.raises(RuntimeError, match=why):
+        getattr(kernels, name)(*arguments)
+
+
+@pytest.mark.parametrize(("wish", "verdict", "missing", "taken", "told"), [
+    ("auto", Verdict(Path("ganvas_ops.so")), "", True, 0),
+    ("cuda", Verdict(Path("ganvas_ops.so")), "", True, 0),
+    ("auto", Verdict(None, "no C++ compiler c++"), "no C++ compiler c++", False, 0),
+    ("auto", Verdict(None, "c++ is not itself"), "", False, 1),
+    ("reference", Verdict(Path("ganvas_ops.so")), "", False, 0),
+])  # fmt: skip
+def test_without_kernels_it_is_plain_pytorch_and_a_failure_is_told_once(
+    wish: str, verdict: Verdict, missing: str, taken: bool, told: int, monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+) -> None:  # fmt: skip
     monkeypatch.setenv("GANVAS_OPS", wish)
     monkeypatch.setattr(backend, "_cpu_ready", None)
-    verdict = Verdict(Path("ganvas_ops.so")) if compiler else Verdict(None, "no C++ compiler c++")
     tries = []
     monkeypatch.setattr(build, "load", lambda target: tries.append(target.name) or verdict)
+    monkeypatch.setattr(build, "missing", lambda target: missing)
     assert [backend.cpu_ready() for _ in range(2)] == [taken] * 2
-    assert tries == (["cpu"] if wish == "auto" else [])
-    assert not recwarn.list
+    assert tries == ([] if wish == "reference" else ["cpu"])
+    says = "3x3 convolutions on the CPU run as plain PyTorch: c++ is not itself."
+    assert [str(warning.message) for warning in recwarn.list] == [says] * told
 
 
 def test_the_report_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

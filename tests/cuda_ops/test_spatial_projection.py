@@ -65,6 +65,7 @@ def test_any_type_is_computed_in_single_precision(dtype: torch.dtype) -> None:
     y = spatial_projection(*maps)
     assert y.dtype == torch.float32
     torch.testing.assert_close(y, straight(*(t.float() for t in maps)))
+    torch.testing.assert_close(by_blob(maps[0], *(t.float() for t in maps[1:])), y, rtol=0.1, atol=0.3)
     slopes = torch.autograd.grad(y.sum(), maps)
     assert [t.dtype for t in slopes] == [dtype] * 4
 
@@ -77,7 +78,8 @@ def test_autocast_changes_nothing(dtype: torch.dtype) -> None:
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             y = spatial_projection(x, *maps[1:])
-            found.append([y, *torch.autograd.grad(y.square().sum(), maps, retain_graph=True)])
+            slopes = torch.autograd.grad(y.square().sum(), maps, create_graph=True)
+            found.append([y, *slopes, *torch.autograd.grad(slopes[0].square().sum(), maps)])
     for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
 
@@ -89,8 +91,13 @@ def test_nothing_but_the_arguments_is_kept(dtype: torch.dtype) -> None:
     assert saved_bytes(lambda: spatial_projection(*maps), besides=tuple(maps)) == 0
 
 
-def test_the_ops_keep_to_their_contract() -> None:
-    maps = [t.float().requires_grad_() for t in some(2, 3, 4, 5, 6)]
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_ops_keep_to_their_contract(turned: bool) -> None:
+    maps = [t.float() for t in some(2, 3, 4, 5, 6)]
+    if turned:  # dense, and not in the usual order
+        maps = [*(t.contiguous(memory_format=torch.channels_last) for t in maps[:2]),
+                *(t.mT.contiguous().mT for t in maps[2:])]  # fmt: skip
+    maps = [t.requires_grad_() for t in maps]
     torch.library.opcheck(SPATIAL_PROJECTION, tuple(maps))
     grad = torch.randn(2, 3, 5, 6, requires_grad=True)
     torch.library.opcheck(SPATIAL_PROJECTION_BACKWARD, (grad, *maps))
