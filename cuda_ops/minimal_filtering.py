@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops import backend
+from cuda_ops.registration import define
 
 TILE = 4           # outputs a side of a tile
 POINTS = TILE + 2  # inputs, and products, a side of a tile
@@ -38,7 +39,7 @@ def image_maps(dtype: torch.dtype) -> Maps:
     """The kernels' where they can be had, which are for contiguous channels in float32 or float64."""
     if dtype not in (torch.float32, torch.float64) or not backend.cpu_ready():
         return IN_PYTORCH
-    return Maps(*(getattr(torch.ops.ganvas, f"conv3x3_{name}").default for name in Maps._fields))
+    return KERNELS
 
 
 def kernel_map(like: Tensor) -> Tensor:
@@ -130,4 +131,10 @@ def _gradient_side(y: Sequence[Tensor], out: Sequence[Tensor]) -> None:
     out[5].copy_(y[3])
 
 
+# Steps of an op beneath its autograd. What they do on a CPU is in the library that backend.cpu_ready loads.
+KERNELS = Maps(
+    define("conv3x3_input_points(Tensor x, int top, int bottom) -> Tensor"),
+    define("conv3x3_output_from_points(Tensor products, Tensor(a!) y) -> ()"),
+    define("conv3x3_gradient_points(Tensor grad) -> Tensor"),
+)
 IN_PYTORCH = Maps(_input_points, _output_from_points, _gradient_points)

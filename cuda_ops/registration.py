@@ -30,9 +30,7 @@ def register(
     Without ``backward`` the op is differentiated as its reference is, to any order, at the price of running it again.
     """
     name = schema.split("(")[0]
-    qualified = f"ganvas::{name}"
-    torch.library.define(qualified, schema.removeprefix(name), lib=_LIBRARY, tags=(torch.Tag.pt2_compliant_tag,))
-    op: OpOverload = getattr(torch.ops.ganvas, name).default
+    qualified, op = f"ganvas::{name}", define(schema, torch.Tag.pt2_compliant_tag)
 
     def default(*args: Any) -> Any:
         first = not backend.asked() and any(isinstance(arg, Tensor) and arg.is_cuda for arg in args)
@@ -44,6 +42,14 @@ def register(
         setup_context, backward = _save_all, _as_reference(reference)
     torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=_LIBRARY)
     REFERENCES[name] = reference
+    return op
+
+
+def define(schema: str, *tags: torch.Tag) -> OpOverload:
+    """Define ``ganvas::name`` without anything that runs: a library brings that."""
+    name = schema.split("(")[0]
+    torch.library.define(f"ganvas::{name}", schema.removeprefix(name), lib=_LIBRARY, tags=tags)
+    op: OpOverload = getattr(torch.ops.ganvas, name).default
     return op
 
 

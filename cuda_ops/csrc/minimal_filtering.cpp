@@ -200,13 +200,6 @@ Tensor gradient_points(const Tensor& grad) {
 }  // namespace minimal_filtering
 }  // namespace ganvas
 
-// Steps of an op, beneath its autograd: unlike ops themselves they are defined here, and Python has other functions.
-STABLE_TORCH_LIBRARY_FRAGMENT(ganvas, m) {
-  m.def("conv3x3_input_points(Tensor x, int top, int bottom) -> Tensor");
-  m.def("conv3x3_output_from_points(Tensor products, Tensor(a!) y) -> ()");
-  m.def("conv3x3_gradient_points(Tensor grad) -> Tensor");
-}
-
 GANVAS_KERNELS(m) {
   m.impl("conv3x3_input_points", TORCH_BOX(&ganvas::minimal_filtering::input_points));
   m.impl("conv3x3_output_from_points", TORCH_BOX(&ganvas::minimal_filtering::output_from_points));

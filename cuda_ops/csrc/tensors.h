@@ -26,7 +26,7 @@ constexpr bool GANVAS_ON_HOST = false;
 constexpr bool GANVAS_ON_HOST = true;
 #endif
 
-// GANVAS_KERNELS(m) { m.impl("name", TORCH_BOX(&function)); }: kernels of what is defined, of ops by Python.
+// GANVAS_KERNELS(m) { m.impl("name", TORCH_BOX(&function)); }: kernels of ops whose schemas Python has defined.
 #define GANVAS_KERNELS(m) STABLE_TORCH_LIBRARY_IMPL(ganvas, GANVAS_KEY, m)
 
 namespace ganvas {
