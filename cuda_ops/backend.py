@@ -127,10 +127,9 @@ def describe() -> str:
 
 
 def _describe_gpu(choice: str) -> str:
-    target = build.cuda_target()
-    verdict = None if _no_gpu() else build.known(target)
-    reason = _no_gpu() or (verdict.reason if verdict else "")
-    if reason:
+    target, reason = build.cuda_target(), _no_gpu()
+    verdict = None if reason else build.known(target)
+    if reason := reason or (verdict.reason if verdict else ""):
         return f"reference (plain PyTorch; {reason}; GANVAS_OPS={choice})"
     if verdict is None:
         return f"cuda (to be built on first use into {build.folder(target)}; GANVAS_OPS={choice})"

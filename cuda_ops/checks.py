@@ -45,3 +45,8 @@ def check_same_dtype(**tensors: Tensor | None) -> None:
 
 def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether that is the layout of ``[N, C, H, W]``, and the usual one is not as well."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()

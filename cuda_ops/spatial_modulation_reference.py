@@ -20,6 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cuda_ops.checks import is_channels_last
+
 CHUNK = 1 << 18  # numbers of x in a part, so that its maps stay in a cache
 
 
@@ -90,11 +92,6 @@ def outer(w: Tensor, s: Tensor, last: bool) -> Tensor:
 def in_single_precision(*tensors: Tensor) -> list[Tensor]:
     """Half types in float32, float64 as it is."""
     return [t if t.dtype == torch.float64 else t.float() for t in tensors]
-
-
-def is_channels_last(x: Tensor) -> bool:
-    """Whether that is the layout, and the usual one is not as well."""
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def flat(x: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cuda_ops.checks import check_floating, check_same_device
+from cuda_ops.checks import check_floating, check_same_device, is_channels_last
 from cuda_ops.registration import differentiate_twice, register, without_autocast
 from cuda_ops.spatial_modulation import check_maps
-from cuda_ops.spatial_modulation_reference import flat, in_single_precision, is_channels_last, outer, parts
+from cuda_ops.spatial_modulation_reference import flat, in_single_precision, outer, parts
 
 
 def spatial_projection(x: Tensor, weights: Tensor, styles: Tensor, kernel: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cuda_ops import backend
-from cuda_ops.checks import check_floating, check_same_device
+from cuda_ops.checks import check_floating, check_same_device, is_channels_last
 from cuda_ops.registration import register
 
 FUSED_TAPS = 4  # a side of the largest separable filter that is worth one pass in two dimensions
@@ -153,11 +153,7 @@ def _in_one_pass(
     if not backend.has_kernels(x):
         return _plain(x, f, up, down, sides, flip, gain)
     f = f.to(torch.float64 if x.dtype == torch.float64 else torch.float32)
-    return UPFIRDN2D(x, f, list(up), list(down), list(sides), flip, gain, _is_channels_last(x))
-
-
-def _is_channels_last(x: Tensor) -> bool:
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return UPFIRDN2D(x, f, list(up), list(down), list(sides), flip, gain, is_channels_last(x))
 
 
 # In plain PyTorch: depthwise convolutions.
